@@ -1,0 +1,121 @@
+"""Every error that `subregion` raises on purpose.
+
+Each is a `SubregionError` and at the same time the builtin kind that a caller who does not know this
+library would catch (`KeyError`, `OSError`, ...). A message names the file, the value, the limit and the
+way out. All of them survive `pickle`, so that worker processes can hand them back.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from typing import Any
+
+
+class SubregionError(Exception):
+    """Base of all errors of this library."""
+
+    def __str__(self) -> str:
+        # KeyError shows the repr of its argument and OSError its own form; a message is a message.
+        return str(self.args[0]) if self.args else ""
+
+
+class SourceNotFoundError(SubregionError, FileNotFoundError):
+    """The source file does not exist."""
+
+
+class SourcePermissionError(SubregionError, PermissionError):
+    """The source file may not be read by this user."""
+
+
+class SourceIsDirectoryError(SubregionError, IsADirectoryError):
+    """A folder stands where an image file is expected."""
+
+
+class SourceReadError(SubregionError, OSError):
+    """The operating system failed while reading the source file."""
+
+
+class UnsupportedFormatError(SubregionError, ValueError):
+    """The file is not an image, or an image of a kind that nothing here can decode."""
+
+
+class DamagedFileError(SubregionError, ValueError):
+    """The file is an image, but truncated or corrupt: its pixels cannot be trusted."""
+
+
+class TooLargeError(SubregionError, ValueError):
+    """The file declares more pixels than the limits allow, or than its bytes could hold."""
+
+
+class RegionError(SubregionError, IndexError):
+    """A region with a form or a value that has no meaning for an image."""
+
+
+class RegionTypeError(SubregionError, TypeError):
+    """A region with an element of a type that cannot address pixels."""
+
+
+class UnknownImageError(SubregionError, KeyError):
+    """There is no image with this id in the collection."""
+
+
+class UnknownChannelError(SubregionError, KeyError):
+    """The image has no channel with this name."""
+
+
+class ConfigError(SubregionError, ValueError):
+    """An option with an unknown key or value; the message lists what is allowed."""
+
+
+class IdentityError(SubregionError, ValueError):
+    """The identity of a source cannot be told in the chosen `hashid_mode`."""
+
+
+class CacheError(SubregionError, OSError):
+    """The cache folder cannot be written or read."""
+
+
+class PrepareError(SubregionError, RuntimeError):
+    """Some images could not be prepared; all others were.
+
+    Attributes
+    ----------
+    failures : dict
+        Maps each failed image id to the error that it raised.
+    """
+
+    def __init__(self, message: str, failures: Mapping[Any, BaseException] | None = None) -> None:
+        super().__init__(message)
+        self.failures = dict(failures or {})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.failures)
+
+
+def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError:
+    """Say as one of ours why the operating system would not give us a source file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file that was asked for.
+    error : OSError
+        What the operating system said.
+
+    Returns
+    -------
+    SubregionError
+        Ready to be raised ``from error``.
+    """
+    name = os.fspath(path)
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return SourceNotFoundError(f"{name}: no such file. Check the path and that its disk is mounted.")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return SourcePermissionError(f"{name}: permission denied. Give this user the right to read it.")
+    if error.errno == errno.EISDIR:
+        return SourceIsDirectoryError(
+            f"{name}: is a folder, not an image. Use SimpleFrames.from_folder() for a folder of images."
+        )
+    return SourceReadError(f"{name}: cannot be read: {error.strerror or error}.")

@@ -1,0 +1,150 @@
+"""The one place that turns what a user writes for a region into whole pixels.
+
+Two dialects exist. Slices are NumPy's: negative values count from the end, everything is clipped to
+the image, missing axes are whole. A `Window` is literal: nothing is clipped.
+"""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from types import EllipsisType
+from typing import Any, TypeAlias
+
+from subregion.errors import RegionError, RegionTypeError
+from subregion.geometry.window import Window
+
+Region: TypeAlias = "Window | slice | EllipsisType | tuple[slice | EllipsisType | None, ...] | None"
+
+_AXES = ("rows", "columns", "channels")
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The pixels that a region asks for, with every dialect resolved.
+
+    Parameters
+    ----------
+    window : Window
+        The rectangle that holds all of them, in pixels; leaves the image only if the user gave a `Window`.
+    row_step, col_step : int
+        Every how many rows and columns one is taken, at least 1.
+    bands : range or None
+        Which of the channels, in order; None for all.
+    """
+
+    window: Window
+    row_step: int = 1
+    col_step: int = 1
+    bands: range | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the result."""
+        window = self.window
+        return -(-window.height // self.row_step), -(-window.width // self.col_step)
+
+
+def select(region: Region, shape: tuple[int, int, int]) -> Selection:
+    """Resolve a region against an image.
+
+    Parameters
+    ----------
+    region : Window, slice, tuple of slices, ``...`` or None
+        The region in either dialect; None is the whole image.
+    shape : tuple of int
+        Rows, columns and channels of the image.
+
+    Returns
+    -------
+    Selection
+        Exactly what ``numpy.empty(shape)[region]`` would hold, or the window as it was given.
+
+    Raises
+    ------
+    RegionTypeError
+        If an element is neither a slice nor ``...`` nor None, or a slice holds something else than integers.
+    RegionError
+        If there are too many axes, an integer index, or a step below 1.
+
+    Examples
+    --------
+    >>> select((slice(-3, None), slice(0, 9, 4)), (10, 10, 3))
+    Selection(window=Window(row=7, col=0, height=3, width=9), row_step=1, col_step=4, bands=None)
+    """
+    if isinstance(region, Window):
+        return Selection(region)
+    rows, cols, bands = _three_slices(region)
+    row, height, row_step = _resolve(rows, shape[0], 0)
+    col, width, col_step = _resolve(cols, shape[1], 1)
+    if bands is None:
+        return Selection(Window(row, col, height, width), row_step, col_step)
+    band, extent, band_step = _resolve(bands, shape[2], 2)
+    return Selection(
+        Window(row, col, height, width), row_step, col_step, range(band, band + extent, band_step)
+    )
+
+
+def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None]:
+    if region is None or region is Ellipsis:
+        return None, None, None
+    items = region if isinstance(region, tuple) else (region,)
+    count = sum(item is Ellipsis for item in items)
+    if count > 1:
+        raise RegionError(f"region {region!r}: '...' may stand only once.")
+    if len(items) - count > 3:
+        raise RegionError(
+            f"region {region!r}: {len(items) - count} axes, but an image has 3: rows, columns, channels."
+        )
+    if count:
+        at = next(i for i, item in enumerate(items) if item is Ellipsis)
+        whole = (None,) * (4 - len(items))
+        items = items[:at] + whole + items[at + 1 :]
+    else:
+        items = items + (None,) * (3 - len(items))
+    for axis, item in enumerate(items):
+        if item is not None and not isinstance(item, slice):
+            raise _not_a_slice(item, axis)
+    return items[0], items[1], items[2]
+
+
+def _not_a_slice(item: object, axis: int) -> Exception:
+    name = _AXES[axis]
+    try:
+        if isinstance(item, bool):
+            raise TypeError
+        index = operator.index(item)  # type: ignore[arg-type]  # the except below is the check
+    except TypeError:
+        return RegionTypeError(
+            f"region: {item!r} ({type(item).__name__}) cannot choose {name}; "
+            f"write a slice, '...', None, or a subregion.Window."
+        )
+    stop = "None" if index == -1 else str(index + 1)
+    return RegionError(
+        f"region: the integer {index} would drop the axis of {name}; write slice({index}, {stop}) to keep it."
+    )
+
+
+def _resolve(item: slice | None, size: int, axis: int) -> tuple[int, int, int]:
+    """Return first index, extent up to the last one taken, and step."""
+    if item is None:
+        return 0, size, 1
+    try:
+        start, stop, step = item.indices(size)
+    except TypeError:
+        raise RegionTypeError(
+            f"region: {item!r} for the {_AXES[axis]} holds something else than whole numbers; "
+            f"round first, for example with int(numpy.floor(...))."
+        ) from None
+    except ValueError:
+        raise RegionError(f"region: {item!r} for the {_AXES[axis]}: a step of 0 takes nothing.") from None
+    if step < 0:
+        raise RegionError(
+            f"region: {item!r} for the {_AXES[axis]} has a negative step; "
+            f"read forwards and turn the result around with [::-1]."
+        )
+    if stop <= start:
+        return start, 0, step
+    if step > 1:
+        stop = start + (stop - start - 1) // step * step + 1
+    return start, stop - start, step

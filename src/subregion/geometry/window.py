@@ -1,0 +1,104 @@
+"""The literal window: a rectangle of whole pixels that may leave the image."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+
+from subregion.errors import RegionError, RegionTypeError
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A half-open rectangle of whole pixels, counted from the top-left pixel of the image.
+
+    It may lie partly or wholly outside the image: reading it always gives exactly `height` rows and
+    `width` columns, and what lies outside is filled.
+
+    Parameters
+    ----------
+    row, col : int
+        The first row and column, in pixels; may be negative.
+    height, width : int
+        The number of rows and columns, at least 0.
+
+    Raises
+    ------
+    RegionTypeError
+        If a value is not a whole number.
+    RegionError
+        If `height` or `width` is negative.
+
+    Examples
+    --------
+    >>> Window(row=-2, col=3, height=5, width=4).intersection(Window(0, 0, 10, 10))
+    Window(row=0, col=3, height=3, width=4)
+    """
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        for name in ("row", "col", "height", "width"):
+            value = getattr(self, name)
+            if type(value) is not int:
+                object.__setattr__(self, name, _whole(name, value))
+        if self.height < 0 or self.width < 0:
+            raise RegionError(
+                f"Window(height={self.height}, width={self.width}): sizes are numbers of pixels, at least 0."
+            )
+
+    @property
+    def row_stop(self) -> int:
+        """The row after the last one."""
+        return self.row + self.height
+
+    @property
+    def col_stop(self) -> int:
+        """The column after the last one."""
+        return self.col + self.width
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.height, self.width
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pixel in it."""
+        return self.height == 0 or self.width == 0
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """The same rectangle as slices; only for a window that starts inside the array."""
+        return slice(self.row, self.row + self.height), slice(self.col, self.col + self.width)
+
+    def shifted(self, rows: int, cols: int) -> Window:
+        """Move the window down by `rows` and right by `cols` pixels."""
+        return Window(self.row + rows, self.col + cols, self.height, self.width)
+
+    def intersection(self, other: Window) -> Window:
+        """Return the pixels that both windows hold; empty where they do not meet."""
+        row = max(self.row, other.row)
+        col = max(self.col, other.col)
+        height = max(0, min(self.row_stop, other.row_stop) - row)
+        width = max(0, min(self.col_stop, other.col_stop) - col)
+        return Window(row, col, height, width)
+
+    def inside(self, height: int, width: int) -> bool:
+        """Whether no part of it leaves an image of `height` x `width` pixels."""
+        return self.row >= 0 and self.col >= 0 and self.row_stop <= height and self.col_stop <= width
+
+
+def _whole(name: str, value: object) -> int:
+    if isinstance(value, bool):
+        raise RegionTypeError(f"Window({name}={value!r}): a whole number of pixels is needed, not a bool.")
+    try:
+        return operator.index(value)  # type: ignore[arg-type]  # the except below is the check
+    except TypeError:
+        raise RegionTypeError(
+            f"Window({name}={value!r}): a whole number of pixels is needed, not {type(value).__name__}; "
+            f"round it first, for example with int(numpy.floor(...))."
+        ) from None

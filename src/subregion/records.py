@@ -1,0 +1,80 @@
+"""Who an image is: frozen values that say which files hold its channels and how they lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from subregion.errors import UnknownChannelError
+
+if TYPE_CHECKING:
+    from affine import Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file of an image.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path of the file.
+    channels : tuple of str or None
+        One name for each band of the file, in order; None if the bands have no names.
+    to_image : affine.Affine or None
+        From pixel corners of this file (x, y) to those of the image; None is the identity.
+    width, height : int or None
+        What the record declares; None if only the file knows.
+    nodata : float or None
+        The value that means "no pixel here"; None leaves it to the file's own tag.
+    hashid : str or None
+        The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
+    """
+
+    path: str
+    channels: tuple[str, ...] | None = None
+    to_image: Affine | None = None
+    width: int | None = None
+    height: int | None = None
+    nodata: float | None = None
+    hashid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image: its size and the files that hold its channels.
+
+    Parameters
+    ----------
+    image_id : hashable
+        The name of the image in its collection.
+    assets : tuple of Asset
+        At least one.
+    width, height : int or None
+        Size of the image in pixels; None if it is the size of its default asset.
+    default : int
+        Which asset is read when no channels are asked for.
+    """
+
+    image_id: Any
+    assets: tuple[Asset, ...]
+    width: int | None = None
+    height: int | None = None
+    default: int = 0
+    extra: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
+
+    @property
+    def default_asset(self) -> Asset:
+        """The asset that is read when no channels are asked for."""
+        return self.assets[self.default]
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """All channel names of all assets, in order."""
+        return tuple(name for asset in self.assets for name in asset.channels or ())
+
+
+def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:
+    """Say that a channel is not there, and what is."""
+    listed = ", ".join(known) if known else "none with a name"
+    return UnknownChannelError(f"{owner}: no channel {name!r}; there is: {listed}.")
