@@ -1,0 +1,1 @@
+"""Open files as grids of blocks and read windows of them."""

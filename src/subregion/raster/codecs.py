@@ -1,0 +1,237 @@
+"""What turns the bytes of a block into samples.
+
+The common codecs are called directly, because a window is some ten blocks and the time per block is
+what a reader feels. Everything rare goes through the decoder that tifffile made for the page.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    import zstandard
+
+
+class _PerThread(threading.local):
+    """Decoder contexts: making one costs a third of decoding a small block."""
+
+    def __init__(self) -> None:
+        import zstandard
+
+        self.zstd: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor()
+
+
+_contexts: _PerThread | None = None
+
+
+def _zstd(data: bytes, size: int) -> bytes:
+    global _contexts
+    if _contexts is None:
+        _contexts = _PerThread()
+    return _contexts.zstd.decompress(data, max_output_size=size)
+
+
+def _deflate(data: bytes, size: int) -> bytes:
+    import imagecodecs
+
+    try:
+        return bytes(imagecodecs.deflate_decode(data, out=size))
+    except imagecodecs.DeflateError:
+        # libdeflate wants the exact size; a last strip may hold more rows than the image.
+        return bytes(imagecodecs.zlib_decode(data))
+
+
+def _lzw(data: bytes, size: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.lzw_decode(data, buffersize=size))
+
+
+def _packbits(data: bytes, size: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.packbits_decode(data))
+
+
+#: Compression name -> bytes to at most so many bytes.
+STREAMS: dict[str, Callable[[bytes, int], bytes]] = {
+    "ZSTD": _zstd,
+    "DEFLATE": _deflate,
+    "LZW": _lzw,
+    "PACKBITS": _packbits,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class BlockShape:
+    """How many rows, columns and samples the blocks of a grid hold.
+
+    Parameters
+    ----------
+    rows, cols, samples : int
+        Of a full block.
+    grid_rows : int
+        How many blocks the grid has from top to bottom.
+    grid_cols : int
+        How many it has from left to right.
+    last_rows : int
+        Rows that the lowest blocks must hold; those of tiled files are always full.
+    """
+
+    rows: int
+    cols: int
+    samples: int
+    grid_rows: int
+    grid_cols: int
+    last_rows: int
+
+    def of(self, block: int) -> tuple[int, int, int]:
+        """Return rows, columns and samples of the block with this number."""
+        lowest = block // self.grid_cols % self.grid_rows == self.grid_rows - 1
+        return self.last_rows if lowest else self.rows, self.cols, self.samples
+
+
+@dataclass(frozen=True, slots=True)
+class RawCodec:
+    """Uncompressed samples, looked at where they lie in the mapped file."""
+
+    shape: BlockShape
+    stored: np.dtype[np.generic]
+    order: str = "C"
+    mapped: bool = field(default=True, init=False)
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """View the block as an array."""
+        shape = self.shape.of(block)
+        samples = np.frombuffer(data, self.stored, count=shape[0] * shape[1] * shape[2])
+        if self.order == "F":
+            return samples.reshape(shape[::-1]).T
+        return samples.reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCodec:
+    """Samples behind a general compressor, with or without a predictor.
+
+    Parameters
+    ----------
+    decompress : callable
+        Bytes and the expected size to bytes.
+    shape : BlockShape
+        What a block holds.
+    stored : numpy.dtype
+        Type of the samples in the file, with its byte order.
+    predictor : int
+        1 none, 2 horizontal differences, 3 floating point (as in TIFF).
+    """
+
+    decompress: Callable[[bytes, int], bytes]
+    shape: BlockShape
+    stored: np.dtype[np.generic]
+    predictor: int = 1
+    mapped: bool = field(default=False, init=False)
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Decompress the block and undo the predictor."""
+        shape = self.shape.of(block)
+        count = shape[0] * shape[1] * shape[2]
+        size = count * self.stored.itemsize
+        raw = self.decompress(data, size)  # type: ignore[arg-type]  # never mapped
+        if len(raw) < size:
+            raise DamagedFileError(f"a block holds {len(raw)} of {size} bytes")
+        if self.predictor == 1:
+            return np.frombuffer(raw, self.stored, count=count).reshape(shape)
+        import imagecodecs
+
+        if self.predictor == 2:
+            differences = np.frombuffer(raw, self.stored, count=count).reshape(shape)
+            native = differences.astype(self.stored.newbyteorder("="), copy=True)
+            return np.asarray(imagecodecs.delta_decode(native, axis=1, out=native))
+        samples = np.frombuffer(raw, self.stored, count=count).reshape(shape)
+        return np.asarray(imagecodecs.floatpred_decode(samples, axis=-2, dist=1))
+
+
+@dataclass(frozen=True, slots=True)
+class PageCodec:
+    """Whatever tifffile can decode, one block at a time.
+
+    Parameters
+    ----------
+    decode : callable
+        What ``tifffile.TiffPage.decode`` gave.
+    shape : BlockShape
+        What a block holds.
+    tables, header : bytes or None
+        JPEG tables, and the header of old-style JPEG.
+    jpeg : bool
+        Whether blocks are JPEG streams, which must not end early.
+    """
+
+    decode: Callable[..., Any]
+    shape: BlockShape
+    tables: bytes | None = None
+    header: bytes | None = None
+    jpeg: bool = False
+    mapped: bool = field(default=False, init=False)
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Decode the block."""
+        if self.jpeg and b"\xff\xd9" not in bytes(data[-64:]):
+            # libjpeg would fill the rest with grey.
+            raise DamagedFileError("its JPEG stream ends early")
+        samples, _, _ = self.decode(data, block, jpegtables=self.tables, jpegheader=self.header)
+        array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
+        rows = self.shape.of(block)[0]
+        if array.shape[0] < rows and array.shape[0] < self.shape.last_rows:
+            raise DamagedFileError(f"a block holds {array.shape[0]} of {rows} rows")
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class SubsampledCodec:
+    """YCbCr with chroma stored for groups of pixels, outside JPEG.
+
+    Parameters
+    ----------
+    decompress : callable or None
+        Bytes and the expected size to bytes; None if they are not compressed.
+    shape : BlockShape
+        What a block holds after chroma was repeated.
+    across, down : int
+        How many columns and rows share one pair of chroma samples.
+
+    Notes
+    -----
+    A group is stored as its luma samples row by row, then Cb, then Cr (TIFF 6.0, section 21).
+    """
+
+    decompress: Callable[[bytes, int], bytes] | None
+    shape: BlockShape
+    across: int
+    down: int
+    mapped: bool = field(default=False, init=False)
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Return Y, Cb and Cr for each pixel."""
+        rows, cols, _ = self.shape.of(block)
+        high, wide = -(-rows // self.down), -(-cols // self.across)
+        group = self.across * self.down + 2
+        size = high * wide * group
+        raw = data if self.decompress is None else self.decompress(bytes(data), size)
+        if len(raw) < size:
+            raise DamagedFileError(f"a block holds {len(raw)} of {size} bytes")
+        groups = np.frombuffer(raw, np.uint8, count=size).reshape(high, wide, group)
+        pixels = np.empty((high, self.down, wide, self.across, 3), np.uint8)
+        luma = groups[..., :-2].reshape(high, wide, self.down, self.across)
+        pixels[..., 0] = luma.transpose(0, 2, 1, 3)
+        pixels[..., 1] = groups[:, None, :, None, -2]
+        pixels[..., 2] = groups[:, None, :, None, -1]
+        return pixels.reshape(high * self.down, wide * self.across, 3)[:rows, :cols]

@@ -1,0 +1,105 @@
+"""How much a file may declare: headers come from strangers, memory and time are ours."""
+
+from __future__ import annotations
+
+import math
+import os
+
+import numpy as np
+
+from subregion.errors import ConfigError, TooLargeError
+
+#: Decoded bytes of an image that is streamed; beyond, a header is taken for absurd.
+MAX_IMAGE_BYTES = 1 << 40
+#: Decoded bytes of an image that must be decoded in one piece.
+MAX_WHOLE_BYTES = 4 << 30
+#: Decoded bytes of one block.
+MAX_BLOCK_BYTES = 2 << 30
+#: A file that grows this many times on decoding, beyond `BOMB_BYTES`, is a bomb: deflate can reach 1032.
+BOMB_RATIO = 800
+BOMB_BYTES = 1 << 30
+
+
+def _limit(name: str, default: int) -> int:
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"the environment variable {name}={text!r} must be a number of bytes.") from None
+
+
+def check_pixels(path: str, file_size: int, *sizes: int) -> None:
+    """Refuse sizes (rows, columns, bytes per pixel) that no honest file declares.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, what it declares, the limit, and the environment variable that raises it.
+    """
+    if min(sizes) < 1:
+        return
+    need = math.prod(sizes)
+    limit = _limit("SUBREGION_MAX_IMAGE_BYTES", MAX_IMAGE_BYTES)
+    if need > limit:
+        raise TooLargeError(
+            f"{path}: declares {_times(sizes)} = {need} bytes; the limit is {limit}. "
+            f"If the file is to be trusted, set SUBREGION_MAX_IMAGE_BYTES."
+        )
+
+
+def check_bomb(path: str, file_size: int, need: int) -> None:
+    """Refuse a compressed file that would grow out of all proportion.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, what it declares, the limit, and the environment variable that raises it.
+    """
+    floor = _limit("SUBREGION_BOMB_BYTES", BOMB_BYTES)
+    if need > floor and need > BOMB_RATIO * file_size:
+        raise TooLargeError(
+            f"{path}: {file_size} bytes declare {need} bytes of pixels, {need // file_size} times as many; "
+            f"more than {BOMB_RATIO} times is taken for a decompression bomb. "
+            f"If the file is to be trusted, set SUBREGION_BOMB_BYTES (now {floor}) above that number."
+        )
+
+
+def check_whole(path: str, rows: int, cols: int, bands: int, dtype: np.dtype[np.generic]) -> None:
+    """Refuse an image that would have to be decoded in one piece and is too large for that.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, what it declares, the limit, and the environment variable that raises it.
+    """
+    need = rows * cols * bands * dtype.itemsize
+    limit = _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
+    if need > limit:
+        raise TooLargeError(
+            f"{path}: this kind of file is decoded in one piece, and {rows} rows x {cols} columns x {bands} "
+            f"bands of {dtype} are {need} bytes; the limit is {limit}. "
+            f"Raise SUBREGION_MAX_WHOLE_BYTES if the memory is there."
+        )
+
+
+def check_block(path: str, shape: tuple[int, int, int], dtype: np.dtype[np.generic]) -> None:
+    """Refuse a block that is too large to be decoded.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, what it declares, the limit, and the environment variable that raises it.
+    """
+    need = math.prod(shape) * dtype.itemsize
+    limit = _limit("SUBREGION_MAX_BLOCK_BYTES", MAX_BLOCK_BYTES)
+    if need > limit:
+        raise TooLargeError(
+            f"{path}: declares blocks of {_times(shape)} samples of {dtype} = {need} bytes; "
+            f"the limit is {limit}. If the file is to be trusted, set SUBREGION_MAX_BLOCK_BYTES."
+        )
+
+
+def _times(sizes: tuple[int, ...]) -> str:
+    return " x ".join(str(size) for size in sizes)

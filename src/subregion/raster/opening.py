@@ -1,0 +1,146 @@
+"""From a path to an open raster: the format is told by the first bytes, never by the name."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from subregion.errors import DamagedFileError, SubregionError, TooLargeError, UnsupportedFormatError
+from subregion.raster import limits
+from subregion.raster.npy import MAGIC as NPY_MAGIC
+from subregion.raster.npy import open_npy
+from subregion.raster.source import SourceFile
+
+if TYPE_CHECKING:
+    from subregion.raster.raster import Raster
+
+_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_CODEC_FILES = {
+    b"\xff\x0a": ("JPEG XL", "jpegxl"),
+    b"\0\0\0\x0cJXL \r\n\x87\n": ("JPEG XL", "jpegxl"),
+    b"II\xbc": ("JPEG XR", "jpegxr"),
+    b"#?RADIANCE": ("Radiance HDR", "rgbe"),
+    b"#?RGBE": ("Radiance HDR", "rgbe"),
+}
+_JPEG2000_MAGICS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+
+
+def open_raster(path: str) -> Raster:
+    """Open an image file, by blocks where its format allows it.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    Raster
+        Ready to be read by any number of threads.
+
+    Raises
+    ------
+    SubregionError
+        If the file is missing, unreadable, empty, no image, damaged, or declares absurd sizes.
+    """
+    file = SourceFile(path)
+    head = file.head(32)
+    if head.startswith(NPY_MAGIC):
+        return open_npy(file)
+    if head[:4] in _TIFF_MAGICS:
+        return _open_tiff(file)
+    if head.startswith(_PNG_MAGIC):
+        return _open_png(file)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _open_jpeg(file)
+    return _open_other(file, head)
+
+
+def _open_tiff(file: SourceFile) -> Raster:
+    from subregion.raster import tiff
+    from subregion.raster.pillow import open_pillow
+
+    try:
+        return tiff.open_tiff(file)
+    except TooLargeError:
+        raise
+    except SubregionError as first:
+        # What has no index may still be decoded whole.
+        try:
+            raster = open_pillow(file, ("TIFF",))
+            raster.layout = f"decoded in one piece, because {_cause(first, file)}"
+            return raster
+        except TooLargeError:
+            raise
+        except SubregionError:
+            raise first from None
+
+
+def _cause(error: SubregionError, file: SourceFile) -> str:
+    return str(error).removeprefix(f"{file.path}: ").rstrip(".")
+
+
+def _open_png(file: SourceFile) -> Raster:
+    from subregion.raster.vips import VipsRaster
+
+    head = file.head(33)
+    if len(head) < 33 or head[12:16] != b"IHDR":
+        raise DamagedFileError(f"{file.path}: the PNG ends before its header is complete.")
+    width, height, bits, kind = struct.unpack_from(">IIBB", head, 16)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(kind)
+    if samples is None or bits not in (1, 2, 4, 8, 16) or not 0 < width < 1 << 31 or not 0 < height < 1 << 31:
+        raise DamagedFileError(
+            f"{file.path}: the PNG header declares {width} x {height} pixels (width x height), "
+            f"colour type {kind}, {bits} bits; that is no valid PNG."
+        )
+    need = height * -(-width * samples * bits // 8)
+    limits.check_pixels(file.path, file.size, height, width, samples * max(1, bits // 8))
+    limits.check_bomb(file.path, file.size, need)
+    if need > 1100 * file.size:
+        raise DamagedFileError(
+            f"{file.path}: {file.size} bytes cannot hold the {width} x {height} pixels (width x height) "
+            f"that the PNG header declares: it is truncated or its header is wrong."
+        )
+    # libvips makes alpha of the transparent colour of grey and RGB; Pillow leaves the bands as they are.
+    kept = None if kind == 3 else samples
+    return VipsRaster(file, "PNG", "pngload", bands=kept, bilevel=kind == 0 and bits == 1)
+
+
+def _open_jpeg(file: SourceFile) -> Raster:
+    from subregion.raster.codecfiles import open_codec_file
+    from subregion.raster.jpegheader import read_header
+    from subregion.raster.vips import VipsRaster
+
+    header = read_header(file)
+    limits.check_pixels(file.path, file.size, header.height, header.width, header.components)
+    limits.check_bomb(file.path, file.size, header.height * header.width * header.components)
+    if header.lossless_ls:
+        return open_codec_file(file, "JPEG-LS", "jpegls")
+    if header.lossless or header.precision != 8:
+        return open_codec_file(file, "JPEG", "jpeg")
+    return VipsRaster(file, "JPEG", "jpegload")
+
+
+def _open_other(file: SourceFile, head: bytes) -> Raster:
+    from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
+    from subregion.raster.pillow import open_pillow
+
+    if head.startswith(_JPEG2000_MAGICS):
+        raster = open_jpeg2000(file)
+        return raster if raster is not None else open_pillow(file, ("JPEG2000",))
+    for magic, (driver, codec) in _CODEC_FILES.items():
+        if head.startswith(magic):
+            return open_codec_file(file, driver, codec)
+    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+        from subregion.raster.vips import VipsRaster
+
+        return VipsRaster(file, "HEIF", "heifload")
+    try:
+        return open_pillow(file)
+    except UnsupportedFormatError as error:
+        if b"\0" not in file.head(512) and b"<svg" in file.head(4096):
+            raise UnsupportedFormatError(
+                f"{file.path}: is an SVG drawing, not pixels; render it to PNG first."
+            ) from error
+        raise

@@ -1,0 +1,162 @@
+"""What every open image can do, whatever its format."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.geometry.window import Window
+
+if TYPE_CHECKING:
+    from subregion.raster.source import SourceFile
+    from subregion.raster.tileindex import TileIndex
+
+
+@dataclass(frozen=True, slots=True)
+class FileTag:
+    """A TIFF tag that travels with the pixels: georeferencing, colour profile, band metadata.
+
+    Parameters
+    ----------
+    code : int
+        Number of the tag.
+    kind : int
+        TIFF data type of the values.
+    count : int
+        How many values.
+    value : bytes
+        The values, little endian.
+    """
+
+    code: int
+    kind: int
+    count: int
+    value: bytes
+
+
+class Raster(ABC):
+    """An open image of one resolution or more.
+
+    Safe to use from any number of threads at once. It closes its file when the last holder drops it.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    driver : str
+        Format, such as ``"TIFF"``.
+    layout : str
+        How the pixels lie in the file, in words.
+    shape : tuple of int
+        Rows, columns and bands of the full resolution.
+    dtype : numpy.dtype
+        Type of the bands.
+    block : tuple of int
+        Rows and columns that are decoded together.
+    windowed : bool
+        Whether a window costs what the window costs; False if it costs the whole image.
+    nodata : float or None
+        The file's own tag for "no pixel here".
+    tags : tuple of FileTag
+        What a converted file takes along.
+    """
+
+    path: str
+    driver: str
+    layout: str
+    shape: tuple[int, int, int]
+    dtype: np.dtype[np.generic]
+    block: tuple[int, int]
+    windowed: bool
+    nodata: float | None = None
+    tags: tuple[FileTag, ...] = ()
+
+    @abstractmethod
+    def read_into(
+        self,
+        window: Window,
+        out: NDArray[Any],
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> None:
+        """Read a window that lies inside the image; see `TileIndex.read_into`."""
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each resolution, the full one first."""
+        return (self.shape[:2],)
+
+    def strips(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the whole image from top to bottom, `rows` rows at a time, in bounded memory."""
+        height, width, bands = self.shape
+        for row in range(0, height, rows):
+            count = min(rows, height - row)
+            strip = np.empty((count, width, bands), self.dtype)
+            self.read_into(Window(row, 0, count, width), strip)
+            yield strip
+
+
+class BlockRaster(Raster):
+    """A file whose blocks are known: any window is read from the blocks that it touches."""
+
+    windowed = True
+
+    def __init__(
+        self,
+        file: SourceFile,
+        driver: str,
+        layout: str,
+        levels: Sequence[TileIndex],
+        nodata: float | None = None,
+        tags: tuple[FileTag, ...] = (),
+    ) -> None:
+        full = levels[0]
+        self.file = file
+        self.path = file.path
+        self.driver = driver
+        self.layout = layout
+        self.shape = full.shape
+        self.dtype = full.dtype
+        self.block = full.block
+        self.nodata = nodata
+        self.tags = tags
+        self._levels = tuple(levels)
+
+    @property
+    def levels(self) -> tuple[TileIndex, ...]:
+        """The full resolution and its overviews."""
+        return self._levels
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each resolution, the full one first."""
+        return tuple(level.shape[:2] for level in self.levels)
+
+    def read_into(
+        self,
+        window: Window,
+        out: NDArray[Any],
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> None:
+        """Read a window that lies inside the level; see `TileIndex.read_into`."""
+        index = self._levels[0] if level == 0 else self.levels[level]
+        index.read_into(self.file, window, out, bands, steps)
+
+    def strips(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
+        high = self.block[0]
+        if high >= self.shape[0] and not self._levels[0].codec.mapped:
+            rows = self.shape[0]  # one block: decode it once
+        elif not self._levels[0].codec.mapped:
+            rows = max(1, round(rows / high)) * high
+        for strip in super().strips(rows):
+            yield strip
+            self.file.forget_pages()

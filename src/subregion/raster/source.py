@@ -1,0 +1,101 @@
+"""A file that is read by position only, so that threads and forked children can share it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import stat
+import threading
+
+from subregion.errors import DamagedFileError, UnsupportedFormatError, source_error
+
+
+class SourceFile:
+    """An open file without a cursor.
+
+    Reads give the offset each time, so any number of threads may read at once. The descriptor is closed
+    when the last user drops the object: holding it is the lease.
+
+    Parameters
+    ----------
+    path : str
+        The file to open.
+
+    Raises
+    ------
+    SubregionError
+        If it does not exist, may not be read, is a folder or no regular file, or is empty.
+    """
+
+    __slots__ = ("__weakref__", "_lock", "_map", "descriptor", "path", "size")
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = -1
+        self.path = path
+        self._map: mmap.mmap | None = None
+        self._lock = threading.Lock()
+        try:
+            # A pipe would block in open(), so look before.
+            mode = os.stat(path).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(21, "Is a directory")
+            if not stat.S_ISREG(mode):
+                raise UnsupportedFormatError(f"{path}: is a device, pipe or socket, not a regular file.")
+            self.descriptor = os.open(
+                path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+            )
+            self.size = os.fstat(self.descriptor).st_size
+        except ValueError as error:  # a null byte in the path
+            raise UnsupportedFormatError(f"{path!r}: not a path: {error}.") from error
+        except OSError as error:
+            raise source_error(path, error) from error
+        if self.size == 0:
+            raise UnsupportedFormatError(f"{path}: is empty (0 bytes).")
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return exactly `count` bytes from `offset`, or raise `DamagedFileError`."""
+        try:
+            data = os.pread(self.descriptor, count, offset)
+            while len(data) < count:  # one call gives at most 2 GiB
+                more = os.pread(self.descriptor, count - len(data), offset + len(data))
+                if not more:
+                    raise self.too_short(offset, count)
+                data += more
+        except OverflowError as error:
+            raise self.too_short(offset, count) from error
+        except OSError as error:
+            raise source_error(self.path, error) from error
+        return data
+
+    def head(self, count: int) -> bytes:
+        """Return up to `count` bytes from the beginning."""
+        return self.read(0, min(count, self.size))
+
+    def mapped(self, offset: int, count: int) -> memoryview:
+        """Return a view of `count` bytes from `offset`; nothing is read until it is touched."""
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise self.too_short(offset, count)
+        view = self._map
+        if view is None:
+            with self._lock:
+                if self._map is None:
+                    self._map = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ)
+                view = self._map
+        return memoryview(view)[offset : offset + count]
+
+    def forget_pages(self) -> None:
+        """Tell the system that pages mapped so far are not needed soon."""
+        if self._map is not None and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+    def too_short(self, offset: int, count: int) -> DamagedFileError:
+        """Return the error for bytes that should be there and are not."""
+        return DamagedFileError(
+            f"{self.path}: truncated: {count} bytes at offset {offset} are needed, "
+            f"but the file ends at {self.size}. Fetch or write it again."
+        )
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1

@@ -1,0 +1,402 @@
+"""TIFF pages as indexes of blocks: tifffile reads the tags, our reader reads the blocks."""
+
+from __future__ import annotations
+
+import logging
+import math
+import struct
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError, SubregionError, UnsupportedFormatError
+from subregion.raster import limits
+from subregion.raster.codecs import (
+    STREAMS,
+    BlockShape,
+    PageCodec,
+    RawCodec,
+    StreamCodec,
+    SubsampledCodec,
+)
+from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma
+from subregion.raster.raster import BlockRaster, FileTag
+from subregion.raster.source import SourceFile
+from subregion.raster.tileindex import Codec, TileIndex
+
+# tifffile reports through logging what it repairs; an application that wants to hear it can.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+MAGICS = (
+    b"II*\0",
+    b"MM\0*",
+    b"II+\0",
+    b"MM\0+",
+    b"MMOR",
+    b"IIRO",
+    b"IIRS",
+    b"IIU\0",
+    b"EP*\0",
+    b"II\x03\x01",
+)
+
+#: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
+KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
+
+_STREAMS = {
+    1: "RAW",
+    5: "LZW",
+    8: "DEFLATE",
+    32946: "DEFLATE",
+    32773: "PACKBITS",
+    50000: "ZSTD",
+    34926: "ZSTD",
+}
+_JPEG, _OLD_JPEG = 7, 6
+#: Codecs whose output is RGB already, whatever the tags say of YCbCr.
+_RGB_CODECS = {_JPEG, _OLD_JPEG, 34892, 33007, 50001, 34927, 52546, 50002, 34933, 34712, 33004, 33005}
+_APERIO_YCBCR = 33003
+
+
+class TiffRaster(BlockRaster):
+    """The first page of a TIFF, with its overviews."""
+
+    @cached_property
+    def _with_overviews(self) -> tuple[TileIndex, ...]:
+        with _tiff(self.file) as tiff:
+            return self._levels + tuple(_overviews(self.file, tiff, self._levels[0]))
+
+    @property
+    def levels(self) -> tuple[TileIndex, ...]:
+        """The full resolution and its overviews, which are looked for when first asked."""
+        return self._with_overviews
+
+
+def open_tiff(file: SourceFile) -> TiffRaster:
+    """Open the first page of a TIFF or BigTIFF as an index of blocks.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If its pixels cannot be read block by block; another reader may be able to read them whole.
+    DamagedFileError
+        If its structure is malformed.
+    """
+    with _tiff(file) as tiff:
+        page = _first_page(file, tiff)
+        limits.check_pixels(file.path, file.size, page.imagelength, page.imagewidth, page.samplesperpixel)
+        index = _index(file, page)
+        _probe(file, index)
+        return TiffRaster(
+            file, "TIFF", _layout(page), [index], nodata=_nodata(page), tags=tuple(_kept_tags(page))
+        )
+
+
+def read_whole(file: SourceFile) -> NDArray[Any]:
+    """Decode the first page in one piece, for the kinds that have no index (volumes)."""
+    with _tiff(file) as tiff:
+        page = _first_page(file, tiff)
+        limits.check_whole(
+            file.path, page.imagelength, page.imagewidth, page.samplesperpixel, np.dtype(page.dtype or "u1")
+        )
+        return np.asarray(page.asarray())
+
+
+class _tiff:  # noqa: N801 - a context manager, used like a function
+    """A TiffFile whose every complaint about structure is a `DamagedFileError`."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self.file = file
+        self.tiff: tifffile.TiffFile | None = None
+
+    def __enter__(self) -> tifffile.TiffFile:
+        try:
+            self.tiff = tifffile.TiffFile(self.file.path)
+        except BaseException as error:
+            self._translate(error)
+            raise
+        return self.tiff
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.tiff is not None:
+            self.tiff.close()
+        if error is not None:
+            self._translate(error)
+
+    def _translate(self, error: BaseException) -> None:
+        if isinstance(error, SubregionError | MemoryError) or not isinstance(error, Exception):
+            return
+        raise DamagedFileError(f"{self.file.path}: the TIFF structure is malformed: {error}") from error
+
+
+def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    page = tiff.pages[0]
+    if not isinstance(page, tifffile.TiffPage):
+        raise DamagedFileError(f"{file.path}: the TIFF has no first page.")
+    if page.imagelength < 1 or page.imagewidth < 1:
+        raise DamagedFileError(
+            f"{file.path}: the TIFF declares {page.imagewidth} x {page.imagelength} pixels (width x height)."
+        )
+    return page
+
+
+def _index(file: SourceFile, page: tifffile.TiffPage) -> TileIndex:
+    if page.imagedepth != 1 or page.tiledepth not in (0, 1):
+        raise UnsupportedFormatError(f"{file.path}: a volume of depth {page.imagedepth} has no block index.")
+    color = _color(file, page)
+    stored = _stored_dtype(file, page)
+    if page.is_tiled:
+        block = (page.tilelength, page.tilewidth)
+    else:
+        block = (min(page.rowsperstrip or page.imagelength, page.imagelength), page.imagewidth)
+    if min(block) < 1:
+        raise DamagedFileError(f"{file.path}: the TIFF declares blocks of {block[1]} x {block[0]} pixels.")
+    samples = page.samplesperpixel
+    planes = samples if page.planarconfig == 2 and samples > 1 else 1
+    grid = (math.ceil(page.imagelength / block[0]), math.ceil(page.imagewidth / block[1]))
+    in_block = samples // planes
+    last_rows = block[0] if page.is_tiled else page.imagelength - (grid[0] - 1) * block[0]
+    shape = BlockShape(block[0], block[1], in_block, *grid, last_rows)
+    codec = _codec(file, page, shape, stored)
+    if not codec.mapped:
+        limits.check_block(file.path, (*block, in_block), stored)
+    offsets, nbytes = _places(file, page, (planes, *grid), codec, shape, stored)
+    bands = samples if color is None else color.bands
+    dtype = np.dtype(np.uint8) if stored.kind == "b" else stored
+    return TileIndex(
+        shape=(page.imagelength, page.imagewidth, bands),
+        dtype=(dtype if color is None else color.dtype).newbyteorder("="),
+        block=block,
+        offsets=offsets,
+        nbytes=nbytes,
+        codec=codec,
+        fill=_fill(page, dtype),
+        color=color,
+    )
+
+
+def _probe(file: SourceFile, index: TileIndex) -> None:
+    """Decode one block of a rare kind, so that what cannot be decoded is known on opening."""
+    codec = index.codec
+    if not isinstance(codec, PageCodec) or codec.jpeg:
+        return
+    written = np.flatnonzero(index.nbytes)
+    if written.size == 0:
+        return
+    block = int(written[0])
+    data = file.read(int(index.offsets.flat[block]), int(index.nbytes.flat[block]))
+    try:
+        codec(data, block)
+    except Exception as error:
+        raise UnsupportedFormatError(f"{file.path}: its first block cannot be decoded: {error}") from error
+
+
+def _stored_dtype(file: SourceFile, page: tifffile.TiffPage) -> np.dtype[np.generic]:
+    if page.dtype is None:
+        raise UnsupportedFormatError(
+            f"{file.path}: samples of {page.bitspersample} bits in format {page.sampleformat} are unknown."
+        )
+    dtype = np.dtype(page.dtype)
+    if dtype.kind not in "biufc":
+        raise UnsupportedFormatError(f"{file.path}: samples of type {dtype} are no pixels.")
+    return np.dtype(np.uint8) if dtype.kind == "b" else dtype
+
+
+def _places(
+    file: SourceFile,
+    page: tifffile.TiffPage,
+    grid: tuple[int, int, int],
+    codec: Codec,
+    shape: BlockShape,
+    stored: np.dtype[np.generic],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    count = math.prod(grid)
+    if len(page.dataoffsets) < count:
+        raise DamagedFileError(f"{file.path}: lists {len(page.dataoffsets)} blocks, its size needs {count}.")
+    if len(page.databytecounts) < count:
+        raise DamagedFileError(
+            f"{file.path}: lists the sizes of {len(page.databytecounts)} blocks, its size needs {count}."
+        )
+    try:
+        offsets = np.array(page.dataoffsets[:count], np.int64)
+        nbytes = np.array(page.databytecounts[:count], np.int64)
+    except OverflowError as error:
+        raise DamagedFileError(f"{file.path}: a block lies beyond any file: {error}") from error
+    # GDAL leaves blocks out that hold nothing: offset and size are both 0.
+    written = (nbytes > 0) & (offsets > 0)
+    if isinstance(codec, RawCodec):
+        # Uncompressed blocks are as long as their shape says; the tag is often wrong.
+        full = shape.rows * shape.cols * shape.samples * stored.itemsize
+        last = shape.last_rows * shape.cols * shape.samples * stored.itemsize
+        sizes = np.full(grid, full, np.int64)
+        sizes[:, -1, :] = last
+        nbytes = sizes.ravel()
+    if np.any(written & ((offsets < 0) | (offsets + nbytes > file.size))):
+        worst = int(np.argmax(np.where(written, offsets + nbytes, 0)))
+        raise file.too_short(int(offsets[worst]), int(nbytes[worst]))
+    nbytes = np.where(written, nbytes, 0)
+    return offsets.reshape(grid), nbytes.reshape(grid)
+
+
+def _codec(
+    file: SourceFile, page: tifffile.TiffPage, shape: BlockShape, stored: np.dtype[np.generic]
+) -> Codec:
+    compression = int(page.compression)
+    name = _STREAMS.get(compression)
+    byteorder = page.parent.byteorder
+    plain_samples = (
+        page.bitspersample == stored.itemsize * 8 and page.fillorder == 1 and np.dtype(page.dtype) == stored
+    )
+    if _subsampling(page) != (1, 1) and compression not in _RGB_CODECS and compression != _APERIO_YCBCR:
+        across, down = _subsampling(page)
+        if name is None or page.planarconfig == 2 or stored != np.uint8 or page.fillorder != 1:
+            raise UnsupportedFormatError(f"{file.path}: subsampled YCbCr in this form has no block index.")
+        return SubsampledCodec(STREAMS.get(name), shape, across, down)
+    if plain_samples and name == "RAW":
+        return RawCodec(shape, stored.newbyteorder(byteorder))
+    predictor = int(page.predictor)
+    known = (
+        predictor == 1 or (predictor == 2 and stored.kind in "iu") or (predictor == 3 and stored.kind == "f")
+    )
+    if plain_samples and name in STREAMS and known:
+        return StreamCodec(STREAMS[name], shape, stored.newbyteorder(byteorder), predictor)
+    return PageCodec(page.decode, shape, page.jpegtables, page.jpegheader, jpeg=compression == _JPEG)
+
+
+def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
+    if page.photometric != 6:
+        return 1, 1
+    value = page.tags.valueof(530, (2, 2))
+    if not isinstance(value, tuple) or len(value) != 2 or not set(value) <= {1, 2, 4}:
+        return 1, 1
+    return int(value[0]), int(value[1])
+
+
+def _color(file: SourceFile, page: tifffile.TiffPage) -> Color | None:
+    photometric = int(page.photometric)
+    stored = _stored_dtype(file, page)
+    bits, samples = page.bitspersample, page.samplesperpixel
+    unsigned = stored.kind == "u"
+    if photometric in (0, 1) and samples == 1 and bits in (2, 4) and unsigned:
+        # As Pillow and libvips do, so that a PNG and a TIFF of few bits hold the same greys.
+        greys = np.linspace(0, 255, 1 << bits).astype(np.uint8)[:, None]
+        return Lookup(greys[::-1] if photometric == 0 else greys)
+    if photometric == 0 and unsigned:
+        return Inverted(stored, samples, (1 << bits) - 1)
+    if photometric == 3 and unsigned and page.colormap is not None:
+        colormap = np.asarray(page.colormap)
+        table = colormap if colormap.dtype == np.uint8 else colormap >> 8
+        return Lookup(np.ascontiguousarray(table.T.astype(np.uint8)), stored, min(samples, 2))
+    if photometric == 5 and samples >= 4 and unsigned and page.tags.valueof(332, 1) == 1:
+        return Inks(stored, samples)
+    if photometric == 6 and stored == np.uint8 and samples >= 3 and int(page.compression) not in _RGB_CODECS:
+        luma = _floats(page, 529, 3) or (0.299, 0.587, 0.114)
+        reference = _floats(page, 532, 6) or (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
+        if min(luma) > 0:
+            return LumaChroma(luma, reference, samples)  # type: ignore[arg-type]  # lengths are checked
+    if photometric in (8, 9) and stored in (np.uint8, np.uint16) and samples >= 3:
+        return Lab(stored, samples, signed=photometric == 8)
+    return None
+
+
+def _floats(page: tifffile.TiffPage, code: int, count: int) -> tuple[float, ...] | None:
+    value = page.tags.valueof(code)
+    if not isinstance(value, tuple):
+        return None
+    if len(value) == 2 * count:  # rationals come as numerators and denominators
+        if any(bottom == 0 for bottom in value[1::2]):
+            return None
+        return tuple(top / bottom for top, bottom in zip(value[::2], value[1::2], strict=True))
+    return tuple(float(item) for item in value) if len(value) == count else None
+
+
+def _nodata(page: tifffile.TiffPage) -> float | None:
+    if 42113 not in page.tags:
+        return None
+    try:
+        return float(str(page.tags[42113].value).strip().rstrip("\0"))
+    except ValueError:
+        return None
+
+
+def _fill(page: tifffile.TiffPage, dtype: np.dtype[np.generic]) -> float:
+    nodata = _nodata(page)
+    if nodata is None or (dtype.kind in "iu" and not _holds(dtype, nodata)):
+        return 0
+    return int(nodata) if dtype.kind in "iu" else nodata
+
+
+def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
+    info = np.iinfo(dtype)  # type: ignore[type-var]  # asked for integers only
+    return math.isfinite(value) and value == int(value) and info.min <= value <= info.max
+
+
+def _kept_tags(page: tifffile.TiffPage) -> Iterator[FileTag]:
+    for code in KEPT_TAGS:
+        tag = page.tags.get(code)
+        if tag is None:
+            continue
+        kind = int(tag.dtype)
+        letter = tifffile.TIFF.DATA_FORMATS[kind]
+        if kind == 2:
+            text = tag.value if isinstance(tag.value, bytes) else str(tag.value).encode("utf-8", "replace")
+            text = text.rstrip(b"\0") + b"\0"
+            yield FileTag(code, 2, len(text), text)
+            continue
+        if isinstance(tag.value, bytes):
+            yield FileTag(code, kind, len(tag.value), tag.value)
+            continue
+        values = tag.value if isinstance(tag.value, tuple) else (tag.value,)
+        try:
+            data = struct.pack(f"<{len(values)}{letter[-1]}", *values)
+        except struct.error:
+            continue  # a tag that does not hold what its type says has nothing to give
+        yield FileTag(code, kind, tag.count, data)
+
+
+def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> Iterator[TileIndex]:
+    """Yield the reduced pages that show the same picture, from large to small."""
+    first = tiff.pages[0]
+    candidates: list[Any] = []
+    if isinstance(first, tifffile.TiffPage) and first.subifds:
+        candidates.extend(first.pages or ())
+    for number in range(1, len(tiff.pages)):
+        page = tiff.pages[number]
+        if not isinstance(page, tifffile.TiffPage):
+            page = page.aspage()
+        if int(page.subfiletype or 0) & 1:
+            candidates.append(page)
+        else:
+            break  # the next picture begins
+    found = []
+    for page in candidates:
+        if int(page.subfiletype or 0) & 4:  # a transparency mask
+            continue
+        try:
+            index = _index(file, page)
+        except SubregionError:
+            continue  # an overview that cannot be indexed is not offered; the full resolution serves
+        if index.dtype == full.dtype and index.shape[2] == full.shape[2] and _same_picture(index, full):
+            found.append(index)
+    yield from sorted(found, key=lambda index: -index.shape[1])
+
+
+def _same_picture(small: TileIndex, full: TileIndex) -> bool:
+    """Whether the proportions agree within the rounding of one pixel."""
+    ratio = full.shape[1] / small.shape[1]
+    return ratio > 1 and abs(full.shape[0] / ratio - small.shape[0]) <= 1.5
+
+
+def _layout(page: tifffile.TiffPage) -> str:
+    name = _STREAMS.get(int(page.compression)) or getattr(page.compression, "name", str(page.compression))
+    how = (
+        f"tiles {page.tilelength} x {page.tilewidth}"
+        if page.is_tiled
+        else f"strips of {min(page.rowsperstrip or page.imagelength, page.imagelength)} rows"
+    )
+    planar = ", planar" if page.planarconfig == 2 and page.samplesperpixel > 1 else ""
+    return f"{how}, {name}{planar}"

@@ -1,0 +1,131 @@
+"""Images that libvips decodes row by row from the top, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError
+from subregion.geometry.window import Window
+from subregion.raster.color import Inks
+from subregion.raster.raster import Raster
+from subregion.raster.whole import copy_selected
+
+if TYPE_CHECKING:
+    from subregion.raster.source import SourceFile
+
+#: Rows that are decoded at a time.
+STRIP_ROWS = 256
+
+_VIPS_DTYPES = {
+    "uchar": np.uint8,
+    "char": np.int8,
+    "ushort": np.uint16,
+    "short": np.int16,
+    "uint": np.uint32,
+    "int": np.int32,
+    "float": np.float32,
+    "double": np.float64,
+}
+
+
+class VipsRaster(Raster):
+    """An image that libvips decodes row by row from the top, in bounded memory.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The open file.
+    driver : str
+        ``"PNG"``, ``"JPEG"`` or ``"HEIF"``.
+    loader : str
+        The libvips operation that decodes it.
+    bands : int or None
+        How many bands to keep, if libvips adds an alpha band of its own.
+    bilevel : bool
+        Whether samples are one bit, which libvips spreads to 0 and 255.
+    """
+
+    windowed = False
+    layout = "decoded in strips from the top"
+
+    def __init__(
+        self, file: SourceFile, driver: str, loader: str, bands: int | None = None, bilevel: bool = False
+    ) -> None:
+        self.file = file
+        self.path = file.path
+        self.driver = driver
+        self._loader = loader
+        self._bilevel = bilevel
+        header = self._open("warning")
+        self._fail_on = "warning"
+        self._inks = Inks(np.dtype(np.uint8)) if header.interpretation == "cmyk" else None
+        self._stored_bands = header.bands
+        kept = header.bands if bands is None else min(bands, header.bands)
+        self.shape = (header.height, header.width, kept if self._inks is None else 3)
+        self.dtype = np.dtype(_VIPS_DTYPES[header.format])
+        self.block = (header.height, header.width)
+
+    def _open(self, fail_on: str) -> Any:
+        import pyvips
+
+        try:
+            return pyvips.Operation.call(
+                self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True
+            )
+        except pyvips.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DamagedFileError:
+        detail = " ".join(str(getattr(error, "detail", error)).split())
+        return DamagedFileError(f"{self.path}: cannot be decoded as {self.driver}: {detail}")
+
+    def _rows(self, region: Any, window: Window) -> NDArray[Any]:
+        import pyvips
+
+        try:
+            data = region.fetch(window.col, window.row, window.width, window.height)
+        except pyvips.Error as error:
+            raise self._damaged(error) from error
+        pixels: NDArray[Any] = np.frombuffer(data, self.dtype)
+        pixels = pixels.reshape(window.height, window.width, self._stored_bands)
+        if self._inks is not None:
+            return self._inks(pixels)
+        if self._bilevel:
+            pixels = pixels // 255
+        return pixels[..., : self.shape[2]]
+
+    def _region(self) -> Any:
+        import pyvips
+
+        return pyvips.Region.new(self._open(self._fail_on))
+
+    def read_into(
+        self,
+        window: Window,
+        out: NDArray[Any],
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> None:
+        """Read a window that lies inside the image; see `TileIndex.read_into`."""
+        if out.size == 0:
+            return
+        row_step = steps[0]
+        region = self._region()
+        rows = max(row_step, STRIP_ROWS // row_step * row_step)
+        for top in range(0, window.height, rows):
+            part = Window(window.row + top, window.col, min(rows, window.height - top), window.width)
+            start = top // row_step
+            count = -(-part.height // row_step)
+            copy_selected(self._rows(region, part), out[start : start + count], bands, steps)
+
+    def strips(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the whole image from top to bottom, `rows` rows at a time."""
+        region = self._region()
+        height, width, _ = self.shape
+        for row in range(0, height, rows):
+            yield self._rows(region, Window(row, 0, min(rows, height - row), width))

@@ -1,0 +1,97 @@
+"""Images that a library decodes in one piece only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError, SubregionError
+from subregion.raster import limits
+from subregion.raster.raster import Raster
+
+if TYPE_CHECKING:
+    from subregion.geometry.window import Window
+    from subregion.raster.source import SourceFile
+
+
+class WholeRaster(Raster):
+    """An image that its library decodes in one piece only.
+
+    The pixels are decoded when first asked for and dropped with the raster.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The open file.
+    driver : str
+        Format, such as ``"GIF"``.
+    shape : tuple of int
+        Rows, columns and bands.
+    dtype : numpy.dtype
+        Type of the bands.
+    decode : callable
+        Returns the whole image, of that shape and type.
+    """
+
+    windowed = False
+    layout = "decoded in one piece"
+
+    def __init__(
+        self,
+        file: SourceFile,
+        driver: str,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[np.generic],
+        decode: Callable[[], NDArray[Any]],
+    ) -> None:
+        limits.check_whole(file.path, *shape, dtype)
+        self.file = file
+        self.path = file.path
+        self.driver = driver
+        self.shape = shape
+        self.dtype = dtype
+        self.block = shape[:2]
+        self._decode = decode
+
+    def _pixels(self) -> NDArray[Any]:
+        try:
+            pixels = self._decode()
+        except (SubregionError, MemoryError):
+            raise
+        except Exception as error:
+            raise DamagedFileError(f"{self.path}: cannot be decoded as {self.driver}: {error}") from error
+        if pixels.shape != self.shape or pixels.dtype != self.dtype:
+            raise DamagedFileError(
+                f"{self.path}: its header promises {self.shape} of {self.dtype}, "
+                f"decoding gave {pixels.shape} of {pixels.dtype}."
+            )
+        return pixels
+
+    def read_into(
+        self,
+        window: Window,
+        out: NDArray[Any],
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> None:
+        """Read a window that lies inside the image; see `TileIndex.read_into`."""
+        if out.size:
+            copy_selected(self._pixels()[window.slices], out, bands, steps)
+
+    def strips(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the whole image from top to bottom, `rows` rows at a time."""
+        pixels = self._pixels()
+        for row in range(0, self.shape[0], rows):
+            yield pixels[row : row + rows]
+
+
+def copy_selected(
+    pixels: NDArray[Any], out: NDArray[Any], bands: Sequence[int] | None, steps: tuple[int, int]
+) -> None:
+    """Copy every so many rows and columns of some bands into `out`."""
+    taken = pixels[:: steps[0], :: steps[1]]
+    out[...] = taken if bands is None else taken[..., list(bands)]
