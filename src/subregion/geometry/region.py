@@ -74,7 +74,13 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
     """
     if isinstance(region, Window):
         return Selection(region)
-    rows, cols, bands = _three_slices(region)
+    rows: slice | None
+    cols: slice | None
+    bands: slice | None
+    if type(region) is tuple and len(region) == 2 and type(region[0]) is type(region[1]) is slice:
+        rows, cols, bands = region[0], region[1], None  # by far the most frequent form
+    else:
+        rows, cols, bands = _three_slices(region)
     row, height, row_step = _resolve(rows, shape[0], 0)
     col, width, col_step = _resolve(cols, shape[1], 1)
     if bands is None:

@@ -41,10 +41,9 @@ class Window:
     width: int
 
     def __post_init__(self) -> None:
-        for name in ("row", "col", "height", "width"):
-            value = getattr(self, name)
-            if type(value) is not int:
-                object.__setattr__(self, name, _whole(name, value))
+        if not (type(self.row) is type(self.col) is type(self.height) is type(self.width) is int):
+            for name in ("row", "col", "height", "width"):
+                object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.height < 0 or self.width < 0:
             raise RegionError(
                 f"Window(height={self.height}, width={self.width}): sizes are numbers of pixels, at least 0."

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError
 from subregion.raster import limits
 from subregion.raster.whole import WholeRaster
 
@@ -54,30 +54,33 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
 
 def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
     """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     with _pillow_lock:
         Image.init()
-    prefix = file.head(16)
+    # Plugins look at up to 16 bytes and do not expect fewer.
+    prefix = file.head(16).ljust(16, b"\0")
     problems: list[str] = []
     for name in formats:
         if name not in Image.OPEN:
             continue
         factory, accepts = Image.OPEN[name]
-        if accepts is not None:
-            answer = accepts(prefix)
-            if not answer or isinstance(answer, str):
-                continue
         try:
+            answer = True if accepts is None else accepts(prefix)
+            if not answer or isinstance(answer, str):  # a text says what Pillow was built without
+                continue
             return factory(io.FileIO(file.path), file.path)
-        except (SyntaxError, IndexError, TypeError, ValueError, EOFError, OSError, KeyError, AttributeError,
-                UnidentifiedImageError, ArithmeticError, NotImplementedError) as error:  # fmt: skip
+        except Image.DecompressionBombError as error:
+            raise TooLargeError(f"{file.path}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
             if accepts is not None:
-                problems.append(f"as {name}: {error}")
+                problems.append(f"as {name}: {str(error).rstrip('.')}")
     if problems:
         raise DamagedFileError(f"{file.path}: cannot be read {'; '.join(problems)}.")
     raise UnsupportedFormatError(
-        f"{file.path}: is not an image of a known format (it begins {prefix[:8]!r})."
+        f"{file.path}: is not an image of a known format (it begins {bytes(prefix[:8])!r})."
     )
 
 

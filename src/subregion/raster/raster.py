@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,6 +61,8 @@ class Raster(ABC):
         Rows and columns that are decoded together.
     windowed : bool
         Whether a window costs what the window costs; False if it costs the whole image.
+    mapped : bool
+        Whether the samples are uncompressed, so that only those of the window are touched.
     nodata : float or None
         The file's own tag for "no pixel here".
     tags : tuple of FileTag
@@ -73,6 +76,7 @@ class Raster(ABC):
     dtype: np.dtype[np.generic]
     block: tuple[int, int]
     windowed: bool
+    mapped: bool = False
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
 
@@ -86,6 +90,15 @@ class Raster(ABC):
         level: int = 0,
     ) -> None:
         """Read a window that lies inside the image; see `TileIndex.read_into`."""
+
+    def read(
+        self, window: Window, bands: Sequence[int] | None = None, steps: tuple[int, int] = (1, 1)
+    ) -> NDArray[Any]:
+        """Read a window that lies inside the image into a new array; see `read_into`."""
+        rows, cols = -(-window.height // steps[0]), -(-window.width // steps[1])
+        out = np.empty((rows, cols, self.shape[2] if bands is None else len(bands)), self.dtype)
+        self.read_into(window, out, bands, steps)
+        return out
 
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -124,6 +137,7 @@ class BlockRaster(Raster):
         self.shape = full.shape
         self.dtype = full.dtype
         self.block = full.block
+        self.mapped = full.codec.mapped
         self.nodata = nodata
         self.tags = tags
         self._levels = tuple(levels)
@@ -149,6 +163,31 @@ class BlockRaster(Raster):
         """Read a window that lies inside the level; see `TileIndex.read_into`."""
         index = self._levels[0] if level == 0 else self.levels[level]
         index.read_into(self.file, window, out, bands, steps)
+
+    @cached_property
+    def _array(self) -> NDArray[Any] | None:
+        """The whole image as a view of the mapped file, where it is one uncompressed block."""
+        full = self._levels[0]
+        if not full.codec.mapped or full.offsets.size != 1 or full.color is not None or not full.nbytes.all():
+            return None
+        array = full.codec(self.file.mapped(int(full.offsets[0, 0, 0]), int(full.nbytes[0, 0, 0])), 0)
+        return array if array.dtype.isnative else None
+
+    def read(
+        self, window: Window, bands: Sequence[int] | None = None, steps: tuple[int, int] = (1, 1)
+    ) -> NDArray[Any]:
+        """Read a window that lies inside the image into a new array; see `read_into`."""
+        array = self._array
+        if array is None:
+            return super().read(window, bands, steps)
+        top, left = window.row, window.col
+        part = array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
+        if bands is None:
+            return part.copy()
+        out = np.empty((*part.shape[:2], len(bands)), self.dtype)
+        for k, band in enumerate(bands):
+            out[..., k] = part[..., band]
+        return out
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""

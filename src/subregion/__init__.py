@@ -1,0 +1,61 @@
+"""Fast access to subregions of images.
+
+Every name is imported when it is first used, so that ``import subregion`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
+    from subregion.errors import PrepareError, SubregionError
+    from subregion.frames import Frames, SimpleFrames
+    from subregion.frames import open_image as open  # noqa: A004 - subregion.open is meant to read like open
+    from subregion.geometry.window import Window
+    from subregion.records import Asset, ImageRecord
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
+    "Asset": ("subregion.records", "Asset"),
+    "Frames": ("subregion.frames", "Frames"),
+    "ImageRecord": ("subregion.records", "ImageRecord"),
+    "LazyFrame": ("subregion.alignable", "LazyFrame"),
+    "NativeCrop": ("subregion.alignable", "NativeCrop"),
+    "PrepareError": ("subregion.errors", "PrepareError"),
+    "SimpleFrames": ("subregion.frames", "SimpleFrames"),
+    "SubregionError": ("subregion.errors", "SubregionError"),
+    "Window": ("subregion.geometry.window", "Window"),
+    "open": ("subregion.frames", "open_image"),
+}
+
+__all__ = [
+    "AlignableImageData",
+    "Asset",
+    "Frames",
+    "ImageRecord",
+    "LazyFrame",
+    "NativeCrop",
+    "PrepareError",
+    "SimpleFrames",
+    "SubregionError",
+    "Window",
+    "open",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'subregion' has no attribute {name!r}")
+    import importlib
+
+    module, attribute = _HOMES[name]
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,197 @@
+"""One image, read lazily: as an array that is not loaded, or channel by channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from subregion.cache.workdir import make_store
+from subregion.geometry.region import Region, select
+from subregion.reading import Channels, Fill, read_region
+
+if TYPE_CHECKING:
+    from subregion.cache.recipe import Backend
+    from subregion.cache.store import Store
+    from subregion.raster.raster import Raster
+    from subregion.records import ImageRecord
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NativeCrop:
+    """What one file holds of a region, at its own resolution.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (rows, columns, channels)
+        Unresampled.
+    transform : ndarray, shape (3, 3)
+        From pixel corners of `pixels` (x, y, 1) to those of the region.
+    channels : tuple of str or None
+        Names of the channels, if they have any.
+    """
+
+    pixels: NDArray[Any]
+    transform: NDArray[np.float64]
+    channels: tuple[str, ...] | None
+
+
+class AlignableImageData:
+    """The files of one image, read by region of the image.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        The image.
+    backend : None, str or dict
+        As for `Frames`.
+    workdir : path or None
+        As for `Frames`.
+    hashid_mode : str
+        As for `Frames`.
+
+    Examples
+    --------
+    >>> frames = SimpleFrames.demo()
+    >>> image = AlignableImageData(frames.record("coffee.png"))
+    >>> image.shape
+    (400, 600, 3)
+    >>> image[100:110, :5].shape
+    (10, 5, 3)
+    """
+
+    def __init__(
+        self,
+        record: ImageRecord,
+        backend: Backend = None,
+        workdir: str | None = None,
+        hashid_mode: str = "PATH",
+    ) -> None:
+        self.record = record
+        self._store = make_store(workdir, backend, hashid_mode)
+
+    @classmethod
+    def from_store(cls, record: ImageRecord, store: Store) -> AlignableImageData:
+        """Make one that shares the cache of a collection."""
+        image = cls.__new__(cls)
+        image.record = record
+        image._store = store
+        return image
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels."""
+        return self._raster.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the pixels."""
+        return self._raster.dtype
+
+    @property
+    def _raster(self) -> Raster:
+        return self._store.open(self.record.default_asset).raster
+
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        return read_region(self._store, self.record, region)
+
+    def load_region(
+        self, region: Region = None, channels: Channels = None, fused: bool = True, *, fill: Fill = None
+    ) -> Any:
+        """Read a region.
+
+        Parameters
+        ----------
+        region : Window, slices or None
+            Which pixels of the image; None for all.
+        channels : str, sequence of str or None
+            Which channels; None for those of the default asset.
+        fused : bool
+            Whether to return one array, or what each file holds at its own resolution.
+        fill : float, str or None
+            What lies outside the image; see `Frames.load_region`.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns, channels), or list of NativeCrop
+        """
+        pixels = read_region(self._store, self.record, region, channels, fill)
+        if fused:
+            return pixels
+        selection = select(region, self.shape)
+        scale = np.diag([selection.col_step, selection.row_step, 1]).astype(np.float64)
+        names = self.record.default_asset.channels
+        if channels is not None and channels != "<all>":
+            names = tuple(channels.split("|") if isinstance(channels, str) else channels)
+        return [NativeCrop(pixels, scale, names)]
+
+
+class LazyFrame:
+    """An image that is read when it is indexed.
+
+    Nothing is opened before `shape`, `dtype` or pixels are asked for. Indexing takes regions; see
+    `Frames.load_region`. NumPy, dask, napari and matplotlib take it as an array.
+
+    Parameters
+    ----------
+    image : AlignableImageData
+        What it reads from.
+    """
+
+    ndim = 3
+
+    def __init__(self, image: AlignableImageData) -> None:
+        self._image = image
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels."""
+        return self._image.shape
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the pixels."""
+        return self._image.dtype
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole image in memory."""
+        return self.size * self.dtype.itemsize
+
+    @property
+    def chunks(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the blocks that are decoded together."""
+        raster = self._image._raster
+        rows, cols, bands = raster.shape
+        high, wide = raster.block
+        if not raster.windowed or raster.mapped:
+            high, wide = 1024, 1024
+        return min(high, rows), min(wide, cols), bands
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for row in range(len(self)):
+            yield self[row : row + 1][0]
+
+    def __getitem__(self, region: Region) -> NDArray[Any]:
+        return self._image[region]
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
+        if copy is False:
+            raise ValueError("a lazy image is read from its file, which always makes a new array.")
+        pixels = self._image[None]
+        return pixels if dtype is None else pixels.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return f"LazyFrame({self._image.record.default_asset.path!r})"

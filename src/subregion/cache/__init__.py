@@ -1,0 +1,1 @@
+"""Converted copies of source files, made once and trusted afterwards."""

@@ -1,0 +1,314 @@
+"""Entries on disk: written beside their final names, checked, synced, and only then made visible.
+
+An entry is two files. The data carries a token in its name that is never used twice; the *pointer*
+``<key>.json`` names the data and says what it was made from. A reader starts at the pointer, so renaming
+the pointer is the moment at which an entry exists, and a rebuilt entry never mixes with an older one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from subregion.cache.identity import Signature
+from subregion.errors import CacheError, SubregionError
+
+#: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
+PATIENCE = 60.0
+#: Leftovers on file systems without locks are removed after this long (seconds).
+ABANDONED = 24 * 3600.0
+
+_KEY = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A published copy of a source.
+
+    Parameters
+    ----------
+    key : str
+        Hash of identity and recipe.
+    data : str
+        Absolute path of the file that holds the pixels.
+    size : int
+        Its bytes.
+    signature : Signature or None
+        What the source looked like when it was converted.
+    """
+
+    key: str
+    data: str
+    size: int
+    signature: Signature | None
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A cache folder.
+
+    Parameters
+    ----------
+    path : str
+        Absolute path; made when the first entry is.
+    """
+
+    path: str
+
+    def pointer(self, key: str) -> str:
+        """Return the path of the file that says where the data of an entry is."""
+        return os.path.join(self.path, key[:2], f"{key}.json")
+
+    @property
+    def _unfinished(self) -> str:
+        return os.path.join(self.path, "unfinished")
+
+    @property
+    def _locks(self) -> str:
+        return os.path.join(self.path, "locks")
+
+    def look_up(self, key: str) -> Entry | None:
+        """Return the entry, or None if there is none that is whole."""
+        pointer = self.pointer(key)
+        try:
+            with open(pointer, "rb") as file:
+                document = json.loads(file.read(1 << 20))
+            name, size = document["data"], document["size"]
+            seen = document["signature"]
+            signature = None if seen is None else Signature(int(seen[0]), int(seen[1]))
+            # Names come from a file that others may have written: they must stay in this folder.
+            if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
+                return None
+            data = os.path.join(os.path.dirname(pointer), name)
+            if os.stat(data).st_size != size:
+                return None
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, IndexError):
+            return None
+        except OSError as error:
+            raise CacheError(f"{pointer}: the cache entry cannot be read: {error.strerror}.") from error
+        return Entry(key, data, size, signature)
+
+    def present(self) -> set[str]:
+        """List the keys of all entries whose pointer and data are both there."""
+        pointers: set[str] = set()
+        data: set[str] = set()
+        with contextlib.suppress(OSError), os.scandir(self.path) as homes:
+            for home in homes:
+                if len(home.name) != 2:
+                    continue
+                with contextlib.suppress(OSError), os.scandir(home.path) as listing:
+                    for item in listing:
+                        key, _, rest = item.name.partition(".")
+                        (pointers if rest == "json" else data).add(key)
+        return pointers & data
+
+    def publish(
+        self,
+        key: str,
+        suffix: str,
+        signature: Signature | None,
+        about: dict[str, Any],
+        write: Callable[[str], None],
+    ) -> Entry:
+        """Write an entry and make it visible.
+
+        Parameters
+        ----------
+        key : str
+            Its name.
+        suffix : str
+            File suffix of the data, such as ``".tif"``.
+        signature : Signature or None
+            What the source looks like.
+        about : dict
+            Further facts for people who look into the folder.
+        write : callable
+            Writes and checks the data at the path that it is given.
+
+        Raises
+        ------
+        CacheError
+            If the folder cannot be written.
+        """
+        token = secrets.token_hex(8)
+        name = f"{key}.{token}{suffix}"
+        unfinished = os.path.join(self._unfinished, name)
+        home = os.path.join(self.path, key[:2])
+        try:
+            os.makedirs(self._unfinished, exist_ok=True)
+            os.makedirs(home, exist_ok=True)
+            write(unfinished)
+            size = _synced_size(unfinished)
+            document = {
+                "data": name,
+                "size": size,
+                "signature": None if signature is None else [signature.size, signature.mtime_ns],
+                **about,
+            }
+            pointer = f"{unfinished}.json"
+            with open(pointer, "w", encoding="utf-8") as file:
+                json.dump(document, file)
+            _synced_size(pointer)
+            data = os.path.join(home, name)
+            os.replace(unfinished, data)
+            os.replace(pointer, self.pointer(key))
+            _sync_folder(home)
+        except SubregionError:
+            raise  # the source failed, not the cache
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        finally:
+            self._remove_unfinished(name)
+        self._remove_older(key, name)
+        return Entry(key, data, size, signature)
+
+    def _cannot_write(self, error: OSError) -> CacheError:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            way_out = "Free some space, or choose a workdir on another disk."
+        else:
+            way_out = "Choose a workdir that can be written, or backend=None to read the sources as they are."
+        return CacheError(f"{self.path}: the cache cannot be written: {error.strerror or error}. {way_out}")
+
+    def discard(self, entry: Entry) -> None:
+        """Take away an entry that turned out to be damaged, unless it was replaced meanwhile."""
+        current = self.look_up(entry.key)
+        if current is not None and current.data == entry.data:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.pointer(entry.key))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(entry.data)
+
+    def _remove_unfinished(self, name: str) -> None:
+        with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
+            for item in listing:
+                if item.name.startswith(name):
+                    with contextlib.suppress(OSError):
+                        os.unlink(item.path)
+
+    def _remove_older(self, key: str, kept: str) -> None:
+        """Remove data that no pointer names any more: of a rebuilt entry, or of a writer that was killed."""
+        pointer = f"{key}.json"
+        with contextlib.suppress(OSError), os.scandir(os.path.join(self.path, key[:2])) as listing:
+            for item in listing:
+                if item.name.startswith(f"{key}.") and item.name not in (kept, pointer):
+                    with contextlib.suppress(OSError):  # another host was faster
+                        os.unlink(item.path)
+
+    @contextlib.contextmanager
+    def turn(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
+        """Wait for the right to convert one entry.
+
+        The lock saves work and nothing else: where it does not function, or its owner hangs, two
+        processes convert the same image and the later rename wins.
+
+        Parameters
+        ----------
+        key : str
+            The entry.
+        done : callable
+            Whether waiting has become needless, because the owner finished.
+        """
+        import filelock
+
+        try:
+            os.makedirs(self._locks, exist_ok=True)
+        except OSError as error:
+            raise self._cannot_write(error) from error
+        lock = filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
+        held = False
+        last_sign, last_seen = time.monotonic(), self._progress(key)
+        pause = 0.01
+        while not held:
+            try:
+                lock.acquire(timeout=0)
+                held = True
+            except filelock.Timeout:
+                if done():
+                    break
+                sign = self._progress(key)
+                if sign != last_seen:
+                    last_sign, last_seen = time.monotonic(), sign
+                elif time.monotonic() - last_sign > PATIENCE:
+                    break
+                time.sleep(pause)
+                pause = min(0.5, pause * 1.5)
+            except (OSError, NotImplementedError):
+                break  # no locks on this file system
+        try:
+            yield
+        finally:
+            if held:
+                with contextlib.suppress(OSError):
+                    os.unlink(lock.lock_file)
+                lock.release()
+
+    def _progress(self, key: str) -> tuple[tuple[str, int, int], ...]:
+        """Tell the state of what somebody is writing for this entry."""
+        signs = []
+        with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
+            for item in listing:
+                if item.name.startswith(key):
+                    with contextlib.suppress(OSError):
+                        status = item.stat()
+                        signs.append((item.name, status.st_size, status.st_mtime_ns))
+        return tuple(sorted(signs))
+
+    def sweep(self) -> None:
+        """Remove what killed writers left behind, and nothing that a living one holds."""
+        import filelock
+
+        leftovers: dict[str, list[str]] = {}
+        for folder in (self._unfinished, self._locks):
+            with contextlib.suppress(OSError), os.scandir(folder) as listing:
+                for item in listing:
+                    found = _KEY.match(item.name)
+                    if found is not None:
+                        leftovers.setdefault(found[0], []).append(item.path)
+        for key, paths in leftovers.items():
+            lock = filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
+            try:
+                lock.acquire(timeout=0)
+            except (filelock.Timeout, OSError, NotImplementedError):
+                paths = [path for path in paths if _older_than(path, ABANDONED)]
+            for path in paths:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+            if lock.is_locked:
+                current = self.look_up(key)
+                self._remove_older(key, "" if current is None else os.path.basename(current.data))
+                with contextlib.suppress(OSError):
+                    os.unlink(lock.lock_file)
+                lock.release()
+
+
+def _older_than(path: str, seconds: float) -> bool:
+    try:
+        return time.time() - os.stat(path).st_mtime > seconds
+    except OSError:
+        return False
+
+
+def _synced_size(path: str) -> int:
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: str) -> None:
+    with contextlib.suppress(OSError):  # some file systems do not sync folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

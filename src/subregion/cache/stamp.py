@@ -1,0 +1,54 @@
+"""The note that a run of `prepare` leaves, so that the next one need not open every entry.
+
+A stamp is a promise that is checked: it names the state of every source and which copies there were,
+and holds only while all of that is so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from subregion.errors import SubregionError
+
+if TYPE_CHECKING:
+    from subregion.cache.store import Store
+    from subregion.records import Asset
+
+
+def stamp_holds(store: Store, assets: Iterable[Asset]) -> bool:
+    """Whether an earlier run left all of these images ready and nothing changed since."""
+    state = _state(store, assets)
+    return state is not None and os.path.exists(_stamp(store, state))
+
+
+def write_stamp(store: Store, assets: Iterable[Asset]) -> None:
+    """Note that all of these images are ready."""
+    state = _state(store, assets)
+    if state is None:
+        return
+    stamp = _stamp(store, state)
+    with contextlib.suppress(OSError):  # without it the next run looks at every entry, no more
+        os.makedirs(os.path.dirname(stamp), exist_ok=True)
+        with open(stamp, "xb"):
+            pass
+
+
+def _stamp(store: Store, state: str) -> str:
+    return os.path.join(store.folder.path, "stamps", state)
+
+
+def _state(store: Store, assets: Iterable[Asset]) -> str | None:
+    """Hash what the sources look like and which entries are there; None if a source cannot be looked at."""
+    present = store.folder.present()
+    state = hashlib.blake2b(digest_size=20)
+    try:
+        for asset in assets:
+            key, signature = store.key_of(asset)
+            state.update(f"{key} {signature} {key in present}\n".encode())
+    except SubregionError:
+        return None  # the run itself will report it
+    return state.hexdigest()

@@ -1,0 +1,51 @@
+"""Which folder the cache is in."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+from subregion.cache.identity import check_mode
+from subregion.cache.publish import Folder
+from subregion.cache.recipe import Backend, parse_backend
+from subregion.cache.store import Store
+
+
+def default_workdir() -> str:
+    """Return the folder for caches of this user."""
+    import platformdirs
+
+    return platformdirs.user_cache_dir("subregion", appauthor=False)
+
+
+def make_store(
+    workdir: str | os.PathLike[str] | None, backend: Backend, hashid_mode: str, *, warn: bool = True
+) -> Store:
+    """Check the options that say where and how copies are kept.
+
+    Parameters
+    ----------
+    workdir : path or None
+        None is the user's cache folder, with a warning where something would be written there.
+    backend : None, str or dict
+        How images are stored.
+    hashid_mode : str
+        What names a source.
+    warn : bool
+        Whether to warn.
+
+    Returns
+    -------
+    Store
+        Nothing is written before the first conversion.
+    """
+    recipe = parse_backend(backend)
+    mode = check_mode(hashid_mode)
+    if workdir is None:
+        workdir = default_workdir()
+        if warn and recipe.kind != "none":
+            warnings.warn(
+                f"The workdir was not given: converted images go to {workdir}.", UserWarning, stacklevel=3
+            )
+    root = os.path.abspath(os.path.expanduser(os.fspath(workdir)))
+    return Store(Folder(os.path.join(root, "_cache", "frames")), recipe, mode)

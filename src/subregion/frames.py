@@ -1,0 +1,446 @@
+"""Collections of images that are read by region."""
+
+from __future__ import annotations
+
+import functools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.alignable import AlignableImageData, LazyFrame
+from subregion.cache.workdir import make_store
+from subregion.errors import ConfigError, RegionError, RegionTypeError, SourceNotFoundError, UnknownImageError
+from subregion.geometry.region import Region
+from subregion.reading import Channels, Fill, check_declared_size, named_bands, read_region
+from subregion.records import Asset, ImageRecord
+
+if TYPE_CHECKING:
+    from subregion.cache.recipe import Backend, Recipe
+
+
+class Frames(ABC):
+    """A collection of images, read by region in time that depends on the region.
+
+    A subclass supplies `image_ids` and `record`; all else is inherited. Instances hold no open files:
+    they may be pickled, copied, forked and shared between threads at any moment.
+
+    Parameters
+    ----------
+    workdir : path or None
+        Where converted copies are kept; None is the user's cache folder, with a warning.
+    backend : None, str or dict
+        How images are stored for reading: None reads the sources as they are; ``"npy"``, ``"cog"`` and
+        ``"auto"`` convert each image once. ``{"type": "cog", "config": {"compress": "ZSTD"}}`` sets options.
+    hashid_mode : str
+        What names a source: its ``"PATH"`` (with size and time of change), the bytes (``"PIXELS"``), the
+        hash that ``"DVC"`` holds, or one that is ``"GIVEN"``.
+    """
+
+    def __init__(
+        self,
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+    ) -> None:
+        self._backend = backend
+        self._workdir = None if workdir is None else os.fspath(workdir)
+        self._store = make_store(workdir, backend, hashid_mode)
+
+    @property
+    @abstractmethod
+    def image_ids(self) -> Sequence[Hashable]:
+        """The ids of all images, in order."""
+
+    @abstractmethod
+    def record(self, image_id: Any) -> ImageRecord:
+        """Return what is known of an image.
+
+        Raises
+        ------
+        UnknownImageError
+            If there is no such image.
+        """
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        if isinstance(index, bool) or not isinstance(index, int | np.integer):
+            raise RegionTypeError(
+                f"frames[{index!r}]: takes the position of an image; "
+                f"use load_image(image_id) or load_region(image_id, region)."
+            )
+        try:
+            image_id = self.image_ids[int(index)]
+        except IndexError:
+            raise RegionError(f"frames[{index}]: there are {len(self)} images.") from None
+        return np.asanyarray(self.load_image(image_id))
+
+    @property
+    def backend(self) -> Backend:
+        """How images are stored, as it was given; setting it forgets what was opened."""
+        return self._backend
+
+    @backend.setter
+    def backend(self, backend: Backend) -> None:
+        store = make_store(self._workdir, backend, self._store.mode, warn=False)
+        self._backend, self._store = backend, store
+
+    @property
+    def hashid_mode(self) -> str:
+        """What names a source."""
+        return self._store.mode
+
+    @property
+    def workdir(self) -> Path:
+        """The folder that holds the cache."""
+        return self.cache_dpath.parent.parent
+
+    @property
+    def cache_dpath(self) -> Path:
+        """The folder that holds the entries."""
+        return Path(self._store.folder.path)
+
+    def load_region(
+        self,
+        image_id: Any,
+        region: Region = None,
+        channels: Channels = None,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fill: Fill = None,
+    ) -> NDArray[Any]:
+        """Read a region of an image.
+
+        Parameters
+        ----------
+        image_id : hashable
+            Which image.
+        region : Window, slices or None
+            Which pixels. Slices behave as NumPy's do: they count from the end when negative, are clipped to
+            the image, may have positive steps, and a third one picks channels. A `Window` is literal: it may
+            leave the image, and the result has exactly its shape. None is the whole image.
+        channels : str, sequence of str or None
+            Which channels, by name; None for all of the default file.
+        width, height : int or None
+            The size that the whole image is known to have; another size of the file is an error.
+        fill : float, str or None
+            What lies outside the image: a number, or a mode of `numpy.pad`; None is 0 for integers and NaN
+            for floats.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns, channels)
+            Of the type that the file stores, C-contiguous, owned by the caller.
+
+        Raises
+        ------
+        UnknownImageError, UnknownChannelError
+            If there is no such image or channel (`KeyError`).
+        RegionError, RegionTypeError
+            If the region has no meaning (`IndexError`, `TypeError`).
+        SubregionError
+            If the file is missing, unreadable or damaged.
+
+        Examples
+        --------
+        >>> frames = SimpleFrames.demo()
+        >>> frames.load_region("coffee.png", (slice(0, 100), slice(-50, None))).shape
+        (100, 50, 3)
+        >>> from subregion import Window
+        >>> frames.load_region("coffee.png", Window(-10, -10, 64, 64)).shape
+        (64, 64, 3)
+        """
+        record = self.record(image_id)
+        if width is not None or height is not None:
+            asset = record.default_asset
+            declared = ImageRecord(image_id, record.assets, width, height, record.default)
+            check_declared_size(declared, asset, self._store.open(asset).raster)
+        return read_region(self._store, record, region, channels, fill)
+
+    def load_image(
+        self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
+    ) -> NDArray[Any] | None:
+        """Read a whole image.
+
+        Parameters
+        ----------
+        image_id : hashable
+            Which image.
+        channels : str, sequence of str or None
+            Which channels.
+        cache : bool
+            With False, the source is read as it is and no copy is made or used.
+        noreturn : bool
+            With True, only make sure that the converted copy is there, and return None.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns, channels), or None
+            Under the ``npy`` backend a read-only `numpy.memmap`, unless single channels are asked for.
+        """
+        record = self.record(image_id)
+        store = self._store if cache else make_store(self._workdir, None, self._store.mode, warn=False)
+        if noreturn:
+            store.open(record.default_asset)
+            return None
+        asset = record.default_asset
+        opened = store.open(asset)
+        check_declared_size(record, asset, opened.raster)
+        if opened.entry is not None and opened.recipe.kind == "npy":
+            bands = named_bands(asset, channels, opened.raster.shape[2])
+            if bands is None:
+                return _memmap(opened.entry.data)
+        return read_region(store, record, None, channels)
+
+    def load_frame(self, image_id: Any) -> LazyFrame:
+        """Return an image as an array that is read when it is indexed."""
+        return LazyFrame(AlignableImageData.from_store(self.record(image_id), self._store))
+
+    def load_alignable(self, image_id: Any) -> AlignableImageData:
+        """Return the files of an image, to be read by region and channel."""
+        return AlignableImageData.from_store(self.record(image_id), self._store)
+
+    def prepare(
+        self,
+        image_ids: Iterable[Any] | None = None,
+        workers: int = 0,
+        use_stamp: bool = True,
+        executor: Executor | None = None,
+        progress: bool = True,
+    ) -> None:
+        """Make every converted copy that is not there yet.
+
+        Parameters
+        ----------
+        image_ids : iterable of hashable or None
+            Which images; None for all.
+        workers : int
+            How many images to convert at once, in threads. With 0 one after the other; the blocks of each
+            are compressed on all cores either way.
+        use_stamp : bool
+            Whether to trust the note of an earlier run for images whose source and copy are unchanged.
+        executor : concurrent.futures.Executor or None
+            Runs the conversions instead of threads of ours: processes, or a cluster.
+        progress : bool
+            Whether to show a bar on standard error, if that is a terminal.
+
+        Raises
+        ------
+        PrepareError
+            After everything else was done, listing every image that failed and why.
+        """
+        from subregion.prepare import prepare
+
+        ids = list(self.image_ids) if image_ids is None else list(image_ids)
+        prepare(self._store, ids, self.record, workers, use_stamp, executor, progress)
+
+    @property
+    def _recipe(self) -> Recipe:
+        return self._store.recipe
+
+
+class SimpleFrames(Frames):
+    """A collection in which each image is one file.
+
+    Parameters
+    ----------
+    id_to_path : mapping
+        From image id to path. Relative paths are relative to the folder that is current now.
+    workdir, backend, hashid_mode
+        See `Frames`.
+    id_to_hashid : mapping or None
+        From image id to the hash of its content, for ``hashid_mode="GIVEN"``.
+
+    Examples
+    --------
+    >>> frames = SimpleFrames.demo()
+    >>> len(frames)
+    6
+    >>> frames.image_ids[0]
+    'astronaut.png'
+    >>> frames[0].shape
+    (512, 512, 3)
+    """
+
+    def __init__(
+        self,
+        id_to_path: Mapping[Any, str | os.PathLike[str]],
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+        *,
+        id_to_hashid: Mapping[Any, str] | None = None,
+    ) -> None:
+        if not isinstance(id_to_path, Mapping):
+            raise RegionTypeError(
+                f"id_to_path must map ids to paths, not be a {type(id_to_path).__name__}; "
+                f"for a list of paths write dict(enumerate(paths))."
+            )
+        super().__init__(workdir, backend, hashid_mode)
+        if self.hashid_mode == "GIVEN" and id_to_hashid is None:
+            raise ConfigError("hashid_mode='GIVEN' needs id_to_hashid, a mapping from image id to hash.")
+        self._id_to_path = dict(id_to_path)
+        self._id_to_hashid = None if id_to_hashid is None else dict(id_to_hashid)
+        self._root = os.getcwd()
+        self._ids: list[Any] | None = None
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        pattern: str | Sequence[str] = "**/*",
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+    ) -> SimpleFrames:
+        """Collect the files of a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Where to look.
+        pattern : str or sequence of str
+            Which files, as for `pathlib.Path.glob`; hidden ones are passed over.
+        workdir, backend, hashid_mode
+            See `Frames`.
+
+        Returns
+        -------
+        SimpleFrames
+            Ids are paths relative to `folder`, with forward slashes, sorted.
+
+        Raises
+        ------
+        SourceNotFoundError
+            If there is no such folder.
+        """
+        root = Path(folder).expanduser().absolute()
+        if not root.is_dir():
+            raise SourceNotFoundError(f"{root}: no such folder.")
+        patterns = (pattern,) if isinstance(pattern, str) else pattern
+        found = {
+            place.relative_to(root).as_posix(): str(place)
+            for each in patterns
+            for place in root.glob(each)
+            if place.is_file() and not _hidden(place.relative_to(root))
+        }
+        return cls({name: found[name] for name in sorted(found)}, workdir, backend, hashid_mode)
+
+    @classmethod
+    def demo(
+        cls,
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+    ) -> SimpleFrames:
+        """Collect photographs that ship with scikit-image.
+
+        Raises
+        ------
+        SourceNotFoundError
+            If scikit-image is not installed.
+        """
+        import importlib.util
+
+        spec = importlib.util.find_spec("skimage")
+        if spec is None or spec.origin is None:
+            raise SourceNotFoundError("the demo pictures need scikit-image: pip install 'subregion[demo]'.")
+        folder = Path(spec.origin).parent / "data"
+        paths = {name: folder / name for name in DEMO_PICTURES if (folder / name).exists()}
+        return cls(paths, workdir, backend, hashid_mode)
+
+    @property
+    def image_ids(self) -> Sequence[Hashable]:
+        """The ids of all images, in the order in which they were given."""
+        if self._ids is None:
+            self._ids = list(self._id_to_path)
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._id_to_path)
+
+    def record(self, image_id: Any) -> ImageRecord:
+        """Return what is known of an image; see `Frames.record`."""
+        try:
+            path = self._id_to_path[image_id]
+        except (KeyError, TypeError):
+            raise _unknown_image(image_id, self._id_to_path) from None
+        hashid = None if self._id_to_hashid is None else self._id_to_hashid.get(image_id)
+        return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # every path is hashable
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ids": None}
+
+
+#: What `SimpleFrames.demo` shows, of scikit-image's data that ship in its wheel.
+DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg")
+
+
+@functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
+def _one_file(image_id: Any, path: str | os.PathLike[str], root: str, hashid: str | None) -> ImageRecord:
+    absolute = os.path.normpath(os.path.join(root, os.fspath(path)))
+    return ImageRecord(image_id, (Asset(absolute, hashid=hashid),))
+
+
+def _hidden(place: Path) -> bool:
+    return any(part.startswith(".") for part in place.parts)
+
+
+def _unknown_image(image_id: Any, known: Mapping[Any, Any]) -> UnknownImageError:
+    import difflib
+    import itertools
+
+    names = [str(name) for name in itertools.islice(known, 1000)]
+    close = difflib.get_close_matches(str(image_id), names, n=3)
+    hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
+    return UnknownImageError(f"no image with id {image_id!r} among {len(known)}.{hint}")
+
+
+def _memmap(path: str) -> NDArray[Any]:
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    backend: Backend = "auto",
+    workdir: str | os.PathLike[str] | None = None,
+    hashid_mode: str = "PATH",
+) -> LazyFrame:
+    """Open one image as an array that is read when it is indexed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    backend : None, str or dict
+        How it is stored for reading; see `Frames`. ``"auto"`` makes a converted copy on the first read, if
+        the file is slow to read by window.
+    workdir : path or None
+        Where copies are kept; None is the user's cache folder.
+    hashid_mode : str
+        What names the source; see `Frames`.
+
+    Returns
+    -------
+    LazyFrame
+        Nothing is opened before it is asked for something.
+
+    Examples
+    --------
+    >>> import subregion
+    >>> picture = subregion.open(SimpleFrames.demo().record("retina.jpg").default_asset.path, backend=None)
+    >>> picture[500:600, 300:500].shape
+    (100, 200, 3)
+    """
+    store = make_store(workdir, backend, hashid_mode, warn=False)
+    record = ImageRecord(None, (Asset(os.path.abspath(os.fspath(path))),))
+    return LazyFrame(AlignableImageData.from_store(record, store))

@@ -1,0 +1,153 @@
+"""Making all converted copies of a collection: in threads or by an executor, with one account at the end."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from subregion.cache.stamp import stamp_holds, write_stamp
+from subregion.errors import ConfigError, PrepareError, SubregionError
+
+if TYPE_CHECKING:
+    from subregion.cache.store import Store
+    from subregion.records import Asset, ImageRecord
+
+#: How many failures the message spells out; all of them are in ``PrepareError.failures``.
+LISTED = 50
+
+
+def prepare(
+    store: Store,
+    image_ids: Sequence[Any],
+    record: Callable[[Any], ImageRecord],
+    workers: int,
+    use_stamp: bool,
+    executor: Executor | None,
+    progress: bool,
+) -> None:
+    """Make every converted copy that is not there yet; see `Frames.prepare`."""
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
+        raise ConfigError(f"workers={workers!r}: must be a whole number, 0 or more.")
+    if store.recipe.kind == "none":
+        return
+    store.folder.sweep()
+    failures: dict[Any, BaseException] = {}
+    assets: list[tuple[Any, Asset]] = []
+    for image_id in image_ids:
+        try:
+            assets.extend((image_id, asset) for asset in record(image_id).assets)
+        except SubregionError as problem:
+            failures[image_id] = problem
+    if use_stamp and not failures and stamp_holds(store, (asset for _, asset in assets)):
+        return
+    with _Bar(len(assets), progress) as bar, _runner(workers, executor) as run:
+        for image_id, error in run(store, assets):
+            bar.advance()
+            if error is not None:
+                failures[image_id] = error
+    if failures:
+        raise PrepareError(_account(failures, len(image_ids)), failures)
+    if use_stamp:
+        write_stamp(store, (asset for _, asset in assets))
+
+
+def convert_asset(store: Store, asset: Asset) -> None:
+    """Make sure of the copy of one asset; runs wherever an executor puts it."""
+    store.ensure(asset)
+
+
+Outcome = tuple[Any, BaseException | None]
+Run = Callable[["Store", list[tuple[Any, "Asset"]]], Iterator[Outcome]]
+
+
+@contextlib.contextmanager
+def _runner(workers: int, executor: Executor | None) -> Iterator[Run]:
+    if executor is not None:
+        yield lambda store, assets: _submitted(store, assets, executor, (os.cpu_count() or 1) * 8)
+    elif workers == 0:
+        yield _one_by_one
+    else:
+        with ThreadPoolExecutor(workers, thread_name_prefix="subregion-prepare") as threads:
+            # Several images at once keep the cores busy; more threads for each would only compete.
+            yield lambda store, assets: _submitted(
+                replace(store, threads=max(1, (os.cpu_count() or 1) // workers)), assets, threads, workers * 2
+            )
+
+
+def _one_by_one(store: Store, assets: list[tuple[Any, Asset]]) -> Iterator[Outcome]:
+    for image_id, asset in assets:
+        try:
+            convert_asset(store, asset)
+        except Exception as error:  # noqa: BLE001 - reported at the end, together with all others
+            yield image_id, error
+        else:
+            yield image_id, None
+
+
+def _submitted(
+    store: Store, assets: list[tuple[Any, Asset]], executor: Executor, ahead: int
+) -> Iterator[Outcome]:
+    """Keep `ahead` images submitted, so that a collection of millions does not become millions of futures."""
+    waiting = iter(assets)
+    running: dict[Future[None], Any] = {}
+    try:
+        while True:
+            for image_id, asset in itertools.islice(waiting, ahead - len(running)):
+                running[executor.submit(convert_asset, store, asset)] = image_id
+            if not running:
+                return
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield running.pop(future), _failure(future)
+    finally:
+        for future in running:
+            future.cancel()
+
+
+def _failure(future: Future[None]) -> BaseException | None:
+    error = future.exception()
+    if error is None or isinstance(error, Exception):
+        return error
+    raise error
+
+
+def _account(failures: dict[Any, BaseException], total: int) -> str:
+    lines = [f"{len(failures)} of {total} images could not be prepared (all others were):"]
+    for image_id, error in itertools.islice(failures.items(), LISTED):
+        lines.append(f"  {image_id!r}: {error}")
+    if len(failures) > LISTED:
+        lines.append(f"  ... and {len(failures) - LISTED} more; see the attribute 'failures'.")
+    return "\n".join(lines)
+
+
+class _Bar:
+    """A progress bar on standard error, where that is a terminal."""
+
+    def __init__(self, total: int, wanted: bool) -> None:
+        self._total = total
+        self._wanted = wanted and total > 0 and sys.stderr.isatty()
+        self._advance: Callable[[], object] = lambda: None
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> _Bar:
+        if self._wanted:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            bar = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+            task = bar.add_task("preparing images", total=self._total)
+            self._advance = lambda: bar.advance(task)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def advance(self) -> None:
+        """Count one image."""
+        self._advance()

@@ -1,0 +1,79 @@
+"""The process-wide pool of open files: bounded in number, shared by threads, never by processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any, TypeVar
+
+Opened = TypeVar("Opened")
+
+
+def _default_capacity() -> int:
+    """Take a quarter of the descriptors that this process may have, at most 256."""
+    try:
+        import resource
+
+        return max(8, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+    except (ImportError, ValueError):
+        return 64
+
+
+class Pool:
+    """Keeps the most recently used objects open.
+
+    Holding an object is the lease: eviction only drops the pool's own reference, so a file is closed when
+    its last reader is done. Thread-safe. A forked child starts with an empty pool and opens for itself.
+
+    Parameters
+    ----------
+    capacity : int
+        How many objects to keep.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self._start_empty()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_empty)
+
+    def _start_empty(self) -> None:
+        # A lock that another thread held while the process forked would stay locked in the child.
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable) -> Any | None:
+        """Return the object that is open under this key, if any, and note that it was used."""
+        kept = self._kept
+        found = kept.get(key)
+        if found is not None:
+            try:  # noqa: SIM105 - asked at every read, and suppress() takes as long as all the rest
+                kept.move_to_end(key)
+            except KeyError:  # evicted a moment ago by another thread; still ours to use
+                pass
+        return found
+
+    def put(self, key: Hashable, opened: Any) -> None:
+        """Keep an object, and let go of the least recently used one if there are too many."""
+        with self._lock:
+            self._kept[key] = opened
+            self._kept.move_to_end(key)
+            dropped = []
+            while len(self._kept) > self.capacity:
+                dropped.append(self._kept.popitem(last=False))
+        del dropped  # files close here, outside the lock
+
+    def forget(self, wanted: Callable[[Hashable], bool]) -> None:
+        """Let go of every object whose key is wanted gone."""
+        with self._lock:
+            dropped = [self._kept.pop(key) for key in list(self._kept) if wanted(key)]
+        del dropped
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+#: All open files of this process.
+POOL = Pool(_default_capacity())

@@ -1,0 +1,34 @@
+"""Pictures and folders that many tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from subregion.raster.pool import POOL
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """Start each test without open files, as a new process does."""
+    POOL.forget(lambda key: True)
+    yield
+    POOL.forget(lambda key: True)
+
+
+@pytest.fixture(scope="session")
+def photograph() -> NDArray[np.uint8]:
+    """A real RGB picture of 400 x 600 pixels."""
+    from skimage import data
+
+    return np.ascontiguousarray(data.coffee())
+
+
+@pytest.fixture
+def workdir(tmp_path: Path) -> Path:
+    """A place for a cache."""
+    return tmp_path / "work"

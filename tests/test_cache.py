@@ -1,0 +1,568 @@
+"""A cache that can be trusted: changed sources, damaged entries, dead writers, full and locked folders."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from subregion import PrepareError, SimpleFrames, SubregionError
+from subregion.cache import publish
+from subregion.cache.publish import Folder
+from subregion.errors import (
+    CacheError,
+    ConfigError,
+    DamagedFileError,
+    IdentityError,
+    SourceNotFoundError,
+    UnknownImageError,
+)
+
+STORED = ["npy", "cog"]
+
+
+def save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    Image.fromarray(pixels).save(path)
+
+
+def files(frames: SimpleFrames) -> list[Path]:
+    """All files of a cache, without the stamps of `prepare`."""
+    found = (place for place in frames.cache_dpath.rglob("*") if place.is_file())
+    return sorted(place for place in found if place.parent.name != "stamps")
+
+
+def data_files(frames: SimpleFrames) -> list[Path]:
+    return [place for place in files(frames) if place.suffix in (".npy", ".tif")]
+
+
+@pytest.fixture
+def source(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
+    path = tmp_path / "picture.bmp"  # the size of the file depends on the size of the picture alone
+    save(path, photograph)
+    return path
+
+
+@pytest.fixture(params=STORED)
+def frames(request: pytest.FixtureRequest, source: Path, workdir: Path) -> SimpleFrames:
+    return SimpleFrames({1: source}, workdir=workdir, backend=request.param)
+
+
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+@pytest.mark.parametrize("mode", ["PATH", "PIXELS"])
+def test_a_source_that_was_replaced_is_read_anew(
+    mode: str, backend: str | None, source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend=backend, hashid_mode=mode)
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+    size = source.stat().st_size
+    save(source, 255 - photograph)
+    assert source.stat().st_size == size
+    np.testing.assert_array_equal(frames.load_region(1), 255 - photograph)
+    fresh = SimpleFrames({1: source}, workdir=workdir, backend=backend, hashid_mode=mode)
+    np.testing.assert_array_equal(fresh.load_image(1), 255 - photograph)
+
+
+def test_pixels_mode_sees_a_change_behind_a_restored_date(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
+    frames.load_region(1)
+    status = source.stat()
+    time.sleep(0.05)  # the clock of the file system is coarse
+    save(source, 255 - photograph)
+    os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
+    fresh = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
+    from subregion.raster.pool import POOL
+
+    POOL.forget(lambda key: True)
+    np.testing.assert_array_equal(fresh.load_region(1), 255 - photograph)
+
+
+def test_pixels_mode_converts_equal_files_once(tmp_path: Path, source: Path, workdir: Path) -> None:
+    twin = tmp_path / "twin.bmp"
+    shutil.copy(source, twin)
+    frames = SimpleFrames({1: source, 2: twin}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
+    frames.prepare()
+    assert len(data_files(frames)) == 1
+
+
+def test_given_mode_needs_no_source_once_converted(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    def collect() -> SimpleFrames:
+        return SimpleFrames(
+            {1: source}, workdir=workdir, backend="cog", hashid_mode="GIVEN", id_to_hashid={1: "abc"}
+        )
+
+    collect().prepare()
+    source.unlink()
+    np.testing.assert_array_equal(collect().load_region(1), photograph)
+
+
+def test_given_mode_without_a_hash_says_so(source: Path, workdir: Path) -> None:
+    with pytest.raises(ConfigError, match="id_to_hashid"):
+        SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="GIVEN")
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="GIVEN", id_to_hashid={})
+    with pytest.raises(IdentityError, match="picture.bmp"):
+        frames.load_region(1)
+
+
+def test_equal_relative_names_of_two_collections_do_not_mix(
+    tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = {"one": photograph, "two": 255 - photograph}
+    collections = {}
+    for name, pixels in pictures.items():
+        (tmp_path / name / "images").mkdir(parents=True)
+        save(tmp_path / name / "images/a.png", pixels)
+        monkeypatch.chdir(tmp_path / name)
+        collections[name] = SimpleFrames({"a": "images/a.png"}, workdir=workdir, backend="npy")
+    monkeypatch.chdir("/")
+    for name, pixels in pictures.items():
+        np.testing.assert_array_equal(collections[name].load_region("a"), pixels)
+
+
+@pytest.mark.parametrize("harm", ["truncated", "deleted", "pointer garbled", "pointer elsewhere", "emptied"])
+def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
+    frames.load_region(1)
+    (data,) = data_files(frames)
+    (pointer,) = (place for place in files(frames) if place.suffix == ".json")
+    if harm == "truncated":
+        with data.open("r+b") as file:
+            file.truncate(data.stat().st_size // 2)
+    elif harm == "deleted":
+        data.unlink()
+    elif harm == "pointer garbled":
+        pointer.write_bytes(b"{")
+    elif harm == "pointer elsewhere":
+        pointer.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
+    else:
+        data.write_bytes(b"")
+    from subregion.raster.pool import POOL
+
+    POOL.forget(lambda key: True)
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+    assert len(data_files(frames)) == 1
+
+
+def test_a_flipped_bit_in_a_compressed_entry_is_mended(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="cog")
+    frames.load_region(1)
+    rng = random.Random(0)
+    for _ in range(20):
+        (data,) = data_files(frames)
+        with data.open("r+b") as file:
+            at = rng.randrange(data.stat().st_size // 2, data.stat().st_size)
+            file.seek(at)
+            byte = file.read(1)[0]
+            file.seek(at)
+            file.write(bytes([byte ^ (1 << rng.randrange(8))]))
+        np.testing.assert_array_equal(frames.load_region(1), photograph)
+
+
+def test_the_stamp_of_prepare_is_checked(frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
+    frames.prepare()
+    frames.prepare()
+    for place in files(frames):
+        place.unlink()
+    frames.prepare()
+    assert len(data_files(frames)) == 1
+    save(Path(frames.record(1).default_asset.path), 255 - photograph)
+    frames.prepare()
+    np.testing.assert_array_equal(frames.load_region(1), 255 - photograph)
+    assert len(data_files(frames)) == 1
+
+
+def test_a_second_prepare_converts_nothing(frames: SimpleFrames) -> None:
+    frames.prepare(use_stamp=False)
+    (data,) = data_files(frames)
+    before = data.stat().st_mtime_ns, data.name
+    frames.prepare(use_stamp=False)
+    (data,) = data_files(frames)
+    assert (data.stat().st_mtime_ns, data.name) == before
+
+
+@pytest.mark.parametrize("how", ["one by one", "threads", "thread executor", "process executor"])
+def test_prepare_reports_all_failures_together_and_makes_all_else(
+    how: str, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    paths: dict[Any, Path] = {}
+    for number in range(6):
+        paths[number] = tmp_path / f"{number}.png"
+        save(paths[number], photograph[: 50 + number])
+    paths["empty"] = tmp_path / "empty.png"
+    paths["empty"].touch()
+    paths["missing"] = tmp_path / "missing.png"
+    paths["text"] = tmp_path / "text.png"
+    paths["text"].write_text("this is not a picture, although it is named so")
+    frames = SimpleFrames(paths, workdir=workdir, backend="npy")
+    options: dict[str, Any] = {"threads": {"workers": 3}}.get(how, {})
+    executor = None
+    if how == "thread executor":
+        executor = ThreadPoolExecutor(2)
+    elif how == "process executor":
+        import multiprocessing
+
+        executor = ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))  # type: ignore[assignment]
+    try:
+        with pytest.raises(PrepareError) as caught:
+            frames.prepare(executor=executor, progress=False, **options)
+    finally:
+        if executor is not None:
+            executor.shutdown()
+    assert set(caught.value.failures) == {"empty", "missing", "text"}
+    assert all(isinstance(error, SubregionError) for error in caught.value.failures.values())
+    assert isinstance(caught.value.failures["missing"], FileNotFoundError)
+    for name in ("empty.png", "missing.png", "text.png"):
+        assert name in str(caught.value)
+    assert len(data_files(frames)) == 6
+    assert len(files(frames)) == 12
+
+
+def test_prepare_of_unknown_ids_says_which(frames: SimpleFrames) -> None:
+    with pytest.raises(PrepareError) as caught:
+        frames.prepare([1, "nobody"])
+    assert isinstance(caught.value.failures["nobody"], UnknownImageError)
+    assert len(data_files(frames)) == 1
+
+
+def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, workdir: Path) -> None:
+    path = tmp_path / "cut.png"
+    save(path, np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
+    path.write_bytes(path.read_bytes()[:-200_000])
+    for backend in STORED:
+        frames = SimpleFrames({1: path}, workdir=workdir, backend=backend)
+        with pytest.raises(DamagedFileError, match="cut.png"):
+            frames.load_region(1)
+        assert files(frames) == []
+
+
+def test_a_missing_source_is_one_error(workdir: Path, tmp_path: Path) -> None:
+    for backend in (None, *STORED, "auto"):
+        frames = SimpleFrames({1: tmp_path / "gone.png"}, workdir=workdir, backend=backend)
+        with pytest.raises(SourceNotFoundError, match="gone.png"):
+            frames.load_region(1)
+
+
+def test_changing_the_backend_forgets_the_old_one(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="npy")
+    assert isinstance(frames.load_image(1), np.memmap)
+    frames.backend = {"type": "cog", "config": {"compress": "JPEG", "quality": 30}}
+    assert not np.array_equal(frames.load_region(1), photograph)
+    frames.backend = "cog"
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+    frames.backend = None
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+
+
+def test_a_whole_npy_image_is_a_read_only_memmap(source: Path, workdir: Path) -> None:
+    image = SimpleFrames({1: source}, workdir=workdir, backend="npy").load_image(1)
+    assert isinstance(image, np.memmap)
+    assert not image.flags.writeable
+
+
+def test_cache_false_makes_no_entry(frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
+    np.testing.assert_array_equal(frames.load_image(1, cache=False), photograph)
+    assert files(frames) == []
+    assert frames.load_image(1, noreturn=True) is None
+    assert len(data_files(frames)) == 1
+
+
+def test_a_vanished_workdir_is_made_again(frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
+    frames.load_region(1)
+    shutil.rmtree(frames.workdir)
+    fresh = SimpleFrames({1: frames.record(1).default_asset.path}, frames.workdir, frames.backend)
+    from subregion.raster.pool import POOL
+
+    POOL.forget(lambda key: True)
+    np.testing.assert_array_equal(fresh.load_region(1), photograph)
+
+
+def test_a_file_in_place_of_the_workdir_is_one_error(source: Path, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    frames = SimpleFrames({1: source}, workdir=blocked / "work", backend="npy")
+    with pytest.raises(CacheError, match="workdir"):
+        frames.load_region(1)
+
+
+def limited_child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("backend", STORED)
+def test_a_full_disk_is_one_error_and_leaves_nothing(backend: str, source: Path, workdir: Path) -> None:
+    # A limit on the size of files fails in write() just as a full disk does.
+    code = """
+import resource, signal, sys
+from subregion import SimpleFrames, SubregionError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+frames = SimpleFrames({1: sys.argv[1]}, workdir=sys.argv[2], backend=sys.argv[3])
+try:
+    frames.load_region(1)
+except SubregionError as error:
+    print(type(error).__name__, error)
+"""
+    answer = limited_child(code, source, workdir, backend)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.startswith("CacheError"), answer.stdout
+    assert "workdir" in answer.stdout
+    frames = SimpleFrames({1: source}, workdir=workdir, backend=backend)
+    assert files(frames) == []
+    assert frames.load_region(1).shape == (400, 600, 3)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="uses POSIX rights")
+@pytest.mark.parametrize("backend", STORED)
+def test_a_read_only_workdir_serves_what_it_has(
+    backend: str, source: Path, workdir: Path, tmp_path: Path
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend=backend)
+    frames.load_region(1)
+    code = """
+import os, sys
+from subregion import SimpleFrames, SubregionError
+if os.getuid() == 0:
+    for backend in ("npy", "cog"):  # imports everything, while it may still be read
+        SimpleFrames({1: sys.argv[1]}, workdir=sys.argv[4], backend=backend).load_region(1)
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+frames = SimpleFrames({1: sys.argv[1]}, workdir=sys.argv[2], backend=sys.argv[3])
+print(frames.load_region(1).shape)
+frames.backend = {"npy": "cog", "cog": "npy"}[sys.argv[3]]
+try:
+    frames.load_region(1)
+except SubregionError as error:
+    print(type(error).__name__, error)
+"""
+    folders = [workdir, *(place for place in workdir.rglob("*") if place.is_dir())]
+    reachable = [*source.parents][:-1]
+    modes = {place: place.stat().st_mode for place in (*folders, *reachable, source)}
+    try:
+        for place in reachable:
+            place.chmod(0o755)
+        source.chmod(0o644)
+        for place in folders:
+            place.chmod(0o555)
+        answer = limited_child(code, source, workdir, backend, tmp_path / "other")
+    finally:
+        for place, mode in modes.items():
+            place.chmod(mode)
+    assert answer.returncode == 0, answer.stderr
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "(400, 600, 3)"
+    assert lines[1].startswith("CacheError")
+
+
+def test_twenty_kills_in_the_middle_of_prepare(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+    workdir = tmp_path / "work"
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for number in range(12):
+        save(sources / f"{number}.png", np.roll(np.tile(photograph, (2, 2, 1)), number, axis=0))
+    code = """
+import sys, warnings
+from subregion import SimpleFrames
+frames = SimpleFrames.from_folder(sys.argv[1], workdir=sys.argv[2], backend=sys.argv[3])
+print("ready", flush=True)
+frames.prepare(workers=2)
+"""
+    rng = random.Random(1)
+    killed = 0
+    for attempt in range(20):
+        backend = STORED[attempt % 2]
+        writer = subprocess.Popen(
+            [sys.executable, "-c", code, str(sources), str(workdir), backend],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0, 0.6))
+        writer.send_signal(signal.SIGKILL)
+        killed += writer.wait() == -signal.SIGKILL
+        writer.stdout.close()
+        if attempt in (7, 13):  # so that later runs are killed at work too
+            shutil.rmtree(workdir)
+    assert killed >= 10
+    for backend in STORED:
+        frames = SimpleFrames.from_folder(sources, workdir=workdir, backend=backend)
+        frames.prepare()
+        for name in frames.image_ids:
+            with Image.open(sources / str(name)) as image:
+                np.testing.assert_array_equal(frames.load_image(name), np.asarray(image))
+    assert len(data_files(frames)) == 24
+    assert len(files(frames)) == 48  # no leftovers
+
+
+def test_an_owner_that_hangs_is_passed_by(
+    frames: SimpleFrames, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filelock
+
+    monkeypatch.setattr(publish, "PATIENCE", 0.3)
+    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    locks = frames.cache_dpath / "locks"
+    locks.mkdir(parents=True)
+    with filelock.FileLock(locks / f"{key}.lock", thread_local=False):
+        np.testing.assert_array_equal(frames.load_region(1), photograph)
+
+
+def test_without_locks_everything_still_works(
+    frames: SimpleFrames, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import filelock
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with ThreadPoolExecutor(4) as threads:
+        for pixels in threads.map(lambda _: frames.load_region(1), range(8)):
+            np.testing.assert_array_equal(pixels, photograph)
+    frames.prepare()
+    assert len(data_files(frames)) == 1
+
+
+def test_sweeping_spares_what_a_living_writer_holds(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path / "cache"))
+    key = "ab" * 20
+    unfinished = tmp_path / "cache/unfinished"
+    unfinished.mkdir(parents=True)
+    (unfinished / f"{key}.0123456789abcdef.npy").write_bytes(b"half")
+    with folder.turn(key, lambda: False):
+        folder.sweep()
+        assert len(list(unfinished.iterdir())) == 1
+    folder.sweep()
+    assert list(unfinished.iterdir()) == []
+    assert list((tmp_path / "cache/locks").iterdir()) == []
+
+
+def test_many_processes_convert_each_image_once(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+    sources = tmp_path / "sources"
+    sources.mkdir()
+    for number in range(6):
+        save(sources / f"{number}.png", np.roll(photograph, number, axis=0))
+    code = """
+import sys
+from subregion import SimpleFrames
+frames = SimpleFrames.from_folder(sys.argv[1], workdir=sys.argv[2], backend="cog")
+frames.prepare()
+print(sum(int(frames.load_region(name).sum()) for name in frames.image_ids))
+"""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(sources), str(tmp_path / "work")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = {writer.communicate(timeout=120)[0] for writer in writers}
+    assert answers == {f"{int(photograph.sum()) * 6}\n"}
+    frames = SimpleFrames.from_folder(sources, workdir=tmp_path / "work", backend="cog")
+    assert len(data_files(frames)) == 6
+    assert len(files(frames)) == 12
+
+
+def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]) -> None:
+    store = tmp_path / ".dvc/cache/files/md5/12"
+    store.mkdir(parents=True)
+    save(tmp_path / "plain.png", photograph)
+    shutil.copy(tmp_path / "plain.png", store / "34567890abcdef34567890abcdef34")
+    (tmp_path / "link.png").symlink_to(store / "34567890abcdef34567890abcdef34")
+    size = (tmp_path / "plain.png").stat().st_size
+    (tmp_path / "plain.png.dvc").write_text(
+        f"outs:\n- md5: 1234567890abcdef34567890abcdef34\n  size: {size}\n  path: plain.png\n"
+    )
+    (tmp_path / "data/inner").mkdir(parents=True)
+    save(tmp_path / "data/inner/a.png", 255 - photograph)
+    (tmp_path / "data.dvc").write_text("outs:\n- md5: aa11.dir\n  path: data\n")
+    paths = {name: tmp_path / name for name in ("link.png", "plain.png", "data/inner/a.png", "untracked.png")}
+    save(paths["untracked.png"], photograph)
+    frames = SimpleFrames(paths, workdir=workdir, backend="npy", hashid_mode="DVC")
+    np.testing.assert_array_equal(frames.load_region("link.png"), photograph)
+    np.testing.assert_array_equal(frames.load_region("plain.png"), photograph)
+    np.testing.assert_array_equal(frames.load_region("data/inner/a.png"), 255 - photograph)
+    assert len(data_files(frames)) == 2  # the link and the file are one content
+    with pytest.raises(IdentityError, match="untracked.png"):
+        frames.load_region("untracked.png")
+    save(paths["plain.png"], photograph[:100])
+    from subregion.raster.pool import POOL
+
+    POOL.forget(lambda key: True)
+    with pytest.raises(IdentityError, match="dvc add"):
+        frames.load_region("plain.png")
+
+
+def test_dvc_folders_are_looked_up_in_their_list(tmp_path: Path) -> None:
+    from subregion.cache.identity import dvc_hash
+
+    members = tmp_path / ".dvc/cache/files/md5/aa"
+    members.mkdir(parents=True)
+    (members / "11.dir").write_text(json.dumps([{"md5": "feed", "relpath": "inner/a.png"}]))
+    (tmp_path / "data/inner").mkdir(parents=True)
+    (tmp_path / "data/inner/a.png").touch()
+    (tmp_path / "data.dvc").write_text("outs:\n- md5: aa11.dir\n  path: data\n")
+    assert dvc_hash(str(tmp_path / "data/inner/a.png")) == "feed"
+    with pytest.raises(IdentityError, match="not tracked"):
+        dvc_hash(str(tmp_path / "data/inner/b.png"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ("zip", ["zip", "cog", "npy"]),
+        ({"type": "cog", "config": {"compres": "ZSTD"}}, ["compres", "compress"]),
+        ({"type": "cog", "config": {"compress": "zip"}}, ["compress", "zip", "ZSTD"]),
+        ({"type": "cog", "config": {"blocksize": 100}}, ["blocksize", "100", "16"]),
+        ({"type": "cog", "config": {"blocksize": "256"}}, ["blocksize", "256"]),
+        ({"type": "cog", "config": {"quality": 0}}, ["quality", "0", "100"]),
+        ({"type": "npy", "config": {"compress": "ZSTD"}}, ["compress", "no options"]),
+        ({"typ": "npy"}, ["typ", "type"]),
+        (7, ["7"]),
+    ],
+)
+def test_unknown_backends_say_what_is_allowed(backend: Any, words: list[str], workdir: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        SimpleFrames({}, workdir=workdir, backend=backend)
+    assert isinstance(caught.value, ValueError)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_one_config_in_several_spellings_is_one_entry(source: Path, workdir: Path) -> None:
+    for backend in ("cog", {"type": "cog"}, {"type": "cog", "config": {"compress": "zstd"}}, "auto"):
+        frames = SimpleFrames({1: source}, workdir=workdir, backend=backend)
+        frames.prepare()
+    assert len(data_files(frames)) == 1
+
+
+def test_the_default_workdir_is_warned_about(
+    source: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.warns(UserWarning, match="workdir"):
+        SimpleFrames({1: source}, backend="npy")
