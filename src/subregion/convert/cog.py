@@ -1,0 +1,287 @@
+"""Cloud-optimized GeoTIFF from a stream of strips, in one pass, with threads, in bounded memory.
+
+::
+
+    strips -> pyramid -> block rows -> encoders (threads) -> one spool per level -> the file
+
+The file begins with the positions of all blocks and the blocks of the smallest overview, which are known
+last. So the blocks of each level wait in a spool of their own until the end of the stream, when the kernel
+joins the spools behind the head.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from subregion.convert.cog_layout import (
+    CLASSIC_LIMIT,
+    checked_extra_tags,
+    nodata_tag,
+    pixel_tags,
+    plan_layout,
+)
+from subregion.convert.encodings import Encode, encoding_for
+from subregion.convert.overviews import Pyramid, overview_shapes
+from subregion.convert.strips import checked_strips, removed_on_error
+from subregion.convert.tiff_tags import Tag
+from subregion.errors import CacheError, UnsupportedFormatError
+
+_JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out
+
+
+@dataclass(frozen=True, slots=True)
+class CogConfig:
+    """How a cloud-optimized GeoTIFF is written.
+
+    Parameters
+    ----------
+    compress : {"ZSTD", "DEFLATE", "LZW", "JPEG", "RAW"}
+        Compression of the blocks; only "JPEG" changes pixels.
+    blocksize : int
+        Edge of a block, in pixels: a multiple of 16.
+    quality : int
+        Of "JPEG", 1 to 100.
+    overviews : {"average", "nearest", "none"}
+        How an overview pixel is made from four; "none" writes no overviews.
+    level : int, optional
+        Compression level of "ZSTD" or "DEFLATE", instead of the one that was measured to be best.
+    """
+
+    compress: str = "ZSTD"
+    blocksize: int = 256
+    quality: int = 90
+    overviews: Literal["average", "nearest", "none"] = "average"
+    level: int | None = None
+
+
+def write_cog(
+    path: str | os.PathLike[str],
+    shape: tuple[int, int, int],
+    dtype: DTypeLike,
+    strips: Iterable[NDArray[Any]],
+    config: CogConfig,
+    *,
+    nodata: float | int | None = None,
+    alpha: bool = False,
+    tags: Sequence[Tag] = (),
+    threads: int | None = None,
+    classic_limit: int = CLASSIC_LIMIT,
+) -> None:
+    """Write a cloud-optimized GeoTIFF: tiled, with overviews, all positions at its start.
+
+    Equal pixels and options give equal bytes, however the strips are cut and however many threads there are.
+    The strips are pulled in the calling thread, one at a time, while threads encode earlier ones; about two
+    rows of blocks are held. The disk must have room for the file twice. The file is not synced to the disk:
+    who publishes it does that.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file to write. Names that begin with this one are used for spools.
+    shape : tuple of int
+        Rows, columns and bands of the image, each at least 1.
+    dtype : dtype
+        Integers of 8 to 64 bits, floats of 16 to 64, complex of 64 and 128.
+    strips : iterable of ndarray, (n, columns, bands)
+        The rows of the image, from the top; `n` is free. A strip is no longer needed when the next is pulled.
+    config : CogConfig
+        How to write it.
+    nodata : float or int, optional
+        The value of samples that are missing; they take no part in averages.
+    alpha : bool
+        Whether the last band is opacity.
+    tags : sequence of Tag
+        To be copied into the directory of the image: georeferencing, colour profile, resolution.
+    threads : int, optional
+        How many encode; by default as many as this process may use processors.
+    classic_limit : int
+        Size of the file in bytes above which it becomes a BigTIFF.
+
+    Raises
+    ------
+    ConfigError
+        If the compression cannot hold such pixels, or a tag contradicts the writer's own.
+    UnsupportedFormatError
+        If TIFF cannot hold such an image.
+    DamagedFileError
+        If the strips do not make up the image.
+    OSError
+        If the disk is full or cannot be written. After any error neither file nor spools are left.
+    """
+    dtype = np.dtype(dtype).newbyteorder("<")
+    rows, cols, bands = shape
+    if not (0 < rows < 2**32 and 0 < cols < 2**32):
+        raise UnsupportedFormatError(
+            f"TIFF holds images of 1 to 2**32 - 1 rows and columns, not {rows} x {cols}."
+        )
+    size = config.blocksize
+    encoding = encoding_for(config.compress, size, dtype, bands, level=config.level, quality=config.quality)
+    pixels = pixel_tags(dtype, bands, encoding, alpha=alpha)
+    extra = checked_extra_tags(tags, pixels)
+    common = pixels if nodata is None else (*pixels, nodata_tag(nodata))
+
+    method = "average" if config.overviews == "none" else config.overviews
+    levels = 0 if config.overviews == "none" else len(overview_shapes(rows, cols, size))
+    pyramid = Pyramid(shape, dtype, levels, method, nodata)
+    cutters = [_Cutter(level_shape, dtype, size) for level_shape in pyramid.shapes]
+
+    with removed_on_error(path), contextlib.ExitStack() as stack:
+        spools = [stack.enter_context(_Spool(f"{os.fspath(path)}.level{n}")) for n in range(levels + 1)]
+        pool = stack.enter_context(ThreadPoolExecutor(threads or _processors(), "subregion-encode"))
+        conveyor = _Conveyor(pool, encoding.encode, limit=cutters[0].row_nbytes)
+        for strip in checked_strips(strips, shape, dtype):
+            for level, part in pyramid.push(strip):
+                for blocks in cutters[level].push(part):
+                    conveyor.put(blocks, spools[level])
+        conveyor.finish()
+
+        layout = plan_layout(
+            pyramid.shapes,
+            [spool.block_nbytes for spool in spools],
+            size,
+            common,
+            extra,
+            classic_limit=classic_limit,
+        )
+        with open(path, "wb") as file:
+            file.write(layout.head)
+            for spool in reversed(spools):
+                spool.append_to(file)
+            if file.tell() != layout.nbytes:
+                raise CacheError(f"{os.fspath(path)}: {file.tell()} of {layout.nbytes} bytes were written.")
+
+
+class _Cutter:
+    """Cuts a stream of rows into rows of blocks; where a block leaves the image, the last pixels repeat.
+
+    Repeated pixels compress to almost nothing and, unlike a fill value, give JPEG no edge to ring at.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], size: int) -> None:
+        self._rows_left, self._cols, bands = shape
+        self._size = size
+        self._dtype = dtype
+        self._shape = (-(-self._cols // size), size, size, bands)
+        self._blocks = np.empty(0, dtype)
+        self._filled = 0  # rows of `_blocks` that hold pixels
+        self.row_nbytes = int(np.prod(self._shape)) * dtype.itemsize
+
+    def push(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+        """Take the next rows, (n, columns, bands); give whole rows of blocks, (blocks, size, size, bands)."""
+        while len(rows):
+            if not self._filled:
+                self._blocks = np.empty(self._shape, self._dtype)
+            taken = rows[: self._size - self._filled]
+            rows = rows[len(taken) :]
+            self._fill(taken)
+            self._rows_left -= len(taken)
+            if not self._rows_left:
+                self._blocks[:, self._filled :] = self._blocks[:, self._filled - 1 : self._filled]
+            if not self._rows_left or self._filled == self._size:
+                self._filled = 0
+                yield self._blocks
+
+    def _fill(self, rows: NDArray[Any]) -> None:
+        """Copy rows into the blocks, where each block is contiguous."""
+        whole, cols = divmod(self._cols, self._size)
+        target = self._blocks[:, self._filled : self._filled + len(rows)]
+        across = rows[:, : whole * self._size].reshape(len(rows), whole, self._size, rows.shape[2])
+        target[:whole] = across.swapaxes(0, 1)
+        if cols:
+            target[whole, :, :cols] = rows[:, whole * self._size :]
+            target[whole, :, cols:] = rows[:, -1:]
+        self._filled += len(rows)
+
+
+class _Spool:
+    """The encoded blocks of one level, in a file that exists as long as this context."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self.block_nbytes: list[int] = []
+
+    def __enter__(self) -> _Spool:
+        self._file = open(self._path, "w+b")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):  # of what was not written, nothing is needed any more
+            self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+
+    def append(self, blocks: Sequence[bytes | memoryview]) -> None:
+        self._file.writelines(blocks)
+        self.block_nbytes.extend(map(len, blocks))
+
+    def append_to(self, file: BinaryIO) -> None:
+        """Copy all blocks to the end of another file: by the kernel if it can, which may not even copy."""
+        self._file.flush()
+        file.flush()
+        done, end = 0, sum(self.block_nbytes)
+        with contextlib.suppress(OSError, AttributeError):  # what is really wrong shows again below
+            while done < end:
+                copied = os.copy_file_range(self._file.fileno(), file.fileno(), end - done, offset_src=done)
+                if not copied:
+                    break
+                done += copied
+        self._file.seek(done)
+        file.seek(0, os.SEEK_END)
+        shutil.copyfileobj(self._file, file, 1 << 20)
+
+
+class _Conveyor:
+    """Rows of blocks on their way through the encoders to the spools, in the order in which they came."""
+
+    def __init__(self, pool: ThreadPoolExecutor, encode: Encode, limit: int) -> None:
+        self._pool = pool
+        self._encode = encode
+        self._limit = limit  # bytes of pixels that may wait while the caller goes for more
+        self._waiting: deque[tuple[_Spool, int, list[Future[list[bytes | memoryview]]]]] = deque()
+        self._waiting_nbytes = 0
+
+    def put(self, blocks: NDArray[Any], spool: _Spool) -> None:
+        """Hand over blocks, (n, size, size, bands), that nobody writes to any more."""
+        per_job = max(1, _JOB_NBYTES * len(blocks) // blocks.nbytes)
+        jobs = [
+            self._pool.submit(self._encode_all, blocks[first : first + per_job])
+            for first in range(0, len(blocks), per_job)
+        ]
+        self._waiting.append((spool, blocks.nbytes, jobs))
+        self._waiting_nbytes += blocks.nbytes
+        while self._waiting_nbytes > self._limit:
+            self._take()
+
+    def finish(self) -> None:
+        """Wait until all is in the spools."""
+        while self._waiting:
+            self._take()
+
+    def _take(self) -> None:
+        spool, nbytes, jobs = self._waiting.popleft()
+        self._waiting_nbytes -= nbytes
+        for job in jobs:
+            spool.append(job.result())
+
+    def _encode_all(self, blocks: NDArray[Any]) -> list[bytes | memoryview]:
+        return [self._encode(block) for block in blocks]
+
+
+def _processors() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,153 @@
+"""How the pixels of one block become the bytes of one TIFF tile."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from subregion.errors import ConfigError
+
+# A block goes in as a C-contiguous array (rows, columns, bands); what comes out has its length in bytes.
+Encode = Callable[[NDArray[Any]], "bytes | memoryview"]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One compression, as TIFF names it and as it is done.
+
+    Parameters
+    ----------
+    compression : int
+        Value of the TIFF tag Compression.
+    encode : callable
+        From a block to its bytes; may be called from several threads at once.
+    jpeg_tables : bytes
+        Value of the TIFF tag JPEGTables: what all blocks share; empty if the compression is not JPEG.
+    """
+
+    compression: int
+    encode: Encode
+    jpeg_tables: bytes = b""
+
+
+def encoding_for(
+    compress: str, blocksize: int, dtype: np.dtype[Any], bands: int, *, level: int | None, quality: int
+) -> Encoding:
+    """Choose how the blocks of one file are compressed.
+
+    Parameters
+    ----------
+    compress : str
+        "ZSTD", "DEFLATE", "LZW", "JPEG" or "RAW".
+    blocksize : int
+        Edge of a block, in pixels.
+    dtype : dtype
+        Of the pixels.
+    bands : int
+        Samples per pixel.
+    level : int, optional
+        Compression level of ZSTD or DEFLATE.
+    quality : int
+        Of JPEG, 1 to 100.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such compression, or if it cannot hold such pixels.
+    """
+    if compress == "ZSTD":
+        return Encoding(50000, _zstd(3 if level is None else level))
+    if compress == "DEFLATE":
+        return Encoding(8, functools.partial(_deflate, level=6 if level is None else level))
+    if compress == "LZW":
+        return Encoding(5, _lzw)
+    if compress == "JPEG":
+        return _jpeg(blocksize, dtype, bands, quality)
+    if compress == "RAW":
+        return Encoding(1, _raw)
+    raise ConfigError(f"compress={compress!r}: allowed are 'ZSTD', 'DEFLATE', 'LZW', 'JPEG' and 'RAW'.")
+
+
+def _zstd(level: int) -> Encode:
+    """Frames with their size and a checksum, so that a flipped bit is an error and not a wrong pixel.
+
+    Of all levels 3 is where more effort stops to pay: on a relief map it decodes as fast as any, level 1
+    gives 5 % more bytes, and level 5 takes 2.5 times as long for 7 % less.
+    """
+    local = threading.local()  # a context serves one thread at a time, and is too dear to make for each block
+
+    def encode(block: NDArray[Any]) -> bytes:
+        try:
+            compressor: zstandard.ZstdCompressor = local.compressor
+        except AttributeError:
+            compressor = local.compressor = zstandard.ZstdCompressor(
+                level=level, write_checksum=True, write_content_size=True
+            )
+        return compressor.compress(_raw(block))
+
+    return encode
+
+
+def _deflate(block: NDArray[Any], level: int) -> bytes:
+    return bytes(imagecodecs.deflate_encode(_raw(block), level=level))
+
+
+def _lzw(block: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.lzw_encode(_raw(block)))
+
+
+def _raw(block: NDArray[Any]) -> Any:
+    """Return the pixels as a memoryview of bytes, which the hints of imagecodecs do not know."""
+    return block.reshape(-1).view(np.uint8).data
+
+
+def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Encoding:
+    """Abbreviated streams: the tables, equal in all blocks, are stored once, a quarter of a small block.
+
+    RGB becomes YCbCr with half as many rows and columns of colour, as in nearly all photographs: on a relief
+    map full colour costs a fifth more bytes for 0.2 dB.
+    """
+    if dtype != np.uint8 or bands not in (1, 3):
+        raise ConfigError(
+            f"compress='JPEG' holds uint8 with 1 or 3 bands, not {dtype} with {bands}: "
+            f"use 'ZSTD' (lossless) or another compression."
+        )
+
+    def encode_whole(block: NDArray[Any]) -> bytes:
+        pixels = block[:, :, 0] if bands == 1 else block
+        return bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="420"))
+
+    # The standard tables for that quality do not depend on the pixels, so any block shows them.
+    head, tables, frame = _split_jpeg(encode_whole(np.zeros((blocksize, blocksize, bands), np.uint8)))
+
+    def encode(block: NDArray[Any]) -> bytes:
+        stream = encode_whole(block)
+        if not stream.startswith(head):
+            raise RuntimeError("The JPEG encoder did not use the tables that it used for the first block.")
+        return frame + stream[len(head) :]
+
+    return Encoding(7, encode, tables)
+
+
+def _split_jpeg(stream: bytes) -> tuple[bytes, bytes, bytes]:
+    """Take a JPEG stream apart, up to its first scan: all of that, the tables alone, and the rest of it."""
+    start, end = b"\xff\xd8", b"\xff\xd9"
+    tables, frame = start, start
+    place = 2
+    while stream[place + 1] != 0xDA:  # start of scan
+        marker = stream[place + 1]
+        stop = place + 2 + int.from_bytes(stream[place + 2 : place + 4], "big")
+        if marker in (0xDB, 0xC4):  # quantisation and Huffman tables
+            tables += stream[place:stop]
+        elif not 0xE0 <= marker <= 0xEF:  # the TIFF says what application segments would say
+            frame += stream[place:stop]
+        place = stop
+    return stream[:place], tables + end, frame

@@ -1,0 +1,283 @@
+"""Smaller copies of an image, each half as large as the one before, made while its rows stream by.
+
+An overview pixel stands for a square of 2 x 2 pixels of the level above it, so a level has
+``ceil(rows / 2)`` x ``ceil(columns / 2)`` pixels; at an odd edge it stands for the pixels that are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Method = Literal["average", "nearest"]
+
+_BATCH = 1 << 18  # samples summed at a time, so that all temporaries stay in the processor's cache
+_FEW_BANDS = 8  # up to here a loop over bands is faster than NumPy's own over the last axis
+
+
+def overview_shapes(rows: int, cols: int, blocksize: int) -> tuple[tuple[int, int], ...]:
+    """Sizes of the overviews that an image needs: halved until one block holds all of it.
+
+    Parameters
+    ----------
+    rows, cols : int
+        Size of the image, in pixels.
+    blocksize : int
+        Edge of a block, in pixels.
+
+    Returns
+    -------
+    tuple of (int, int)
+        Rows and columns, from the largest overview to the smallest; empty for an image of one block.
+
+    Examples
+    --------
+    >>> overview_shapes(700, 1000, 256)
+    ((350, 500), (175, 250))
+    """
+    shapes = []
+    while max(rows, cols) > blocksize:
+        rows, cols = (rows + 1) // 2, (cols + 1) // 2
+        shapes.append((rows, cols))
+    return tuple(shapes)
+
+
+class Halving:
+    """One halving of a stream of rows; remembers at most the one row that waits for its partner.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the image that streams in.
+    dtype : dtype
+        Any integer, float or complex type.
+    method : {"average", "nearest"}
+        Mean of the square, or its top-left pixel. Means of integers are rounded to the nearest, halves up
+        (2.5 becomes 3 and -2.5 becomes -2); means of floats are taken in double precision.
+    nodata : float or int, optional
+        Samples with this value, and NaN in any case, take no part in a mean. Where none takes part, the
+        result is `nodata`, or NaN if there is none. (A mean that happens to equal `nodata` is left so.)
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the stream that comes out.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: DTypeLike,
+        method: Method = "average",
+        nodata: float | int | None = None,
+    ) -> None:
+        rows, cols, bands = shape
+        self.shape = ((rows + 1) // 2, (cols + 1) // 2, bands)
+        self._dtype = np.dtype(dtype)
+        self._method = method
+        self._nodata = _as_sample(nodata, self._dtype)
+        self._waiting: NDArray[Any] | None = None
+        self._rows_left = rows
+
+    def push(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Take the next rows and give the rows of the smaller image that are now complete.
+
+        Parameters
+        ----------
+        rows : ndarray, (n, columns, bands)
+            May be overwritten by the caller afterwards.
+
+        Returns
+        -------
+        ndarray, (m, ceil(columns / 2), bands)
+            A new array; `m` may be 0.
+        """
+        self._rows_left -= len(rows)
+        if self._waiting is not None:
+            rows = np.concatenate((self._waiting, rows))
+            self._waiting = None
+        if len(rows) % 2 and self._rows_left:
+            self._waiting = rows[-1:].copy()
+            rows = rows[:-1]
+        if self._method == "nearest":
+            return rows[::2, ::2].copy()
+        out = np.empty(((len(rows) + 1) // 2, *self.shape[1:]), self._dtype)
+        pairs = len(rows) // 2
+        self._average(rows[: 2 * pairs : 2], rows[1 : 2 * pairs : 2], out[:pairs])
+        # The mean of a row and itself is the row: so the last of an odd number needs no rule of its own.
+        self._average(rows[2 * pairs :], rows[2 * pairs :], out[pairs:])
+        return out
+
+    def _average(self, top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any]) -> None:
+        """Fill `out` with the means of rows `top` and the rows `bottom` below them, batch by batch."""
+        step = max(1, _BATCH // max(1, top[:1].size))
+        for row in range(0, len(top), step):
+            batch = slice(row, row + step)
+            _average_batch(top[batch], bottom[batch], out[batch], self._nodata)
+
+
+class Pyramid:
+    """All overviews of an image, made in one pass over its rows.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the image.
+    dtype : dtype
+        Of the image and of all overviews.
+    levels : int
+        How many overviews, at least 0.
+    method : {"average", "nearest"}
+        See `Halving`.
+    nodata : float or int, optional
+        See `Halving`.
+
+    Attributes
+    ----------
+    shapes : tuple of (int, int, int)
+        Shape of each level; level 0 is the image itself.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        dtype: DTypeLike,
+        levels: int,
+        method: Method = "average",
+        nodata: float | int | None = None,
+    ) -> None:
+        self.shapes = [shape]
+        self._halvings: list[Halving] = []
+        for _ in range(levels):
+            halving = Halving(self.shapes[-1], dtype, method, nodata)
+            self._halvings.append(halving)
+            self.shapes.append(halving.shape)
+
+    def push(self, rows: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+        """Take the next rows of the image; give, per level, the rows that are now complete.
+
+        Parameters
+        ----------
+        rows : ndarray, (n, columns, bands)
+            The next rows of the image.
+
+        Yields
+        ------
+        level : int
+            0 for the image itself, whose rows come out as they went in.
+        rows : ndarray, (m, columns, bands)
+            The next rows of that level; never empty.
+        """
+        yield 0, rows
+        for level, halving in enumerate(self._halvings, start=1):
+            rows = halving.push(rows)
+            if not len(rows):
+                return
+            yield level, rows
+
+
+def _as_sample(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:
+    """Return `nodata` as a value of `dtype`, or None if no sample of that dtype can equal it."""
+    if nodata is None or nodata != nodata:  # NaN never takes part anyway
+        return None
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        whole = limits.min <= nodata <= limits.max and nodata == int(nodata)
+        return dtype.type(int(nodata)) if whole else None
+    with np.errstate(over="ignore"):
+        sample = dtype.type(nodata)
+    return None if np.isinf(sample) and not np.isinf(nodata) else sample
+
+
+def _average_batch(top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any], nodata: Any) -> None:
+    """Fill `out` with the mean of each 2 x 2 square of rows `top` and the rows `bottom` below them."""
+    bands = out.shape[2]
+    # Over a short last axis NumPy's inner loop would run for a few samples only.
+    runs: list[Any] = list(range(bands)) if bands <= _FEW_BANDS else [slice(None)]
+    integers = out.dtype.kind in "iu"
+    if integers and out.dtype.itemsize <= 4 and (nodata is None or not _holds(nodata, top, bottom)):
+        columns = np.add(top, bottom, dtype=_wider(out.dtype))
+        for band in runs:
+            _average_integers(columns[:, :, band], out[:, :, band])
+    else:
+        average = _average_valid_integers if integers else _average_floats
+        for band in runs:
+            average(top[:, :, band], bottom[:, :, band], out[:, :, band], nodata)
+
+
+def _holds(nodata: Any, *rows: NDArray[Any]) -> bool:
+    return any((samples == nodata).any() for samples in rows)
+
+
+def _average_integers(columns: NDArray[Any], out: NDArray[Any]) -> None:
+    """Mean of integers of up to 32 bits that all take part, from sums of two in the next wider type."""
+    left, right = columns[:, 0::2], columns[:, 1::2]
+    squares = left.copy()
+    squares[:, : right.shape[1]] += right
+    squares[:, right.shape[1] :] += left[:, right.shape[1] :]  # an odd last column stands twice
+    squares += 2
+    squares >>= 2
+    out[...] = squares
+
+
+def _average_valid_integers(top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any], nodata: Any) -> None:
+    """Mean of the integers that are not `nodata`, without any sum that could overflow.
+
+    With ``x = 12 q + r`` the mean of `n` samples is ``12 / n * sum(q) + sum(r) / n``, where 12 is divisible
+    by every `n` from 1 to 4; the second term, rounded, is ``(12 / n * sum(r) + 6) // 12``. Where there is a
+    wider type to sum in, `q` may as well be 0.
+    """
+    work = _wider(out.dtype)
+    twelves, rest, count = np.zeros(out.shape, work), np.zeros(out.shape, work), np.zeros(out.shape, np.uint8)
+    for corner in _corners(top, bottom):
+        valid = np.ones(corner.shape, bool) if nodata is None else corner != nodata
+        remainder = corner
+        if work == out.dtype:
+            quotient, remainder = np.divmod(corner, work.type(12))
+            twelves += quotient * valid
+        rest += np.multiply(remainder, valid, dtype=work)
+        count += valid
+    share = np.array([0, 12, 6, 4, 3], work)[count]
+    rest *= share
+    rest += 6
+    rest //= 12
+    if work == out.dtype:
+        twelves *= share
+        rest += twelves
+    out[...] = rest
+    if nodata is not None:
+        out[count == 0] = nodata
+
+
+def _average_floats(top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any], nodata: Any) -> None:
+    """Mean, in double precision, of the samples that are neither NaN nor `nodata`."""
+    work: np.dtype[Any] = np.dtype(np.complex128 if out.dtype.kind == "c" else np.float64)
+    total, count = np.zeros(out.shape, work), np.zeros(out.shape, np.uint8)
+    with np.errstate(invalid="ignore", over="ignore"):
+        for corner in _corners(top, bottom):
+            missing = np.isnan(corner)
+            if nodata is not None:
+                missing |= corner == nodata
+            quarter = corner * work.type(0.25)  # before the sum, which then cannot overflow
+            quarter[missing] = 0
+            total += quarter
+            count += ~missing
+        total /= np.maximum(count, 1) * 0.25
+        out[...] = total
+    out[count == 0] = np.nan if nodata is None else nodata
+
+
+def _corners(top: NDArray[Any], bottom: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Give the four corners of all squares in turn; at an odd edge the last column stands twice."""
+    for rows in (top, bottom):
+        left, right = rows[:, 0::2], rows[:, 1::2]
+        yield left
+        yield right if right.shape == left.shape else np.concatenate((right, left[:, -1:]), axis=1)
+
+
+def _wider(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the integer type of twice the width, or `dtype` itself if there is none."""
+    return np.dtype(f"{dtype.kind}{min(8, 2 * dtype.itemsize)}")

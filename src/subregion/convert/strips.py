@@ -1,0 +1,68 @@
+"""The stream that all writers drink from: strips of rows, from the top of the image to its bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from subregion.errors import DamagedFileError
+
+
+def checked_strips(
+    strips: Iterable[NDArray[Any]], shape: tuple[int, int, int], dtype: DTypeLike
+) -> Iterator[NDArray[Any]]:
+    """Pass strips on, as long as together they can be the image that was announced.
+
+    Parameters
+    ----------
+    strips : iterable of ndarray, (n, columns, bands)
+        Rows of the image in order; `n` may differ from strip to strip, and be 0. Byte order does not matter.
+    shape : tuple of int
+        Rows, columns and bands of the whole image.
+    dtype : dtype
+        Of the whole image.
+
+    Yields
+    ------
+    ndarray, (n, columns, bands)
+        The strips, untouched.
+
+    Raises
+    ------
+    DamagedFileError
+        If a strip has another width, number of bands or dtype, or if there are too few or too many rows.
+    """
+    rows, cols, bands = shape
+    wanted = np.dtype(dtype).newbyteorder("=")
+    seen = 0
+    for strip in strips:
+        if strip.ndim != 3 or strip.shape[1:] != (cols, bands) or strip.dtype.newbyteorder("=") != wanted:
+            raise DamagedFileError(
+                f"At row {seen} of an image announced as {rows} x {cols} x {bands} {wanted}, "
+                f"a strip of shape {strip.shape} and dtype {strip.dtype} came out of the source."
+            )
+        seen += len(strip)
+        if seen > rows:
+            raise DamagedFileError(f"More rows came out of the source than the {rows} that it announced.")
+        yield strip
+    if seen < rows:
+        raise DamagedFileError(
+            f"Only {seen} of {rows} rows came out of the source: "
+            f"it is truncated, or its decoder stopped early."
+        )
+
+
+@contextlib.contextmanager
+def removed_on_error(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Leave no half-written file behind, whatever goes wrong, Ctrl-C included."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        raise
