@@ -82,6 +82,8 @@ def tiff_file(dtype: str = "u1", bands: int = 3, **options: Any) -> Writer:
         if options.get("planarconfig") == "separate":
             array = np.moveaxis(array, -1, 0)
         settings: dict[str, Any] = {"photometric": "rgb" if bands == 3 else "minisblack", "metadata": None}
+        if bands > 1:
+            settings["planarconfig"] = "contig"
         tifffile.imwrite(path, array, **(settings | options))
         return by_tifffile(path)
 

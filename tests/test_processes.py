@@ -62,7 +62,7 @@ def test_children_read_the_same_pixels(method: str, backend: str | None, collect
     collection.backend = backend
     expected = {name: np.array(collection.load_image(name)) for name in collection.image_ids}
     assert check(collection, expected, 0) == 0
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     answers = context.Queue()
     children = [
         context.Process(target=child, args=(collection, expected, seed, answers)) for seed in range(1, 4)
@@ -122,8 +122,7 @@ def test_eight_threads_that_all_want_the_first_conversion(backend: str, collecti
     collection.backend = backend
     with ThreadPoolExecutor(8) as threads:
         assert sum(threads.map(lambda seed: check(collection, expected, seed), range(8))) == 0
-    entries = [place for place in collection.cache_dpath.rglob("*.json")]
-    assert len(entries) == len(collection)
+    assert len(list(collection.cache_dpath.rglob("*.json"))) == len(collection)
 
 
 def test_pickles_are_small_and_hold_no_handles(collection: SimpleFrames) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from subregion.cache.workdir import make_store
-from subregion.geometry.region import Region, select
+from subregion.geometry.region import Region, select, without_integers
 from subregion.reading import Channels, Fill, read_region
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class AlignableImageData:
         self,
         record: ImageRecord,
         backend: Backend = None,
-        workdir: str | None = None,
+        workdir: str | os.PathLike[str] | None = None,
         hashid_mode: str = "PATH",
     ) -> None:
         self.record = record
@@ -133,8 +134,9 @@ class AlignableImageData:
 class LazyFrame:
     """An image that is read when it is indexed.
 
-    Nothing is opened before `shape`, `dtype` or pixels are asked for. Indexing takes regions; see
-    `Frames.load_region`. NumPy, dask, napari and matplotlib take it as an array.
+    Nothing is opened before `shape`, `dtype` or pixels are asked for. Indexing takes regions, see
+    `Frames.load_region`, and as this is an array also integers, which drop their axis. NumPy, dask,
+    napari and matplotlib take it.
 
     Parameters
     ----------
@@ -182,10 +184,12 @@ class LazyFrame:
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         for row in range(len(self)):
-            yield self[row : row + 1][0]
+            yield self[row]
 
-    def __getitem__(self, region: Region) -> NDArray[Any]:
-        return self._image[region]
+    def __getitem__(self, region: Any) -> NDArray[Any]:
+        region, axes = without_integers(region, self.shape)
+        pixels = self._image[region]
+        return np.squeeze(pixels, axes) if axes else pixels
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 from types import EllipsisType
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.window import Window
@@ -89,6 +89,53 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
     return Selection(
         Window(row, col, height, width), row_step, col_step, range(band, band + extent, band_step)
     )
+
+
+def without_integers(region: Any, shape: tuple[int, int, int]) -> tuple[Region, tuple[int, ...]]:
+    """Turn integers of an index into slices of length one, for faces that behave as NumPy arrays.
+
+    Parameters
+    ----------
+    region : Window, slice, int, tuple of these, ``...`` or None
+        What stood between the brackets.
+    shape : tuple of int
+        Rows, columns and channels of the image.
+
+    Returns
+    -------
+    region : Window, slices or None
+        A region without integers.
+    axes : tuple of int
+        The axes of the result that have to go.
+
+    Raises
+    ------
+    RegionError
+        If an integer lies outside the image.
+
+    Examples
+    --------
+    >>> without_integers((-1, ..., 0), (10, 20, 3))
+    ((slice(9, 10, None), Ellipsis, slice(0, 1, None)), (0, 2))
+    """
+    items = region if isinstance(region, tuple) else (region,)
+    slices, axes = list(items), []
+    behind_dots = False
+    for place, item in enumerate(items):
+        behind_dots = behind_dots or item is Ellipsis
+        if isinstance(item, bool) or not isinstance(item, SupportsIndex):
+            continue
+        axis = place + 3 - len(items) if behind_dots else place
+        index = operator.index(item)
+        if not 0 <= axis < 3 or not -shape[axis] <= index < shape[axis]:
+            raise RegionError(
+                f"region: index {index} is out of bounds for {shape} (rows, columns, channels)."
+            )
+        slices[place] = slice(index % shape[axis], index % shape[axis] + 1)
+        axes.append(axis)
+    if not axes:
+        return region, ()
+    return tuple(slices), tuple(axes)
 
 
 def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None]:

@@ -1,0 +1,101 @@
+"""From an open source to a file that is fast to read, and a check that both hold the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.convert.cog import CogConfig, write_cog
+from subregion.convert.npy import write_npy
+from subregion.convert.tiff_tags import FieldType, Tag
+from subregion.errors import DamagedFileError
+from subregion.geometry.window import Window
+from subregion.raster.opening import open_raster
+
+if TYPE_CHECKING:
+    from subregion.raster.raster import Raster
+
+#: File suffix of each kind of entry.
+SUFFIXES = {"npy": ".npy", "cog": ".tif"}
+#: Rows that are decoded at a time.
+STRIP_ROWS = 256
+
+
+def convert(
+    source: Raster, path: str, kind: str, options: Mapping[str, Any], *, threads: int | None = None
+) -> None:
+    """Write the pixels of `source` to `path` and look whether they arrived.
+
+    Parameters
+    ----------
+    source : Raster
+        The open image.
+    path : str
+        Where to write.
+    kind : str
+        ``"npy"`` or ``"cog"``.
+    options : mapping
+        The options of that kind.
+    threads : int or None
+        Threads that encode blocks; None for one per core.
+
+    Raises
+    ------
+    DamagedFileError
+        If the source is damaged, or the written file does not give back what was written.
+    OSError
+        If the file cannot be written.
+    """
+    strips = _RememberEdges(source.strips(STRIP_ROWS))
+    if kind == "npy":
+        write_npy(path, source.shape, source.dtype, strips)
+    else:
+        write_cog(
+            path,
+            source.shape,
+            source.dtype,
+            strips,
+            CogConfig(**options),
+            nodata=source.nodata,
+            tags=[Tag(tag.code, FieldType(tag.kind), tag.count, tag.value) for tag in source.tags],
+            threads=threads,
+        )
+    _check(path, source, strips, exact=options.get("compress") != "JPEG")
+
+
+class _RememberEdges:
+    """Passes strips on and keeps the first and the last row."""
+
+    def __init__(self, strips: Iterator[NDArray[Any]]) -> None:
+        self._strips = strips
+        self.first: NDArray[Any] | None = None
+        self.last: NDArray[Any] | None = None
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        for strip in self._strips:
+            if self.first is None:
+                self.first = strip[:1].copy()
+            last = strip[-1:]
+            yield strip
+            self.last = last.copy()
+
+
+def _check(path: str, source: Raster, written: _RememberEdges, exact: bool) -> None:
+    """Open the file as a reader will, and compare what is cheap to compare."""
+    raster = open_raster(path)
+    if raster.shape != source.shape or raster.dtype != source.dtype:
+        raise DamagedFileError(
+            f"{path}: the converted file holds {raster.shape} of {raster.dtype}, "
+            f"the source {source.path} {source.shape} of {source.dtype}."
+        )
+    rows, cols, bands = source.shape
+    for row, expected in ((0, written.first), (rows - 1, written.last)):
+        got = np.empty((1, cols, bands), source.dtype)
+        raster.read_into(Window(row, 0, 1, cols), got)
+        if exact and expected is not None and got.tobytes() != expected.tobytes():
+            raise DamagedFileError(
+                f"{path}: row {row} of the converted file is not that of the source {source.path}."
+            )
