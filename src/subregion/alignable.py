@@ -57,6 +57,7 @@ class AlignableImageData:
 
     Examples
     --------
+    >>> from subregion import SimpleFrames
     >>> frames = SimpleFrames.demo()
     >>> image = AlignableImageData(frames.record("coffee.png"))
     >>> image.shape
