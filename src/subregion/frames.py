@@ -165,6 +165,56 @@ class Frames(ABC):
             check_declared_size(declared, asset, self._store.open(asset).raster)
         return read_region(self._store, record, region, channels, fill)
 
+    def load_regions(
+        self,
+        requests: Iterable[tuple[Any, Region]],
+        channels: Channels = None,
+        *,
+        out: NDArray[Any] | None = None,
+        threads: int | None = None,
+        fill: Fill = None,
+    ) -> NDArray[Any] | list[NDArray[Any]]:
+        """Read many regions, of one image or of many.
+
+        Blocks that several regions share are fetched and decoded once, and decoding runs on all cores.
+
+        Parameters
+        ----------
+        requests : iterable of (image_id, region)
+            What to read; regions as for `load_region`.
+        channels : str, sequence of str or None
+            Which channels of each.
+        out : ndarray, shape (N, rows, columns, channels), or None
+            Filled in place and returned, if given; pixels are cast to its type.
+        threads : int or None
+            How many threads decode; None is one per core, 1 the calling thread alone.
+        fill : float, str or None
+            What lies outside an image; see `load_region`.
+
+        Returns
+        -------
+        ndarray, shape (N, rows, columns, channels), or list of ndarray
+            In the order of the requests; a list where the shapes of the regions differ.
+
+        Raises
+        ------
+        ConfigError
+            If `out` has another shape, or a type that cannot hold the pixels.
+        SubregionError
+            As for `load_region`.
+
+        Examples
+        --------
+        >>> frames = SimpleFrames.demo()
+        >>> from subregion import Window
+        >>> batch = [("coffee.png", Window(0, 0, 64, 64)), ("retina.jpg", Window(500, 500, 64, 64))]
+        >>> frames.load_regions(batch).shape
+        (2, 64, 64, 3)
+        """
+        from subregion.batch import read_regions
+
+        return read_regions(self._store, self.record, requests, channels, out, threads, fill)
+
     def load_image(
         self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
     ) -> NDArray[Any] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -14,7 +15,7 @@ from subregion.geometry.window import Window
 from subregion.records import Asset, ImageRecord, unknown_channel
 
 if TYPE_CHECKING:
-    from subregion.cache.store import Store
+    from subregion.cache.store import OpenAsset, Store
     from subregion.raster.raster import Raster
 
 Channels: TypeAlias = "str | Sequence[str] | None"
@@ -48,6 +49,47 @@ def read_region(
     ndarray, shape (rows, columns, channels)
         C-contiguous, owned by the caller.
     """
+    plan = plan_read(store, record, region, channels)
+    try:
+        return _read(plan, fill)
+    except DamagedFileError:
+        # Damage in our own copy is mended from the source; damage in the source is the user's to know.
+        mended = store.reopen(plan.asset, plan.opened)
+        if mended is None:
+            raise
+        return _read(replace(plan, opened=mended), fill)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadPlan:
+    """What a read of one image comes down to.
+
+    Parameters
+    ----------
+    asset : Asset
+        The file.
+    opened : OpenAsset
+        The same, open.
+    selection : Selection
+        Which pixels.
+    bands : list of int or None
+        Which bands of the file, in which order; None for all.
+    """
+
+    asset: Asset
+    opened: OpenAsset
+    selection: Selection
+    bands: list[int] | None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the result."""
+        rows, cols = self.selection.shape
+        return rows, cols, self.opened.raster.shape[2] if self.bands is None else len(self.bands)
+
+
+def plan_read(store: Store, record: ImageRecord, region: Region, channels: Channels) -> ReadPlan:
+    """Open the file of an image and resolve which of its pixels are wanted."""
     asset = record.default_asset
     opened = store.open(asset)
     check_declared_size(record, asset, opened.raster)
@@ -56,14 +98,7 @@ def read_region(
     selection = select(region, (rows, cols, count if bands is None else len(bands)))
     if selection.bands is not None:
         bands = list(selection.bands) if bands is None else [bands[i] for i in selection.bands]
-    try:
-        return _read(opened.raster, selection, bands, fill)
-    except DamagedFileError:
-        # Damage in our own copy is mended from the source; damage in the source is the user's to know.
-        mended = store.reopen(asset, opened)
-        if mended is None:
-            raise
-        return _read(mended.raster, selection, bands, fill)
+    return ReadPlan(asset, opened, selection, bands)
 
 
 def check_declared_size(record: ImageRecord, asset: Asset, raster: Raster) -> None:
@@ -105,16 +140,16 @@ def named_bands(asset: Asset, channels: Channels, count: int) -> list[int] | Non
     return [known.index(name) for name in names]
 
 
-def _read(raster: Raster, selection: Selection, bands: list[int] | None, fill: Fill) -> NDArray[Any]:
-    window = selection.window
-    if window.inside(raster.shape[0], raster.shape[1]):
-        return raster.read(window, bands, (selection.row_step, selection.col_step))
-    out = np.empty((*window.shape, raster.shape[2] if bands is None else len(bands)), raster.dtype)
-    _read_beyond(raster, window, bands, fill, out)
+def _read(plan: ReadPlan, fill: Fill) -> NDArray[Any]:
+    raster, selection = plan.opened.raster, plan.selection
+    if selection.window.inside(raster.shape[0], raster.shape[1]):
+        return raster.read(selection.window, plan.bands, (selection.row_step, selection.col_step))
+    out = np.empty(plan.shape, raster.dtype)
+    read_beyond(raster, selection.window, plan.bands, fill, out)
     return out
 
 
-def _read_beyond(
+def read_beyond(
     raster: Raster, window: Window, bands: list[int] | None, fill: Fill, out: NDArray[Any]
 ) -> None:
     """Fill `out` from a window that leaves the image: what is inside is read, the rest made up."""

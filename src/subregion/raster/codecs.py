@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError
-
 if TYPE_CHECKING:
     import zstandard
 
@@ -146,7 +144,7 @@ class StreamCodec:
         size = count * self.stored.itemsize
         raw = self.decompress(data, size)  # type: ignore[arg-type]  # never mapped
         if len(raw) < size:
-            raise DamagedFileError(f"a block holds {len(raw)} of {size} bytes")
+            raise ValueError(f"a block holds {len(raw)} of {size} bytes")
         if self.predictor == 1:
             return np.frombuffer(raw, self.stored, count=count).reshape(shape)
         import imagecodecs
@@ -186,12 +184,12 @@ class PageCodec:
         """Decode the block."""
         if self.jpeg and b"\xff\xd9" not in bytes(data[-64:]):
             # libjpeg would fill the rest with grey.
-            raise DamagedFileError("its JPEG stream ends early")
+            raise ValueError("its JPEG stream ends early")
         samples, _, _ = self.decode(data, block, jpegtables=self.tables, jpegheader=self.header)
         array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
         rows = self.shape.of(block)[0]
         if array.shape[0] < rows and array.shape[0] < self.shape.last_rows:
-            raise DamagedFileError(f"a block holds {array.shape[0]} of {rows} rows")
+            raise ValueError(f"a block holds {array.shape[0]} of {rows} rows")
         return array
 
 
@@ -227,7 +225,7 @@ class SubsampledCodec:
         size = high * wide * group
         raw = data if self.decompress is None else self.decompress(bytes(data), size)
         if len(raw) < size:
-            raise DamagedFileError(f"a block holds {len(raw)} of {size} bytes")
+            raise ValueError(f"a block holds {len(raw)} of {size} bytes")
         groups = np.frombuffer(raw, np.uint8, count=size).reshape(high, wide, group)
         pixels = np.empty((high, self.down, wide, self.across, 3), np.uint8)
         luma = groups[..., :-2].reshape(high, wide, self.down, self.across)

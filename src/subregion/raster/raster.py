@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ class FileTag:
     kind: int
     count: int
     value: bytes
+
+
+#: Window, output, bands and steps, as `Raster.read_into` takes them.
+Read: TypeAlias = tuple[Window, NDArray[Any], "Sequence[int] | None", tuple[int, int]]
 
 
 class Raster(ABC):
@@ -100,6 +104,11 @@ class Raster(ABC):
         self.read_into(window, out, bands, steps)
         return out
 
+    def read_many(self, reads: Sequence[Read]) -> None:
+        """Read several windows, each given as for `read_into`."""
+        for window, out, bands, steps in reads:
+            self.read_into(window, out, bands, steps)
+
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
@@ -141,6 +150,11 @@ class BlockRaster(Raster):
         self.nodata = nodata
         self.tags = tags
         self._levels = tuple(levels)
+
+    @property
+    def full(self) -> TileIndex:
+        """The full resolution."""
+        return self._levels[0]
 
     @property
     def levels(self) -> tuple[TileIndex, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, SubregionError
+from subregion.errors import DamagedFileError
+from subregion.geometry.grid import overlaps
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 class Codec(Protocol):
     """Turns the stored bytes of one block into its samples.
 
-    A codec is called from many threads at once. The array that it returns has shape (rows, columns,
+    A codec is called from many threads at once, and raises any exception on bytes that it cannot decode.
+    The array that it returns has shape (rows, columns,
     samples), may be read-only, and belongs to the caller. It may have fewer rows than the grid's
     block where the image ends, never fewer than the image needs.
     """
@@ -103,64 +105,135 @@ class TileIndex:
         """
         if out.size == 0:
             return
-        if self.color is None:
-            self._read_stored(file, window, out, bands, steps)
-            return
-        # Colors mix the samples of a pixel, so all of them are needed, but only inside the window.
-        stored = np.empty((*out.shape[:2], self.color.samples), self.color.stored)
-        self._read_stored(file, window, stored, None, steps)
-        pixels = self.color(stored)
-        out[...] = pixels if bands is None else pixels[..., list(bands)]
+        stored = self.stored_buffer(out)
+        for piece in self.pieces(window, stored.shape[2], None if self.color else bands, steps):
+            piece.paste(self.decode(file, piece), stored, self.fill)
+        self.finish(stored, out, bands)
 
-    def _read_stored(
+    def pieces(
         self,
-        file: SourceFile,
         window: Window,
-        out: NDArray[np.generic],
-        bands: Sequence[int] | None,
-        steps: tuple[int, int],
-    ) -> None:
+        count: int,
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+    ) -> list[Piece]:
+        """Plan a read: which part of which block goes where.
+
+        Parameters
+        ----------
+        window : Window
+            What to read, inside the level and not empty.
+        count : int
+            How many samples the output has for a pixel.
+        bands : sequence of int or None
+            Which stored samples, in which order; None for all.
+        steps : tuple of int
+            Every how many rows and columns one is taken.
+
+        Returns
+        -------
+        list of Piece
+            In the order of the blocks in the grid.
+        """
         planes, grid_rows, grid_cols = self.offsets.shape
         high, wide = self.block
-        top, left = window.row, window.col
-        bottom, right = top + window.height, left + window.width
-        first_row, last_row = top // high, (bottom - 1) // high
-        first_col, last_col = left // wide, (right - 1) // wide
-        fetch = file.mapped if self.codec.mapped else file.read
-        row_step, col_step = steps
-        for plane, here, there in _plane_jobs(planes, bands, out.shape[2]):
-            grid = (plane, slice(first_row, last_row + 1), slice(first_col, last_col + 1))
+        rows = overlaps(window.row, window.row_stop, steps[0], high)
+        cols = overlaps(window.col, window.col_stop, steps[1], wide)
+        first_row, first_col = rows[0][0], cols[0][0]
+        found = []
+        for plane, here, there in _plane_jobs(planes, bands, count):
+            grid = (plane, slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1))
             offsets = self.offsets[grid].tolist()
             nbytes = self.nbytes[grid].tolist()
-            for i, block_row in enumerate(range(first_row, last_row + 1)):
-                inner_rows, outer_rows = _overlap(top, bottom, row_step, block_row * high, high)
-                if inner_rows is None:
-                    continue
-                for j, block_col in enumerate(range(first_col, last_col + 1)):
-                    inner_cols, outer_cols = _overlap(left, right, col_step, block_col * wide, wide)
-                    if inner_cols is None:
-                        continue
-                    target = out[outer_rows, outer_cols, there]
-                    count = nbytes[i][j]
-                    if count == 0:
-                        target[...] = self.fill
-                        continue
-                    number = (plane * grid_rows + block_row) * grid_cols + block_col
-                    try:
-                        samples = self.codec(fetch(offsets[i][j], count), number)
-                        if here is None:
-                            target[...] = samples[inner_rows, inner_cols]
-                        else:
-                            target[...] = samples[inner_rows, inner_cols][..., here]
-                    except SubregionError:
-                        raise
-                    except MemoryError:
-                        raise
-                    except Exception as error:
-                        raise DamagedFileError(
-                            f"{file.path}: the block at row {block_row * high}, column {block_col * wide} "
-                            f"({count} bytes at offset {offsets[i][j]}) cannot be decoded: {error}"
-                        ) from error
+            for row, inner_rows, outer_rows in rows:
+                line, sizes = offsets[row - first_row], nbytes[row - first_row]
+                number = (plane * grid_rows + row) * grid_cols
+                for col, inner_cols, outer_cols in cols:
+                    found.append(
+                        Piece(
+                            number + col,
+                            line[col - first_col],
+                            sizes[col - first_col],
+                            (inner_rows, inner_cols),
+                            here,
+                            (outer_rows, outer_cols, there),
+                        )
+                    )
+        return found
+
+    def decode(self, file: SourceFile, piece: Piece) -> NDArray[np.generic] | None:
+        """Fetch and decode the block of a piece; None if it was never written.
+
+        Raises
+        ------
+        DamagedFileError
+            Naming the file and the block.
+        """
+        if piece.nbytes == 0:
+            return None
+        codec = self.codec
+        data = (file.mapped if codec.mapped else file.read)(piece.offset, piece.nbytes)
+        try:
+            return codec(data, piece.block)
+        except MemoryError:
+            raise
+        except Exception as error:
+            row, col = divmod(
+                piece.block % (self.offsets.shape[1] * self.offsets.shape[2]), self.offsets.shape[2]
+            )
+            raise DamagedFileError(
+                f"{file.path}: the block at row {row * self.block[0]}, column {col * self.block[1]} "
+                f"({piece.nbytes} bytes at offset {piece.offset}) cannot be decoded: {error}"
+            ) from error
+
+    def stored_buffer(self, out: NDArray[np.generic]) -> NDArray[np.generic]:
+        """Return where stored samples go: `out` itself, or a buffer if colors have to be made of them."""
+        if self.color is None:
+            return out
+        # Colors mix the samples of a pixel, so all of them are needed, but only inside the window.
+        return np.empty((*out.shape[:2], self.color.samples), self.color.stored)
+
+    def finish(
+        self, stored: NDArray[np.generic], out: NDArray[np.generic], bands: Sequence[int] | None
+    ) -> None:
+        """Turn stored samples into pixels, where `stored_buffer` gave a buffer."""
+        if self.color is not None:
+            pixels = self.color(stored)
+            out[...] = pixels if bands is None else pixels[..., list(bands)]
+
+
+class Piece(NamedTuple):
+    """A part of one block, and where it goes in the output.
+
+    Parameters
+    ----------
+    block : int
+        Number of the block, row by row through the grid, then plane by plane.
+    offset, nbytes : int
+        Where it lies in the file; 0 bytes: it was never written.
+    inner : tuple of slice
+        Rows and columns of the block.
+    samples : list of int or None
+        Which of its samples; None for all.
+    outer : tuple of slice
+        Rows, columns and bands of the output.
+    """
+
+    block: int
+    offset: int
+    nbytes: int
+    inner: tuple[slice, slice]
+    samples: list[int] | None
+    outer: tuple[slice, slice, slice]
+
+    def paste(self, block: NDArray[np.generic] | None, out: NDArray[np.generic], fill: float) -> None:
+        """Copy the part into the output."""
+        if block is None:
+            out[self.outer] = fill
+        elif self.samples is None:
+            out[self.outer] = block[self.inner]
+        else:
+            out[self.outer] = block[self.inner][..., self.samples]
 
 
 def _plane_jobs(
@@ -171,16 +244,3 @@ def _plane_jobs(
         return [(0, None if bands is None else list(bands), slice(None))]
     wanted = range(count) if bands is None else bands
     return [(band, None, slice(k, k + 1)) for k, band in enumerate(wanted)]
-
-
-def _overlap(start: int, stop: int, step: int, block: int, size: int) -> tuple[slice | None, slice]:
-    """Return which pixels of a block along one axis are wanted, and where they go."""
-    if step == 1:
-        low, high = max(start, block), min(stop, block + size)
-        return slice(low - block, high - block), slice(low - start, high - start)
-    skipped = max(0, -((start - block) // step))  # samples that lie before the block
-    low, high = start + skipped * step, min(stop, block + size)
-    if low >= high:
-        return None, slice(0, 0)
-    taken = (high - low - 1) // step + 1
-    return slice(low - block, high - block, step), slice(skipped, skipped + taken)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError
+from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
 from subregion.raster.color import Inks
-from subregion.raster.raster import Raster
+from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
@@ -112,16 +113,27 @@ class VipsRaster(Raster):
         level: int = 0,
     ) -> None:
         """Read a window that lies inside the image; see `TileIndex.read_into`."""
-        if out.size == 0:
+        self.read_many([(window, out, bands, steps)])
+
+    def read_many(self, reads: Sequence[Read]) -> None:
+        """Read several windows while decoding once from the top."""
+        wanted: dict[int, list[tuple[slice, slice, Read]]] = {}
+        left, right = self.shape[1], 0
+        for read in reads:
+            window, out, _, steps = read
+            if out.size:
+                left, right = min(left, window.col), max(right, window.col_stop)
+                for strip, inner, outer in overlaps(window.row, window.row_stop, steps[0], STRIP_ROWS):
+                    wanted.setdefault(strip, []).append((inner, outer, read))
+        if not wanted:
             return
-        row_step = steps[0]
         region = self._region()
-        rows = max(row_step, STRIP_ROWS // row_step * row_step)
-        for top in range(0, window.height, rows):
-            part = Window(window.row + top, window.col, min(rows, window.height - top), window.width)
-            start = top // row_step
-            count = -(-part.height // row_step)
-            copy_selected(self._rows(region, part), out[start : start + count], bands, steps)
+        for strip in sorted(wanted):
+            rows = max(inner.stop for inner, _, _ in wanted[strip])
+            pixels = self._rows(region, Window(strip * STRIP_ROWS, left, rows, right - left))
+            for inner, outer, (window, out, bands, steps) in wanted[strip]:
+                cols = slice(window.col - left, window.col_stop - left)
+                copy_selected(pixels[inner, cols], out[outer], bands, (1, steps[1]))
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom, `rows` rows at a time."""

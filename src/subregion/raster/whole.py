@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError
 from subregion.raster import limits
-from subregion.raster.raster import Raster
+from subregion.raster.raster import Raster, Read
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
@@ -81,6 +81,12 @@ class WholeRaster(Raster):
         """Read a window that lies inside the image; see `TileIndex.read_into`."""
         if out.size:
             copy_selected(self._pixels()[window.slices], out, bands, steps)
+
+    def read_many(self, reads: Sequence[Read]) -> None:
+        """Read several windows of one decoding."""
+        pixels = self._pixels()
+        for window, out, bands, steps in reads:
+            copy_selected(pixels[window.slices], out, bands, steps)
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom, `rows` rows at a time."""

@@ -1,0 +1,47 @@
+"""Where a window meets a grid of equal blocks."""
+
+from __future__ import annotations
+
+
+def overlaps(start: int, stop: int, step: int, size: int) -> list[tuple[int, slice, slice]]:
+    """List the blocks along one axis that an interval touches.
+
+    Parameters
+    ----------
+    start, stop : int
+        The interval, in pixels, not empty.
+    step : int
+        Every how many pixels one is taken, counted from `start`.
+    size : int
+        Pixels of a block.
+
+    Returns
+    -------
+    list of (int, slice, slice)
+        Number of the block, which of its pixels are wanted, and where they go in the output. Blocks that
+        lie between two steps are left out.
+
+    Examples
+    --------
+    >>> overlaps(3, 9, 1, 4)
+    [(0, slice(3, 4, None), slice(0, 1, None)), (1, slice(0, 4, None), slice(1, 5, None)),
+     (2, slice(0, 1, None), slice(5, 6, None))]
+    """
+    blocks = range(start // size, (stop - 1) // size + 1)
+    if step == 1:
+        return [
+            (
+                block,
+                slice(max(start - block * size, 0), min(stop - block * size, size)),
+                slice(max(block * size - start, 0), min(block * size + size, stop) - start),
+            )
+            for block in blocks
+        ]
+    found = []
+    for block in blocks:
+        skipped = max(0, -((start - block * size) // step))  # samples that lie before the block
+        low, high = start + skipped * step, min(stop, (block + 1) * size)
+        if low < high:
+            inner = slice(low - block * size, high - block * size, step)
+            found.append((block, inner, slice(skipped, skipped + (high - low - 1) // step + 1)))
+    return found

@@ -1,0 +1,197 @@
+"""Many windows at once: every block is fetched and decoded once, and decoding runs on all cores."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from subregion.raster.raster import BlockRaster, Raster
+
+if TYPE_CHECKING:
+    from subregion.geometry.window import Window
+    from subregion.raster.tileindex import Piece
+
+Work = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRead:
+    """One window to be read.
+
+    Parameters
+    ----------
+    raster : Raster
+        Of which image.
+    window : Window
+        Inside it.
+    out : ndarray, shape (rows, columns, bands)
+        Where the pixels go.
+    bands : sequence of int or None
+        Which bands, in which order; None for all.
+    steps : tuple of int
+        Every how many rows and columns one is taken.
+    """
+
+    raster: Raster
+    window: Window
+    out: NDArray[Any]
+    bands: Sequence[int] | None = None
+    steps: tuple[int, int] = (1, 1)
+
+
+def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
+    """Carry out many reads.
+
+    Blocks are taken in the order in which they lie in their files. Outputs must not overlap.
+
+    Parameters
+    ----------
+    reads : iterable of WindowRead
+        Of any images.
+    threads : int
+        How many threads decode, the calling one included.
+
+    Raises
+    ------
+    SubregionError
+        The first that a read raised, after the work in progress came to its end.
+    """
+    images: dict[int, list[WindowRead]] = {}
+    for read in reads:
+        if read.out.size:
+            images.setdefault(id(read.raster), []).append(read)
+    work: list[Work] = []
+    afterwards: list[Work] = []
+    for group in images.values():
+        raster = group[0].raster
+        if isinstance(raster, BlockRaster) and not raster.mapped:
+            _plan_blocks(raster, group, work, afterwards)
+        else:
+            work.append(_WholeReads(raster, group))
+    _carry_out(work, threads)
+    for finish in afterwards:
+        finish()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _WholeReads:
+    """Reads of an image that has no blocks to share, or nothing to decode."""
+
+    raster: Raster
+    reads: list[WindowRead]
+
+    def __call__(self) -> None:
+        self.raster.read_many([(read.window, read.out, read.bands, read.steps) for read in self.reads])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _BlockWork:
+    """Decode one block and copy it to everyone who wants a part of it."""
+
+    raster: BlockRaster
+    parts: list[tuple[Piece, NDArray[Any]]]
+
+    def __call__(self) -> None:
+        index = self.raster.full
+        block = index.decode(self.raster.file, self.parts[0][0])
+        for piece, out in self.parts:
+            piece.paste(block, out, index.fill)
+
+
+def _plan_blocks(
+    raster: BlockRaster, reads: list[WindowRead], work: list[Work], afterwards: list[Work]
+) -> None:
+    index = raster.full
+    wanted: dict[int, list[tuple[Piece, NDArray[Any]]]] = {}
+    for read in reads:
+        stored = index.stored_buffer(read.out)
+        bands = None if index.color else read.bands
+        for piece in index.pieces(read.window, stored.shape[2], bands, read.steps):
+            wanted.setdefault(piece.block, []).append((piece, stored))
+        if index.color is not None:
+            afterwards.append(_Finish(raster, stored, read))
+    in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0].offset)
+    work.extend(_BlockWork(raster, parts) for parts in in_file_order)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Finish:
+    """Make pixels of the stored samples of one read."""
+
+    raster: BlockRaster
+    stored: NDArray[Any]
+    read: WindowRead
+
+    def __call__(self) -> None:
+        self.raster.full.finish(self.stored, self.read.out, self.read.bands)
+
+
+def _carry_out(work: Sequence[Work], threads: int) -> None:
+    remaining = iter(work)
+    take = threading.Lock()
+    stop = threading.Event()
+
+    def go_on() -> None:
+        while not stop.is_set():
+            with take:
+                item = next(remaining, None)
+            if item is None:
+                return
+            try:
+                item()
+            except BaseException:
+                stop.set()
+                raise
+
+    helpers = min(threads, len(work)) - 1
+    if helpers <= 0:
+        go_on()
+        return
+    futures = [_THREADS.executor().submit(go_on) for _ in range(helpers)]
+    try:
+        go_on()
+    finally:
+        for future in futures:
+            if not future.cancel():
+                future.exception()  # wait: outputs must not be written after the call returns
+    for future in futures:
+        if not future.cancelled():
+            future.result()
+
+
+class _Threads:
+    """The decoding threads of this process, started when first needed and never taken over by a fork."""
+
+    def __init__(self) -> None:
+        self._start_empty()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._start_empty)
+
+    def _start_empty(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def executor(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(
+                    max(32, processors()), thread_name_prefix="subregion-decode"
+                )
+            return self._executor
+
+
+_THREADS = _Threads()
+
+
+def processors() -> int:
+    """Count the cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1

@@ -1,0 +1,159 @@
+"""Many regions in one call: the same as one by one, with less work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import subregion.batch
+from pictures import pillow_file, tiff_file
+from subregion import SimpleFrames, Window
+from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, UnknownImageError
+from subregion.raster.codecs import StreamCodec
+
+
+@pytest.fixture
+def collection(tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]) -> SimpleFrames:
+    kinds = {
+        "png": pillow_file(".png", "RGB"),
+        "gif": pillow_file(".gif", "P"),
+        "zstd": tiff_file(tile=(64, 64), compression="zstd"),
+        "planar": tiff_file(tile=(64, 64), compression="zlib", planarconfig="separate"),
+        "palette": pillow_file(".tif", "P", compression="tiff_lzw"),
+        "raw": tiff_file(),
+    }
+    paths = {}
+    for name, write in kinds.items():
+        paths[name] = tmp_path / f"{name}{write.suffix}"  # type: ignore[attr-defined]
+        write(paths[name], photograph)
+    return SimpleFrames(paths, workdir=workdir)
+
+
+def requests(frames: SimpleFrames, count: int, size: int = 50) -> list[tuple[Any, Any]]:
+    rng = np.random.default_rng(4)
+    return [
+        (
+            frames.image_ids[int(rng.integers(len(frames)))],
+            Window(int(rng.integers(-30, 400)), int(rng.integers(-30, 600)), size, size),
+        )
+        for _ in range(count)
+    ]
+
+
+@pytest.mark.parametrize("threads", [None, 0, 1, 2, 8])
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+def test_batches_equal_single_reads(
+    backend: str | None, threads: int | None, collection: SimpleFrames
+) -> None:
+    collection.backend = backend
+    wanted = requests(collection, 60)
+    single = np.stack([collection.load_region(*request) for request in wanted])
+    got = collection.load_regions(wanted, threads=threads)
+    assert isinstance(got, np.ndarray)
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got, single)
+    out = np.full(single.shape, 99, np.float32)
+    assert collection.load_regions(iter(wanted), out=out, threads=threads) is out
+    np.testing.assert_array_equal(out, single)
+    np.testing.assert_array_equal(
+        collection.load_regions(wanted, fill="reflect"),
+        np.stack([collection.load_region(*request, fill="reflect") for request in wanted]),
+    )
+
+
+def test_regions_of_several_shapes_are_a_list(
+    collection: SimpleFrames, photograph: NDArray[np.uint8]
+) -> None:
+    regions = [(slice(0, 5), slice(3, 9)), None, (slice(0, 400, 7), slice(0, 0)), (..., slice(0, 1))]
+    got = collection.load_regions([("zstd", region) for region in regions])
+    assert isinstance(got, list)
+    for region, pixels in zip(regions, got, strict=True):
+        np.testing.assert_array_equal(pixels, photograph[region] if region else photograph)
+
+
+def test_nothing_wanted_is_nothing_read(collection: SimpleFrames) -> None:
+    assert len(collection.load_regions([])) == 0
+
+
+def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[int] = []
+    original = StreamCodec.__call__
+
+    def counted(self: StreamCodec, data: bytes, block: int) -> Any:
+        decoded.append(block)
+        return original(self, data, block)
+
+    monkeypatch.setattr(StreamCodec, "__call__", counted)
+    window = Window(10, 10, 100, 100)
+    collection.load_regions([("zstd", window.shifted(k, k)) for k in range(10)], threads=4)
+    assert sorted(decoded) == [0, 1, 10, 11]
+
+
+def test_more_images_than_may_be_open(
+    tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subregion.batch, "OPEN_AT_ONCE", 3)
+    paths = {}
+    for number in range(10):
+        paths[number] = tmp_path / f"{number}.png"
+        Image.fromarray(np.roll(photograph, number, axis=0)).save(paths[number])
+    frames = SimpleFrames(paths)
+    wanted: list[Any] = [(number % 10, (slice(0, 20), slice(number, number + 9))) for number in range(25)]
+    expected = np.stack([frames.load_region(*request) for request in wanted])
+    np.testing.assert_array_equal(frames.load_regions(wanted), expected)
+    out = np.zeros_like(expected)
+    frames.load_regions(wanted, out=out)
+    np.testing.assert_array_equal(out, expected)
+    with pytest.raises(ConfigError, match="shape"):
+        frames.load_regions(wanted, out=out[:, :5])
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ("zstd", RegionTypeError),
+        (("zstd",), RegionTypeError),
+        (("nobody", None), UnknownImageError),
+        (3, RegionTypeError),
+    ],
+)
+def test_bad_requests_are_errors(collection: SimpleFrames, request_: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        collection.load_regions([request_])
+
+
+def test_an_out_that_does_not_fit_is_an_error(collection: SimpleFrames) -> None:
+    wanted = [("zstd", Window(0, 0, 5, 5)), ("png", Window(0, 0, 5, 5))]
+    with pytest.raises(ConfigError, match=r"\(2, 5, 5, 3\)"):
+        collection.load_regions(wanted, out=np.zeros((2, 5, 5, 1), np.uint8))
+    with pytest.raises(ConfigError, match="bool"):
+        collection.load_regions(wanted, out=np.zeros((2, 5, 5, 3), bool))
+    with pytest.raises(ConfigError, match="one shape"):
+        collection.load_regions([*wanted, ("png", Window(0, 0, 6, 5))], out=np.zeros((3, 5, 5, 3), np.uint8))
+    with pytest.raises(ConfigError, match="threads"):
+        collection.load_regions(wanted, threads=-1)
+
+
+def test_damage_in_a_copy_is_mended_and_in_a_source_is_told(
+    collection: SimpleFrames, photograph: NDArray[np.uint8]
+) -> None:
+    collection.backend = "cog"
+    collection.load_region("png")
+    (copy,) = collection.cache_dpath.rglob("*.tif")
+    damaged = bytearray(copy.read_bytes())
+    damaged[-5000:] = bytes(5000)
+    copy.write_bytes(damaged)
+    got = collection.load_regions([("png", None)] * 3)
+    np.testing.assert_array_equal(got, np.stack([photograph] * 3))
+    collection.backend = None
+    path = Path(collection.record("zstd").default_asset.path)
+    broken = bytearray(path.read_bytes())
+    broken[-5000:] = bytes(5000)
+    path.write_bytes(broken)
+    with pytest.raises(DamagedFileError, match="zstd.tif"):
+        collection.load_regions([("zstd", None)] * 3)
