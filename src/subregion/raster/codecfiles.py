@@ -107,7 +107,9 @@ def open_jpeg2000(file: SourceFile) -> WholeRaster | None:
     header = jpeg2000_header(file)
     if header is None:
         return None
-    if (max(header.depths) <= 8 and not header.signed) or header.subsampled:
+    if (set(header.depths) == {8} and not header.signed and len(header.depths) <= 4) or header.subsampled:
+        return None
+    if len(set(header.depths)) > 1:
         return None
     dtype = np.dtype(f"{'i' if header.signed else 'u'}{1 if max(header.depths) <= 8 else 2}")
     if max(header.depths) > 16:

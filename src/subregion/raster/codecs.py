@@ -167,30 +167,58 @@ class PageCodec:
         What ``tifffile.TiffPage.decode`` gave.
     shape : BlockShape
         What a block holds.
-    tables, header : bytes or None
-        JPEG tables, and the header of old-style JPEG.
-    jpeg : bool
-        Whether blocks are JPEG streams, which must not end early.
+    tables : bytes or None
+        JPEG tables.
     """
 
     decode: Callable[..., Any]
     shape: BlockShape
     tables: bytes | None = None
-    header: bytes | None = None
-    jpeg: bool = False
     mapped: bool = field(default=False, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decode the block."""
-        if self.jpeg and b"\xff\xd9" not in bytes(data[-64:]):
+        samples, _, _ = self.decode(data, block, jpegtables=self.tables)
+        array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class JpegCodec:
+    """A JPEG stream of 8-bit samples for each block, with or without tables of its own.
+
+    Parameters
+    ----------
+    shape : BlockShape
+        What a block holds.
+    tables : bytes or None
+        Tables that the blocks share.
+    colors, output : int or None
+        TIFF's photometric numbers of what the streams hold, where they do not say it themselves, and of
+        what is wanted.
+    """
+
+    shape: BlockShape
+    tables: bytes | None
+    colors: int | None
+    output: int | None
+    mapped: bool = field(default=False, init=False)
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Decode the block."""
+        if b"\xff\xd9" not in bytes(data[-64:]):
             # libjpeg would fill the rest with grey.
             raise ValueError("its JPEG stream ends early")
-        samples, _, _ = self.decode(data, block, jpegtables=self.tables, jpegheader=self.header)
-        array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
-        rows = self.shape.of(block)[0]
-        if array.shape[0] < rows and array.shape[0] < self.shape.last_rows:
-            raise ValueError(f"a block holds {array.shape[0]} of {rows} rows")
-        return array
+        import imagecodecs
+
+        samples = self.shape.samples
+        pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
+            bytes(data), tables=self.tables, colorspace=self.colors, outcolorspace=self.output
+        )
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+        if pixels.shape[2] != samples:
+            raise ValueError(f"its JPEG stream has {pixels.shape[2]} samples for a pixel, not {samples}")
+        return pixels  # writers may cut the blocks at the edges of the image
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,17 @@ class Inverted:
 
 @dataclass(frozen=True, slots=True)
 class Inks:
-    """Cyan, magenta, yellow and black to RGB, by the formula of Pillow; further samples are dropped."""
+    """Cyan, magenta, yellow and black to RGB, by the formula of Pillow.
+
+    Parameters
+    ----------
+    stored : numpy.dtype
+        An unsigned integer type.
+    samples : int
+        Stored samples of a pixel, at least 4.
+    bands : int
+        3, or 4 to keep a fifth sample that is alpha; further ones are dropped.
+    """
 
     stored: np.dtype[np.generic]
     samples: int = 4
@@ -127,7 +137,10 @@ class Inks:
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
-        cmyk = np.ascontiguousarray(samples[..., :4])
+        rgb = self._rgb(np.ascontiguousarray(samples[..., :4]))
+        return rgb if self.bands == 3 else np.concatenate([rgb, samples[..., 4:5]], axis=-1)
+
+    def _rgb(self, cmyk: NDArray[Any]) -> NDArray[Any]:
         if cmyk.size == 0:
             return np.empty((*cmyk.shape[:2], 3), self.stored)
         if self.stored == np.uint8:
@@ -189,6 +202,24 @@ def _lab_transform() -> Any:
     return ImageCms.buildTransform(
         ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PillowLumaChroma:
+    """YCbCr to RGB as Pillow converts samples that are stored as they are."""
+
+    samples: int = 3
+    bands: int = 3
+    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+    dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+
+    def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Convert a block of pixels."""
+        if samples.size == 0:
+            return samples
+        from PIL import Image
+
+        return np.asarray(Image.fromarray(np.ascontiguousarray(samples), "YCbCr").convert("RGB"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -51,16 +51,46 @@ def open_npy(file: SourceFile) -> BlockRaster:
     rows, cols, bands = (*shape, 1)[:3]
     if min(rows, cols, bands) < 1:
         raise UnsupportedFormatError(f"{file.path}: an npy of shape {shape} holds no pixels.")
-    offset, count = head.tell(), math.prod(shape) * dtype.itemsize
+    index = one_block(file, head.tell(), (rows, cols, bands), dtype, "F" if fortran else "C")
+    return BlockRaster(file, "NPY", "uncompressed", [index])
+
+
+def one_block(
+    file: SourceFile,
+    offset: int,
+    shape: tuple[int, int, int],
+    dtype: np.dtype[np.generic],
+    order: str = "C",
+) -> TileIndex:
+    """Index samples that lie in one piece.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The file.
+    offset : int
+        Where the samples begin, in bytes.
+    shape : tuple of int
+        Rows, columns and bands.
+    dtype : numpy.dtype
+        Type of the samples in the file; bools are read as 0 and 1.
+    order : str
+        ``"C"``, or ``"F"`` if the first axis varies fastest.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file ends before the samples do.
+    """
+    count = math.prod(shape) * dtype.itemsize
     if offset + count > file.size:
         raise file.too_short(offset, count)
     stored = np.dtype(np.uint8) if dtype.kind == "b" else dtype
-    index = TileIndex(
-        shape=(rows, cols, bands),
+    return TileIndex(
+        shape=shape,
         dtype=stored.newbyteorder("="),
-        block=(rows, cols),
+        block=shape[:2],
         offsets=np.array([[[offset]]], np.int64),
         nbytes=np.array([[[count]]], np.int64),
-        codec=RawCodec(BlockShape(rows, cols, bands, 1, 1, rows), stored, "F" if fortran else "C"),
+        codec=RawCodec(BlockShape(*shape, 1, 1, shape[0]), stored, order),
     )
-    return BlockRaster(file, "NPY", "uncompressed", [index])

@@ -9,6 +9,8 @@ from subregion.errors import DamagedFileError, SubregionError, TooLargeError, Un
 from subregion.raster import limits
 from subregion.raster.npy import MAGIC as NPY_MAGIC
 from subregion.raster.npy import open_npy
+from subregion.raster.pnm import MAGICS as PNM_MAGICS
+from subregion.raster.pnm import open_pnm
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ def open_raster(path: str) -> Raster:
     head = file.head(32)
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
+    if head[:2] in PNM_MAGICS:
+        raster = open_pnm(file)
+        if raster is not None:
+            return raster
     if head[:4] in _TIFF_MAGICS:
         return _open_tiff(file)
     if head.startswith(_PNG_MAGIC):
@@ -129,10 +135,12 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
     if head.startswith(_JPEG2000_MAGICS):
         raster = open_jpeg2000(file)
         return raster if raster is not None else open_pillow(file, ("JPEG2000",))
+    if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
+        return _open_avif(file)
     for magic, (driver, codec) in _CODEC_FILES.items():
         if head.startswith(magic):
             return open_codec_file(file, driver, codec)
-    if head[4:8] == b"ftyp" and head[8:12] not in (b"avif", b"avis"):
+    if head[4:8] == b"ftyp":
         from subregion.raster.vips import VipsRaster
 
         return VipsRaster(file, "HEIF", "heifload")
@@ -144,3 +152,15 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
                 f"{file.path}: is an SVG drawing, not pixels; render it to PNG first."
             ) from error
         raise
+
+
+def _open_avif(file: SourceFile) -> Raster:
+    from subregion.raster.pillow import open_pillow
+    from subregion.raster.vips import VipsRaster
+
+    try:
+        deep = VipsRaster(file, "AVIF", "heifload")
+    except SubregionError:
+        return open_pillow(file, ("AVIF",))
+    # Pillow reduces 10 and 12 bits to 8; for the rest it turns nothing, where libvips does.
+    return deep if deep.dtype.itemsize > 1 else open_pillow(file, ("AVIF",))

@@ -72,8 +72,8 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
             return factory(io.FileIO(file.path), file.path)
         except Image.DecompressionBombError as error:
             raise TooLargeError(f"{file.path}: {error}") from error
-        except MemoryError:
-            raise
+        except MemoryError as error:
+            raise TooLargeError(f"{file.path}: its header asks for more memory than there is.") from error
         except Exception as error:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
             if accepts is not None:
                 problems.append(f"as {name}: {str(error).rstrip('.')}")
@@ -94,12 +94,30 @@ _PILLOW_MODES: dict[str, tuple[int, str]] = {
 
 def _pillow_shape(image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
     width, height = image.size
+    if image.format == "TIFF" and image.tag_v2.get(274, 1) in (5, 6, 7, 8):
+        width, height = height, width  # Pillow tells the size after its turn
     if image.mode == "P":
         return (height, width, 4 if _transparent(image) else 3), np.dtype(np.uint8)
     if image.mode not in _PILLOW_MODES:
         raise UnsupportedFormatError(f"{image.filename}: pixels of Pillow's mode {image.mode!r} are unknown.")
     bands, kind = _PILLOW_MODES[image.mode]
+    if image.format == "PPM" and image.mode == "I":
+        kind = "u2"  # Pillow widens them
     return (height, width, bands), np.dtype(kind)
+
+
+def _turned_by_pillow(image: Any) -> Any:
+    """Return what undoes the turn by the orientation tag, which Pillow makes of TIFFs and we do not."""
+    from PIL import Image
+
+    if image.format != "TIFF":
+        return None
+    turn = Image.Transpose
+    undone = {
+        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+        6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270,
+    }  # fmt: skip
+    return undone.get(image.tag_v2.get(274))
 
 
 def _transparent(image: Any) -> bool:
@@ -111,10 +129,13 @@ def _pillow_pixels(image: Any) -> NDArray[Any]:
     target = {"P": "RGBA" if image.mode == "P" and _transparent(image) else "RGB", "PA": "RGBA"}
     target |= dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV"), "RGB")
     mode = image.mode
+    turn = _turned_by_pillow(image)
     image.load()
     if mode in target and image.mode == mode:
         image = image.convert(target[mode])
     dtype = _pillow_shape(image)[1]
+    if turn is not None:
+        image = image.transpose(turn)
     pixels: NDArray[Any] = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -18,12 +18,13 @@ from subregion.raster import limits
 from subregion.raster.codecs import (
     STREAMS,
     BlockShape,
+    JpegCodec,
     PageCodec,
     RawCodec,
     StreamCodec,
     SubsampledCodec,
 )
-from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma
+from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
 from subregion.raster.tileindex import Codec, TileIndex
@@ -182,7 +183,7 @@ def _index(file: SourceFile, page: tifffile.TiffPage) -> TileIndex:
 def _probe(file: SourceFile, index: TileIndex) -> None:
     """Decode one block of a rare kind, so that what cannot be decoded is known on opening."""
     codec = index.codec
-    if not isinstance(codec, PageCodec) or codec.jpeg:
+    if not isinstance(codec, PageCodec):
         return
     written = np.flatnonzero(index.nbytes)
     if written.size == 0:
@@ -227,7 +228,7 @@ def _places(
     except OverflowError as error:
         raise DamagedFileError(f"{file.path}: a block lies beyond any file: {error}") from error
     # GDAL leaves blocks out that hold nothing: offset and size are both 0.
-    written = (nbytes > 0) & (offsets > 0)
+    written = (nbytes != 0) | (offsets != 0)
     if isinstance(codec, RawCodec):
         # Uncompressed blocks are as long as their shape says; the tag is often wrong.
         full = shape.rows * shape.cols * shape.samples * stored.itemsize
@@ -235,6 +236,12 @@ def _places(
         sizes = np.full(grid, full, np.int64)
         sizes[:, -1, :] = last
         nbytes = sizes.ravel()
+    if np.any(written & (nbytes <= 0)):
+        worst = int(np.argmax(written & (nbytes <= 0)))
+        raise DamagedFileError(
+            f"{file.path}: block {worst} is listed at offset {offsets[worst]} with {nbytes[worst]} bytes: "
+            f"its writer did not finish."
+        )
     if np.any(written & ((offsets < 0) | (offsets + nbytes > file.size))):
         worst = int(np.argmax(np.where(written, offsets + nbytes, 0)))
         raise file.too_short(int(offsets[worst]), int(nbytes[worst]))
@@ -264,7 +271,28 @@ def _codec(
     )
     if plain_samples and name in STREAMS and known:
         return StreamCodec(STREAMS[name], shape, stored.newbyteorder(byteorder), predictor)
-    return PageCodec(page.decode, shape, page.jpegtables, page.jpegheader, jpeg=compression == _JPEG)
+    if compression == _OLD_JPEG:
+        raise UnsupportedFormatError(f"{file.path}: old-style JPEG has no block index.")
+    if compression == _JPEG and stored == np.uint8 and page.bitspersample == 8:
+        return JpegCodec(shape, page.jpegtables, *_jpeg_colors(page, shape.samples))
+    if compression != 1 and compression not in tifffile.TIFF.DECOMPRESSORS:
+        raise UnsupportedFormatError(
+            f"{file.path}: nothing here can decode compression {page.compression!r}."
+        )
+    return PageCodec(page.decode, shape, page.jpegtables)
+
+
+def _jpeg_colors(page: tifffile.TiffPage, samples: int) -> tuple[int | None, int | None]:
+    """Return what JPEG streams hold, where their markers do not say it, and what they are to become."""
+    if samples == 1:
+        return None, None
+    photometric = int(page.photometric)
+    if photometric == 2:
+        # Without a JFIF marker the stream is taken at the word of the tag (Aperio writes such files).
+        return (None if page.is_jfif else 2), 2
+    if photometric == 6:
+        return None, 2
+    return None, (photometric if photometric == 5 else None)
 
 
 def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
@@ -291,8 +319,11 @@ def _color(file: SourceFile, page: tifffile.TiffPage) -> Color | None:
         colormap = np.asarray(page.colormap)
         table = colormap if colormap.dtype == np.uint8 else colormap >> 8
         return Lookup(np.ascontiguousarray(table.T.astype(np.uint8)), stored, min(samples, 2))
-    if photometric == 5 and samples >= 4 and unsigned and page.tags.valueof(332, 1) == 1:
-        return Inks(stored, samples)
+    if photometric == 5 and samples >= 4 and unsigned:
+        alpha = samples == 5 and tuple(map(int, page.extrasamples)) in ((1,), (2,))
+        return Inks(stored, samples, 4 if alpha else 3)
+    if photometric == 6 and samples == 3 and page.compression == 1 and _subsampling(page) == (1, 1):
+        return PillowLumaChroma() if stored == np.uint8 else None
     if photometric == 6 and stored == np.uint8 and samples >= 3 and int(page.compression) not in _RGB_CODECS:
         luma = _floats(page, 529, 3) or (0.299, 0.587, 0.114)
         reference = _floats(page, 532, 6) or (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)

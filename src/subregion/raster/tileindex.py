@@ -174,7 +174,10 @@ class TileIndex:
         codec = self.codec
         data = (file.mapped if codec.mapped else file.read)(piece.offset, piece.nbytes)
         try:
-            return codec(data, piece.block)
+            block = codec(data, piece.block)
+            if block.shape[0] < piece.inner[0].stop or block.shape[1] < piece.inner[1].stop:
+                raise ValueError(f"it holds {block.shape[0]} rows of {block.shape[1]} pixels")
+            return block
         except MemoryError:
             raise
         except Exception as error:
@@ -230,10 +233,11 @@ class Piece(NamedTuple):
         """Copy the part into the output."""
         if block is None:
             out[self.outer] = fill
-        elif self.samples is None:
-            out[self.outer] = block[self.inner]
-        else:
-            out[self.outer] = block[self.inner][..., self.samples]
+            return
+        part = block[self.inner]
+        if self.samples is not None:
+            part = part[..., self.samples]
+        out[self.outer] = part
 
 
 def _plane_jobs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,46 @@ _VIPS_DTYPES = {
 }
 
 
+class _Region:
+    """A decoding from the top, as strict as the file allows.
+
+    Warnings are errors, because behind most of them are pixels that libjpeg made up. Only bytes between
+    markers that belong to nothing are passed over, as every decoder does: the pixels are right.
+    """
+
+    def __init__(self, open_image: Callable[[str], Any], damaged: Callable[[Exception], Exception]) -> None:
+        self._open_image = open_image
+        self._damaged = damaged
+        self._lenient = False
+        self._start("warning")
+
+    def _start(self, fail_on: str) -> None:
+        import pyvips
+
+        pyvips.vips_lib.vips_error_clear()  # its messages pile up, also those of other files
+        try:
+            self.image = self._open_image(fail_on)
+            self._region = pyvips.Region.new(self.image)
+        except pyvips.Error as error:
+            self._retry(error)
+
+    def fetch(self, window: Window) -> Any:
+        """Return the bytes of a window that is not above one that was fetched before."""
+        import pyvips
+
+        try:
+            return self._region.fetch(window.col, window.row, window.width, window.height)
+        except pyvips.Error as error:
+            self._retry(error)
+            return self.fetch(window)
+
+    def _retry(self, error: Exception) -> None:
+        if self._lenient or "extraneous bytes before marker" not in str(getattr(error, "detail", error)):
+            raise self._damaged(error) from error
+        self._lenient = True
+        self._start("error")
+
+
 class VipsRaster(Raster):
     """An image that libvips decodes row by row from the top, in bounded memory.
 
@@ -61,8 +101,7 @@ class VipsRaster(Raster):
         self.driver = driver
         self._loader = loader
         self._bilevel = bilevel
-        header = self._open("warning")
-        self._fail_on = "warning"
+        header = _Region(self._open, self._damaged).image
         self._inks = Inks(np.dtype(np.uint8)) if header.interpretation == "cmyk" else None
         self._stored_bands = header.bands
         kept = header.bands if bands is None else min(bands, header.bands)
@@ -73,24 +112,16 @@ class VipsRaster(Raster):
     def _open(self, fail_on: str) -> Any:
         import pyvips
 
-        try:
-            return pyvips.Operation.call(
-                self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True
-            )
-        except pyvips.Error as error:
-            raise self._damaged(error) from error
+        return pyvips.Operation.call(
+            self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True
+        )
 
     def _damaged(self, error: Exception) -> DamagedFileError:
         detail = " ".join(str(getattr(error, "detail", error)).split())
         return DamagedFileError(f"{self.path}: cannot be decoded as {self.driver}: {detail}")
 
     def _rows(self, region: Any, window: Window) -> NDArray[Any]:
-        import pyvips
-
-        try:
-            data = region.fetch(window.col, window.row, window.width, window.height)
-        except pyvips.Error as error:
-            raise self._damaged(error) from error
+        data = region.fetch(window)
         pixels: NDArray[Any] = np.frombuffer(data, self.dtype)
         pixels = pixels.reshape(window.height, window.width, self._stored_bands)
         if self._inks is not None:
@@ -99,10 +130,8 @@ class VipsRaster(Raster):
             pixels = pixels // 255
         return pixels[..., : self.shape[2]]
 
-    def _region(self) -> Any:
-        import pyvips
-
-        return pyvips.Region.new(self._open(self._fail_on))
+    def _region(self) -> _Region:
+        return _Region(self._open, self._damaged)
 
     def read_into(
         self,
