@@ -8,9 +8,8 @@ import os
 from pathlib import Path
 
 import numpy as np
-
 from tests.trial import oracle
-from tests.trial.workers import Worker, WorkerDied
+from tests.trial.workers import Worker, WorkerDiedError
 
 
 def ask_and_keep(decoder: str, path: str, folder: str) -> dict[str, object]:
@@ -87,7 +86,7 @@ class OracleCache:
         for decoder in oracle.DECODERS:
             try:
                 part = self.worker.call(ask_and_keep, decoder, str(path), str(place))
-            except WorkerDied as death:
+            except WorkerDiedError as death:
                 errors[decoder] = f"died: {death}"
             except RuntimeError as error:
                 errors[decoder] = str(error)[:300]

@@ -23,9 +23,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
 from tests.trial.cache import OracleCache
-from tests.trial.workers import Worker, WorkerDied
+from tests.trial.workers import Worker, WorkerDiedError
 
 CLASSES = (
     "equal",
@@ -190,7 +189,7 @@ def _trial_of(path: Path, root: Path, options: argparse.Namespace, workers: tupl
     started = time.monotonic()
     try:
         result = reading.call(examine, options.reader, str(path), verdict, options.windows)
-    except (WorkerDied, RuntimeError) as death:
+    except (WorkerDiedError, RuntimeError) as death:
         accepted = sorted({str(answer["decoder"]) for answer in verdict["answers"]})  # type: ignore[attr-defined]
         result = {"class": "crash", "detail": str(death), "decoders": accepted}
     result["seconds"] = round(time.monotonic() - started, 3)

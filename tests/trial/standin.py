@@ -34,7 +34,8 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any]:
         Pillow failed while decoding.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image: Image.Image = opened
             if image.mode in ("P", "PA"):
                 image = image.convert("RGBA" if image.has_transparency_data else "RGB")
             elif image.mode in ("CMYK", "YCbCr"):

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The child did not answer: a signal, the time limit or the memory limit."""
 
 
@@ -78,7 +78,7 @@ class Worker:
 
         Raises
         ------
-        WorkerDied
+        WorkerDiedError
             It did not return.
         RuntimeError
             It raised; the message says what.
@@ -92,14 +92,14 @@ class Worker:
             self._pipe.send((function, arguments))
             if not self._pipe.poll(self.seconds):
                 self.close(force=True)
-                raise WorkerDied(f"no answer in {self.seconds:g} s")
+                raise WorkerDiedError(f"no answer in {self.seconds:g} s")
             good, value = self._pipe.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join(10)
             code = self._process.exitcode
             self.close(force=True)
             cause = signal.Signals(-code).name if code is not None and code < 0 else f"exit status {code}"
-            raise WorkerDied(f"{cause} after {time.monotonic() - started:.1f} s") from error
+            raise WorkerDiedError(f"{cause} after {time.monotonic() - started:.1f} s") from error
         if not good:
             raise RuntimeError(value)
         return value
