@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[Any]
 
 #: Bump when an answer changes, so that cached answers are forgotten.
-VERSION = 8
+VERSION = 9
 
 #: More pixels than this (times bands) are not asked of any decoder.
 MAX_SAMPLES = 400_000_000
@@ -306,6 +306,10 @@ def _tifffile(path: str, data: bytes, kind: str) -> Iterator[Answer]:
     with tifffile.TiffFile(path) as tif:
         page: Any = tif.pages[0]
         _refuse_large(page.size)
+        # tifffile gives zeros for what lies beyond the end of the file.
+        ends = (offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False))
+        if max(ends, default=0) > len(data):
+            raise ValueError("segments beyond the end of the file")
         stored = page.asarray()
         separate, depth, height, width, samples = page.shaped
         if depth != 1:
@@ -421,6 +425,8 @@ def _imagecodecs_jpeg(data: bytes) -> Iterator[Answer]:
         inks = 255 - inks if adobe else inks
         yield Answer("imagecodecs", cmyk_to_rgb(banded(inks)))
         return
+    if frame not in (0xC9, 0xCA):
+        raise AbstainError("the same libjpeg-turbo as Pillow's, but silent about damage")
     yield Answer("imagecodecs", banded(np.asarray(imagecodecs.jpeg8_decode(data))))
 
 
