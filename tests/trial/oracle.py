@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Pixels = NDArray[Any]
 
 #: Bump when an answer changes, so that cached answers are forgotten.
-VERSION = 9
+VERSION = 10
 
 #: More pixels than this (times bands) are not asked of any decoder.
 MAX_SAMPLES = 400_000_000
@@ -285,6 +285,8 @@ def _distrust_pillow_tiff(image: Any, mode: str, depth: int) -> None:
         raise AbstainError("Pillow reads signed bytes as unsigned")
     if len(image.getbands()) < tags.get(277, 1):
         raise AbstainError("Pillow drops bands")
+    if mode in ("LA", "La") and tags.get(284) == 2:
+        raise AbstainError("Pillow loses the alpha plane")
     if 0 in (tags.get(325) or tags.get(279) or ()):
         raise AbstainError("Pillow fills missing tiles with others")
 
@@ -500,7 +502,7 @@ def _distrust_vips_tiff(path: str) -> int:
             subsampling = page.tags.get("YCbCrSubSampling")
     except Exception:  # noqa: BLE001 - tifffile cannot parse it, so nothing is known against libvips
         return -1
-    if compression not in (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 50001):
+    if compression not in (1, 2, 3, 4, 5, 7, 8, 32773, 32946, 50001):
         raise AbstainError("tiles of a codec that its build may lack come back black, without an error")
     if photometric == 3 and colormap is not None and colormap.max() < 256:
         raise AbstainError("palette of 8-bit colours turns black")

@@ -147,7 +147,9 @@ def difference(mine: NDArray[Any], other: NDArray[Any]) -> tuple[float, str]:
     with np.errstate(all="ignore"):
         gap = np.abs(mine.astype(np.float64) - other.astype(np.float64))
     largest, mean = float(np.nanmax(gap)), float(np.nanmean(gap))
-    scale = 1.0 if mine.dtype.kind == "f" else float(np.iinfo(mine.dtype).max) / 255
+    # Relative to the values that occur, so that bits and few-bit samples are never merely close.
+    with np.errstate(all="ignore"):
+        scale = max(float(np.nanmax(other)) - float(np.nanmin(other)), 1e-30) / 255
     words = (
         f"pixels: max {largest:g}, mean {mean:.3g}, {unequal.mean():.1%} of samples, "
         f"first {first}: {mine[first]} for {other[first]}"
