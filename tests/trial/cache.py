@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from tests.trial import oracle
-from tests.trial.workers import Worker, WorkerDiedError
+
+from trial import oracle
+from trial.workers import Worker, WorkerDiedError
 
 
 def ask_and_keep(decoder: str, path: str, folder: str) -> dict[str, object]:

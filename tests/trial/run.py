@@ -1,6 +1,6 @@
 """Compare a reader with independent decoders over a folder of pictures.
 
-``python -m tests.trial.run FOLDER [--reader MODULE:FUNCTION] [--jobs 1] [--json report.json]``
+``python -m trial.run FOLDER [--reader MODULE:FUNCTION] [--jobs 1] [--json report.json]``
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.trial.cache import OracleCache
-from tests.trial.workers import Worker, WorkerDiedError
+
+from trial.cache import OracleCache
+from trial.workers import Worker, WorkerDiedError
 
 CLASSES = (
     "equal",
@@ -292,7 +293,7 @@ def main() -> int:
     int
         1 if anything differs, crashed, or read a window unlike the whole; else 0.
     """
-    parser = argparse.ArgumentParser(prog="python -m tests.trial.run", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m trial.run", description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--reader", default="subregion:open", help="MODULE:FUNCTION (default %(default)s)")
     parser.add_argument("--jobs", type=int, default=1)
