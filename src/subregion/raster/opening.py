@@ -69,9 +69,7 @@ def _open_tiff(file: SourceFile) -> Raster:
 
     try:
         return tiff.open_tiff(file)
-    except TooLargeError:
-        raise
-    except SubregionError as first:
+    except (tiff.StructureError, UnsupportedFormatError) as first:
         # What has no index may still be decoded whole.
         try:
             raster = open_pillow(file, ("TIFF",))

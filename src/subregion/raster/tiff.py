@@ -107,6 +107,10 @@ def read_whole(file: SourceFile) -> NDArray[Any]:
         return np.asarray(page.asarray())
 
 
+class StructureError(DamagedFileError):
+    """The tags of a TIFF cannot be made sense of; another library may be more patient."""
+
+
 class _tiff:  # noqa: N801 - a context manager, used like a function
     """A TiffFile whose every complaint about structure is a `DamagedFileError`."""
 
@@ -131,7 +135,7 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, SubregionError | MemoryError) or not isinstance(error, Exception):
             return
-        raise DamagedFileError(f"{self.file.path}: the TIFF structure is malformed: {error}") from error
+        raise StructureError(f"{self.file.path}: the TIFF structure is malformed: {error}") from error
 
 
 def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
@@ -235,6 +239,7 @@ def _places(
         last = shape.last_rows * shape.cols * shape.samples * stored.itemsize
         sizes = np.full(grid, full, np.int64)
         sizes[:, -1, :] = last
+        _check_listed_sizes(file, page, sizes.ravel())
         nbytes = sizes.ravel()
     if np.any(written & (nbytes <= 0)):
         worst = int(np.argmax(written & (nbytes <= 0)))
@@ -249,6 +254,16 @@ def _places(
     return offsets.reshape(grid), nbytes.reshape(grid)
 
 
+def _check_listed_sizes(file: SourceFile, page: tifffile.TiffPage, needed: NDArray[np.int64]) -> None:
+    """Refuse uncompressed blocks that were cut short, of which tifffile says only what they should have."""
+    listed = page.tags.valueof(325 if page.is_tiled else 279)
+    if needed.size == 1 or not isinstance(listed, tuple) or len(listed) != needed.size:
+        return  # the size of a single block overflows in large files, and is of no use
+    for block, (has, needs) in enumerate(zip(listed, needed.tolist(), strict=True)):
+        if 0 < has < needs:
+            raise DamagedFileError(f"{file.path}: block {block} has {has} bytes, {needs} are needed.")
+
+
 def _codec(
     file: SourceFile, page: tifffile.TiffPage, shape: BlockShape, stored: np.dtype[np.generic]
 ) -> Codec:
@@ -258,9 +273,12 @@ def _codec(
     plain_samples = (
         page.bitspersample == stored.itemsize * 8 and page.fillorder == 1 and np.dtype(page.dtype) == stored
     )
-    if _subsampling(page) != (1, 1) and compression not in _RGB_CODECS and compression != _APERIO_YCBCR:
+    planar = page.planarconfig == 2
+    if _subsampling(page) != (1, 1) and (
+        planar or (compression not in _RGB_CODECS and compression != _APERIO_YCBCR)
+    ):
         across, down = _subsampling(page)
-        if name is None or page.planarconfig == 2 or stored != np.uint8 or page.fillorder != 1:
+        if name is None or planar or stored != np.uint8 or page.fillorder != 1:
             raise UnsupportedFormatError(f"{file.path}: subsampled YCbCr in this form has no block index.")
         return SubsampledCodec(STREAMS.get(name), shape, across, down)
     if plain_samples and name == "RAW":
@@ -324,7 +342,8 @@ def _color(file: SourceFile, page: tifffile.TiffPage) -> Color | None:
         return Inks(stored, samples, 4 if alpha else 3)
     if photometric == 6 and samples == 3 and page.compression == 1 and _subsampling(page) == (1, 1):
         return PillowLumaChroma() if stored == np.uint8 else None
-    if photometric == 6 and stored == np.uint8 and samples >= 3 and int(page.compression) not in _RGB_CODECS:
+    converted = int(page.compression) in _RGB_CODECS and page.planarconfig != 2
+    if photometric == 6 and stored == np.uint8 and samples >= 3 and not converted:
         luma = _floats(page, 529, 3) or (0.299, 0.587, 0.114)
         reference = _floats(page, 532, 6) or (0.0, 255.0, 128.0, 255.0, 128.0, 255.0)
         if min(luma) > 0:
