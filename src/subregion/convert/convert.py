@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 #: File suffix of each kind of entry.
 SUFFIXES = {"npy": ".npy", "cog": ".tif"}
-#: Rows that are decoded at a time.
-STRIP_ROWS = 256
+#: About how many bytes are decoded at a time; libvips holds several times as many.
+STRIP_BYTES = 8 << 20
 
 
 def convert(
@@ -49,7 +49,8 @@ def convert(
     OSError
         If the file cannot be written.
     """
-    strips = _RememberEdges(source.strips(STRIP_ROWS))
+    row_bytes = source.shape[1] * source.shape[2] * source.dtype.itemsize
+    strips = _RememberEdges(source.strips(max(16, min(256, STRIP_BYTES // row_bytes))))
     if kind == "npy":
         write_npy(path, source.shape, source.dtype, strips)
     else:

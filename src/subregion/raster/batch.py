@@ -98,10 +98,10 @@ class _BlockWork:
     parts: list[tuple[Piece, NDArray[Any]]]
 
     def __call__(self) -> None:
-        index = self.raster.full
-        block = index.decode(self.raster.file, self.parts[0][0])
+        index, file = self.raster.full, self.raster.file
+        block = index.decode(file, self.parts[0][0])
         for piece, out in self.parts:
-            piece.paste(block, out, index.fill)
+            index.paste(file, block, piece, out)
 
 
 def _plan_blocks(
@@ -113,10 +113,10 @@ def _plan_blocks(
         stored = index.stored_buffer(read.out)
         bands = None if index.color else read.bands
         for piece in index.pieces(read.window, stored.shape[2], bands, read.steps):
-            wanted.setdefault(piece.block, []).append((piece, stored))
+            wanted.setdefault(piece[0], []).append((piece, stored))
         if index.color is not None:
             afterwards.append(_Finish(raster, stored, read))
-    in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0].offset)
+    in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
     work.extend(_BlockWork(raster, parts) for parts in in_file_order)
 
 

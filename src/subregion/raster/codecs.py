@@ -93,8 +93,9 @@ class BlockShape:
 
     def of(self, block: int) -> tuple[int, int, int]:
         """Return rows, columns and samples of the block with this number."""
-        lowest = block // self.grid_cols % self.grid_rows == self.grid_rows - 1
-        return self.last_rows if lowest else self.rows, self.cols, self.samples
+        if self.last_rows == self.rows or block // self.grid_cols % self.grid_rows != self.grid_rows - 1:
+            return self.rows, self.cols, self.samples
+        return self.last_rows, self.cols, self.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class RawCodec:
     stored: np.dtype[np.generic]
     order: str = "C"
     mapped: bool = field(default=True, init=False)
+    exact: bool = field(default=True, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """View the block as an array."""
@@ -136,24 +138,23 @@ class StreamCodec:
     stored: np.dtype[np.generic]
     predictor: int = 1
     mapped: bool = field(default=False, init=False)
+    exact: bool = field(default=True, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decompress the block and undo the predictor."""
         shape = self.shape.of(block)
-        count = shape[0] * shape[1] * shape[2]
-        size = count * self.stored.itemsize
+        size = shape[0] * shape[1] * shape[2] * self.stored.itemsize
         raw = self.decompress(data, size)  # type: ignore[arg-type]  # never mapped
         if len(raw) < size:
             raise ValueError(f"a block holds {len(raw)} of {size} bytes")
+        samples: NDArray[np.generic] = np.ndarray(shape, self.stored, raw)
         if self.predictor == 1:
-            return np.frombuffer(raw, self.stored, count=count).reshape(shape)
+            return samples
         import imagecodecs
 
         if self.predictor == 2:
-            differences = np.frombuffer(raw, self.stored, count=count).reshape(shape)
-            native = differences.astype(self.stored.newbyteorder("="), copy=True)
+            native = samples.astype(self.stored.newbyteorder("="), copy=True)
             return np.asarray(imagecodecs.delta_decode(native, axis=1, out=native))
-        samples = np.frombuffer(raw, self.stored, count=count).reshape(shape)
         return np.asarray(imagecodecs.floatpred_decode(samples, axis=-2, dist=1))
 
 
@@ -175,6 +176,7 @@ class PageCodec:
     shape: BlockShape
     tables: bytes | None = None
     mapped: bool = field(default=False, init=False)
+    exact: bool = field(default=False, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decode the block."""
@@ -203,6 +205,7 @@ class JpegCodec:
     colors: int | None
     output: int | None
     mapped: bool = field(default=False, init=False)
+    exact: bool = field(default=False, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decode the block."""
@@ -244,6 +247,7 @@ class SubsampledCodec:
     across: int
     down: int
     mapped: bool = field(default=False, init=False)
+    exact: bool = field(default=False, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Return Y, Cb and Cr for each pixel."""

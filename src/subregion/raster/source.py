@@ -56,6 +56,8 @@ class SourceFile:
         """Return exactly `count` bytes from `offset`, or raise `DamagedFileError`."""
         try:
             data = os.pread(self.descriptor, count, offset)
+            if len(data) == count:
+                return data
             while len(data) < count:  # one call gives at most 2 GiB
                 more = os.pread(self.descriptor, count - len(data), offset + len(data))
                 if not more:

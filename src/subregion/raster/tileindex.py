@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from subregion.geometry.grid import overlaps
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from subregion.geometry.window import Window
     from subregion.raster.source import SourceFile
@@ -33,9 +33,20 @@ class Codec(Protocol):
         """Whether `data` is only looked at, not decoded: then it is a view of the mapped file."""
         ...
 
+    @property
+    def exact(self) -> bool:
+        """Whether every block that it returns is as large as the grid says."""
+        ...
+
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decode the block with this number (row by row through the grid, then plane by plane)."""
         ...
+
+
+#: A part of one block, and where it goes: number of the block (row by row through the grid, then plane by
+#: plane), its offset and bytes in the file (0 bytes: never written), rows and columns inside it, which of its
+#: samples (None: all), and rows, columns and bands of the output. A plain tuple: it is made by the dozen.
+Piece: TypeAlias = tuple[int, int, int, tuple[slice, slice], "list[int] | None", tuple[slice, slice, slice]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,9 +117,36 @@ class TileIndex:
         if out.size == 0:
             return
         stored = self.stored_buffer(out)
-        for piece in self.pieces(window, stored.shape[2], None if self.color else bands, steps):
-            piece.paste(self.decode(file, piece), stored, self.fill)
+        self.read_pieces(
+            file, self.pieces(window, stored.shape[2], None if self.color else bands, steps), stored
+        )
         self.finish(stored, out, bands)
+
+    def read_pieces(self, file: SourceFile, pieces: Iterable[Piece], out: NDArray[np.generic]) -> None:
+        """Fetch, decode and copy one piece after the other.
+
+        Raises
+        ------
+        DamagedFileError
+            If a block cannot be fetched or decoded.
+        """
+        # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
+        codec, exact = self.codec, self.codec.exact
+        fetch = file.mapped if codec.mapped else file.read
+        for number, offset, nbytes, inner, samples, outer in pieces:
+            if nbytes == 0:
+                out[outer] = self.fill
+                continue
+            data = fetch(offset, nbytes)
+            try:
+                block = codec(data, number)
+                if not exact:
+                    _check_extent(block, inner)
+            except MemoryError:
+                raise
+            except Exception as error:
+                raise self._undecodable(file, number, offset, nbytes, error) from error
+            out[outer] = block[inner] if samples is None else block[inner][..., samples]
 
     def pieces(
         self,
@@ -140,7 +178,7 @@ class TileIndex:
         rows = overlaps(window.row, window.row_stop, steps[0], high)
         cols = overlaps(window.col, window.col_stop, steps[1], wide)
         first_row, first_col = rows[0][0], cols[0][0]
-        found = []
+        found: list[Piece] = []
         for plane, here, there in _plane_jobs(planes, bands, count):
             grid = (plane, slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1))
             offsets = self.offsets[grid].tolist()
@@ -149,11 +187,12 @@ class TileIndex:
                 line, sizes = offsets[row - first_row], nbytes[row - first_row]
                 number = (plane * grid_rows + row) * grid_cols
                 for col, inner_cols, outer_cols in cols:
+                    k = col - first_col
                     found.append(
-                        Piece(
+                        (
                             number + col,
-                            line[col - first_col],
-                            sizes[col - first_col],
+                            line[k],
+                            sizes[k],
                             (inner_rows, inner_cols),
                             here,
                             (outer_rows, outer_cols, there),
@@ -161,33 +200,48 @@ class TileIndex:
                     )
         return found
 
+    def _undecodable(
+        self, file: SourceFile, number: int, offset: int, nbytes: int, error: Exception
+    ) -> DamagedFileError:
+        _, grid_rows, grid_cols = self.offsets.shape
+        row, col = divmod(number % (grid_rows * grid_cols), grid_cols)
+        return DamagedFileError(
+            f"{file.path}: the block at row {row * self.block[0]}, column {col * self.block[1]} "
+            f"({nbytes} bytes at offset {offset}) cannot be decoded: {error}"
+        )
+
     def decode(self, file: SourceFile, piece: Piece) -> NDArray[np.generic] | None:
-        """Fetch and decode the block of a piece; None if it was never written.
+        """Fetch and decode the block of a piece whole; None if it was never written.
 
         Raises
         ------
         DamagedFileError
             Naming the file and the block.
         """
-        if piece.nbytes == 0:
+        number, offset, nbytes, _, _, _ = piece
+        if nbytes == 0:
             return None
-        codec = self.codec
-        data = (file.mapped if codec.mapped else file.read)(piece.offset, piece.nbytes)
+        data = (file.mapped if self.codec.mapped else file.read)(offset, nbytes)
         try:
-            block = codec(data, piece.block)
-            if block.shape[0] < piece.inner[0].stop or block.shape[1] < piece.inner[1].stop:
-                raise ValueError(f"it holds {block.shape[0]} rows of {block.shape[1]} pixels")
-            return block
+            return self.codec(data, number)
         except MemoryError:
             raise
         except Exception as error:
-            row, col = divmod(
-                piece.block % (self.offsets.shape[1] * self.offsets.shape[2]), self.offsets.shape[2]
-            )
-            raise DamagedFileError(
-                f"{file.path}: the block at row {row * self.block[0]}, column {col * self.block[1]} "
-                f"({piece.nbytes} bytes at offset {piece.offset}) cannot be decoded: {error}"
-            ) from error
+            raise self._undecodable(file, number, offset, nbytes, error) from error
+
+    def paste(
+        self, file: SourceFile, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]
+    ) -> None:
+        """Copy the part of a decoded block that a piece wants."""
+        number, offset, nbytes, inner, samples, outer = piece
+        if block is None:
+            out[outer] = self.fill
+            return
+        try:
+            _check_extent(block, inner)
+        except ValueError as error:
+            raise self._undecodable(file, number, offset, nbytes, error) from error
+        out[outer] = block[inner] if samples is None else block[inner][..., samples]
 
     def stored_buffer(self, out: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return where stored samples go: `out` itself, or a buffer if colors have to be made of them."""
@@ -205,39 +259,10 @@ class TileIndex:
             out[...] = pixels if bands is None else pixels[..., list(bands)]
 
 
-class Piece(NamedTuple):
-    """A part of one block, and where it goes in the output.
-
-    Parameters
-    ----------
-    block : int
-        Number of the block, row by row through the grid, then plane by plane.
-    offset, nbytes : int
-        Where it lies in the file; 0 bytes: it was never written.
-    inner : tuple of slice
-        Rows and columns of the block.
-    samples : list of int or None
-        Which of its samples; None for all.
-    outer : tuple of slice
-        Rows, columns and bands of the output.
-    """
-
-    block: int
-    offset: int
-    nbytes: int
-    inner: tuple[slice, slice]
-    samples: list[int] | None
-    outer: tuple[slice, slice, slice]
-
-    def paste(self, block: NDArray[np.generic] | None, out: NDArray[np.generic], fill: float) -> None:
-        """Copy the part into the output."""
-        if block is None:
-            out[self.outer] = fill
-            return
-        part = block[self.inner]
-        if self.samples is not None:
-            part = part[..., self.samples]
-        out[self.outer] = part
+def _check_extent(block: NDArray[np.generic], inner: tuple[slice, slice]) -> None:
+    """Refuse a block that is smaller than what is wanted of it: copying could repeat its only row."""
+    if block.shape[0] < inner[0].stop or block.shape[1] < inner[1].stop:
+        raise ValueError(f"it holds {block.shape[0]} rows of {block.shape[1]} pixels")
 
 
 def _plane_jobs(

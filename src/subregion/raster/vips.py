@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from subregion.raster.source import SourceFile
 
 #: Rows that are decoded at a time.
-STRIP_ROWS = 256
+STRIP_ROWS = 64
 
 _VIPS_DTYPES = {
     "uchar": np.uint8,
