@@ -158,13 +158,10 @@ def test_lab_becomes_rgb(tmp_path: Path, photograph: Photo) -> None:
 
 
 @pytest.mark.parametrize("compression", [1, 5, 8])
-@pytest.mark.parametrize("across", [1, 2, 4])
-@pytest.mark.parametrize("down", [1, 2])
+@pytest.mark.parametrize(("across", "down"), [(1, 1), (2, 1), (2, 2), (4, 1), (4, 2), (4, 4)])
 def test_chroma_that_pixels_share(
     down: int, across: int, compression: int, tmp_path: Path, photograph: Photo
 ) -> None:
-    if down > across:
-        pytest.skip("TIFF has no such subsampling")
     height, width = 92, 132
     ycc = np.asarray(Image.fromarray(photograph[:height, :width]).convert("YCbCr"))
     luma = ycc[..., 0].reshape(height // down, down, width // across, across).transpose(0, 2, 1, 3)
