@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from subregion.raster.raster import Raster
 
 #: Decoded bytes that are held at a time while a picture is reduced.
-STRIP_BYTES = 32 << 20
+STRIP_BYTES = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
