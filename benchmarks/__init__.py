@@ -1,0 +1,1 @@
+"""Measurements that print their figures and compare every pixel that they time."""
