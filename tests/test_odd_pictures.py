@@ -192,7 +192,7 @@ def test_chroma_that_pixels_share(
     )
     expected = np.asarray(Image.fromarray(repeated, "YCbCr").convert("RGB")).astype(int)
     assert np.abs(got - expected).max() <= 1  # libtiff and Pillow round the same formula differently
-    if compression != 1:
+    if compression != 1 and down < 4:  # libtiff leaves the last columns of 4 x 4 black
         np.testing.assert_array_equal(got, by_pillow(path, "RGB"))
 
 

@@ -119,7 +119,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         If the file is missing, unreadable, no image or damaged.
     """
     raster = open_raster(asset.path)
-    in_place = stores._serves_in_place(raster)
+    in_place = stores.serves_in_place(raster)
     found: dict[str, CachedCopy] = {}
     for cache in caches:
         entry = find_copy(cache, asset)

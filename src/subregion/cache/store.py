@@ -160,7 +160,7 @@ class Store:
         entry = self._fresh_entry(identity, recipe)
         if entry is None:
             source = open_raster(asset.path)
-            if self.recipe.kind == "auto" and _serves_in_place(source):
+            if self.recipe.kind == "auto" and serves_in_place(source):
                 return OpenAsset(source, None, _look(asset.path), self.recipe)
             entry = self._convert(asset, identity, recipe, source)
         try:
@@ -215,7 +215,7 @@ def _look(path: str) -> tuple[int, int, int]:
     return status.st_size, status.st_mtime_ns, status.st_ino
 
 
-def _serves_in_place(raster: Raster) -> bool:
+def serves_in_place(raster: Raster) -> bool:
     """Whether a window of the source as it is costs about what the window costs."""
     rows, cols, bands = raster.shape
     if rows * cols * bands * raster.dtype.itemsize <= WHOLE_IN_PLACE:
