@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from subregion.aligned import AlignedImage
 from subregion.cache.workdir import make_store
+from subregion.errors import RegionError
 from subregion.geometry.region import Region, select, without_integers
-from subregion.reading import Channels, Fill, read_region
+from subregion.reading import Channels, Fill, Interpolation, drawing_of, is_plain, read_region
 
 if TYPE_CHECKING:
     from subregion.cache.recipe import Backend
@@ -32,13 +34,13 @@ class NativeCrop:
         Unresampled.
     transform : ndarray, shape (3, 3)
         From pixel corners of `pixels` (x, y, 1) to those of the region.
-    channels : tuple of str or None
-        Names of the channels, if they have any.
+    channels : tuple of (str or None)
+        Names of the channels, as far as they have any.
     """
 
     pixels: NDArray[Any]
     transform: NDArray[np.float64]
-    channels: tuple[str, ...] | None
+    channels: tuple[str | None, ...]
 
 
 class AlignableImageData:
@@ -86,13 +88,17 @@ class AlignableImageData:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Rows, columns and channels."""
-        return self._raster.shape
+        """Rows, columns and channels of the default file, on the grid of the image."""
+        return self._raster.shape if is_plain(self.record, None) else self._aligned.shape
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the pixels."""
         return self._raster.dtype
+
+    @property
+    def _aligned(self) -> AlignedImage:
+        return AlignedImage(self._store, self.record, None)
 
     @property
     def _raster(self) -> Raster:
@@ -102,7 +108,16 @@ class AlignableImageData:
         return read_region(self._store, self.record, region)
 
     def load_region(
-        self, region: Region = None, channels: Channels = None, fused: bool = True, *, fill: Fill = None
+        self,
+        region: Region = None,
+        channels: Channels = None,
+        fused: bool = True,
+        *,
+        scale: float | tuple[float, float] = 1,
+        interpolation: Interpolation = "linear",
+        antialias: bool = True,
+        nodata: str | None = None,
+        fill: Fill = None,
     ) -> Any:
         """Read a region.
 
@@ -114,22 +129,27 @@ class AlignableImageData:
             Which channels; None for those of the default asset.
         fused : bool
             Whether to return one array, or what each file holds at its own resolution.
-        fill : float, str or None
-            What lies outside the image; see `Frames.load_region`.
+        scale, interpolation, antialias, nodata, fill
+            As for `Frames.load_region`; only for what is fused.
 
         Returns
         -------
         ndarray, shape (rows, columns, channels), or list of NativeCrop
         """
-        pixels = read_region(self._store, self.record, region, channels, fill)
         if fused:
-            return pixels
-        selection = select(region, self.shape)
-        scale = np.diag([selection.col_step, selection.row_step, 1]).astype(np.float64)
-        names = self.record.default_asset.channels
-        if channels is not None and channels != "<all>":
-            names = tuple(channels.split("|") if isinstance(channels, str) else channels)
-        return [NativeCrop(pixels, scale, names)]
+            drawing = drawing_of(scale, interpolation, antialias, nodata)
+            return read_region(self._store, self.record, region, channels, fill, drawing)
+        image = AlignedImage(self._store, self.record, channels)
+        selection = select(region, image.shape)
+        if selection.bands is not None or (selection.row_step, selection.col_step) != (1, 1):
+            raise RegionError(
+                f"region {region!r}: steps and channel slices have no meaning for files at several "
+                f"resolutions; name the channels instead."
+            )
+        return [
+            NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names)
+            for pixels, transform, names in image.crops(selection.window)
+        ]
 
 
 class LazyFrame:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.aligned import Drawing, fill_value
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
-from subregion.raster.batch import WindowRead, processors, read_batch
-from subregion.reading import Channels, Fill, ReadPlan, fill_value, plan_read, read_beyond, read_region
+from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
+from subregion.reading import Channels, Fill, ReadPlan, is_plain, plan_read, read_beyond, read_region
 
 #: How many images are open at the same time.
 OPEN_AT_ONCE = 64
@@ -30,19 +32,21 @@ def read_regions(
     out: NDArray[Any] | None,
     threads: int | None,
     fill: Fill,
+    drawing: Drawing | None,
 ) -> NDArray[Any] | list[NDArray[Any]]:
     """Read many regions; see `Frames.load_regions`."""
     wanted = [_request(request) for request in requests]
     count = processors() if threads is None else _checked_threads(threads)
     images = list(dict.fromkeys(image_id for image_id, _ in wanted))
     if len(images) <= OPEN_AT_ONCE:
-        return _read_open(store, record, wanted, channels, out, count, fill)
+        return _read_open(store, record, wanted, channels, out, count, fill, drawing)
     # More files than may be open at once: some images at a time.
     parts: list[Any] = [None] * len(wanted) if out is None else list(out)
     for first in range(0, len(images), OPEN_AT_ONCE):
         group = set(images[first : first + OPEN_AT_ONCE])
         places = [place for place, (image_id, _) in enumerate(wanted) if image_id in group]
-        results = _read_open(store, record, [wanted[place] for place in places], channels, None, count, fill)
+        some = [wanted[place] for place in places]
+        results = _read_open(store, record, some, channels, None, count, fill, drawing)
         for place, result in zip(places, results, strict=True):
             if out is None:
                 parts[place] = result
@@ -62,9 +66,12 @@ def _read_open(
     out: NDArray[Any] | None,
     threads: int,
     fill: Fill,
+    drawing: Drawing | None,
 ) -> NDArray[Any] | list[NDArray[Any]]:
     """Read regions of so few images that all of them can be open."""
     records = [record(image_id) for image_id, _ in wanted]
+    if drawing is not None or not all(is_plain(each, channels) for each in records):
+        return _read_each(store, records, wanted, channels, out, threads, fill, drawing)
     plans = [
         plan_read(store, each, region, channels) for each, (_, region) in zip(records, wanted, strict=True)
     ]
@@ -79,6 +86,32 @@ def _read_open(
         for each, (_, region), result in zip(records, wanted, results, strict=True):
             result[...] = read_region(store, each, region, channels, fill)
     return results
+
+
+def _read_each(
+    store: Store,
+    records: list[ImageRecord],
+    wanted: list[tuple[Any, Region]],
+    channels: Channels,
+    out: NDArray[Any] | None,
+    threads: int,
+    fill: Fill,
+    drawing: Drawing | None,
+) -> NDArray[Any] | list[NDArray[Any]]:
+    """Read regions that have to be drawn, each for itself."""
+    parts: list[Any] = [None] * len(wanted)
+
+    def draw(place: int) -> None:
+        parts[place] = read_region(store, records[place], wanted[place][1], channels, fill, drawing)
+
+    carry_out([partial(draw, place) for place in range(len(wanted))], threads)
+    if out is None:
+        stack = np.ma.stack if drawing is not None and drawing.nodata == "ma" else np.stack
+        return stack(parts) if len({part.shape for part in parts}) == 1 else parts
+    for place, part in enumerate(parts):
+        _check_out(out, len(wanted), part.shape, part.dtype)
+        out[place] = part
+    return out
 
 
 def _request(request: Any) -> tuple[Any, Region]:

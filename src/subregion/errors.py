@@ -65,6 +65,10 @@ class UnknownChannelError(SubregionError, KeyError):
     """The image has no channel with this name."""
 
 
+class RecordError(SubregionError, ValueError):
+    """The record of an image contradicts itself or its files."""
+
+
 class ConfigError(SubregionError, ValueError):
     """An option with an unknown key or value; the message lists what is allowed."""
 

@@ -14,10 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.alignable import AlignableImageData, LazyFrame
+from subregion.aligned import check_size
 from subregion.cache.workdir import make_store
 from subregion.errors import ConfigError, RegionError, RegionTypeError, SourceNotFoundError, UnknownImageError
 from subregion.geometry.region import Region
-from subregion.reading import Channels, Fill, check_declared_size, named_bands, read_region
+from subregion.reading import (
+    Channels,
+    Fill,
+    Interpolation,
+    check_declared_size,
+    drawing_of,
+    is_plain,
+    named_bands,
+    read_region,
+)
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
@@ -115,6 +125,10 @@ class Frames(ABC):
         *,
         width: int | None = None,
         height: int | None = None,
+        scale: float | tuple[float, float] = 1,
+        interpolation: Interpolation = "linear",
+        antialias: bool = True,
+        nodata: str | None = None,
         fill: Fill = None,
     ) -> NDArray[Any]:
         """Read a region of an image.
@@ -128,9 +142,21 @@ class Frames(ABC):
             the image, may have positive steps, and a third one picks channels. A `Window` is literal: it may
             leave the image, and the result has exactly its shape. None is the whole image.
         channels : str, sequence of str or None
-            Which channels, by name; None for all of the default file.
+            Which channels, by name: ``"r|g|b"``, ``["B8", "B1"]``, ``"B8.0:4"``, ``"<all>"``; None for all of
+            the default file. Those of other files are drawn on the grid of the image.
         width, height : int or None
             The size that the whole image is known to have; another size of the file is an error.
+        scale : float or tuple of float
+            How many pixels of the result make one of the image, along both axes or (rows, columns). The
+            shape is that of the region times the scale, rounded; an overview is read where there is one.
+        interpolation : str or mapping
+            ``"nearest"``, ``"linear"``, ``"cubic"``, ``"area"`` or ``"lanczos"``, for channels that do not
+            lie on the grid of the result; or one for each channel, with the key None for all others.
+        antialias : bool
+            Whether shrinking averages over all pixels that vanish.
+        nodata : str or None
+            What becomes of pixels with the file's value for "no pixel": None keeps the value, ``"float"``
+            makes NaN of it, ``"ma"`` returns a masked array.
         fill : float, str or None
             What lies outside the image: a number, or a mode of `numpy.pad`; None is 0 for integers and NaN
             for floats.
@@ -138,7 +164,8 @@ class Frames(ABC):
         Returns
         -------
         ndarray, shape (rows, columns, channels)
-            Of the type that the file stores, C-contiguous, owned by the caller.
+            Of the type that the file stores (of several files, a type that holds all), C-contiguous, owned
+            by the caller.
 
         Raises
         ------
@@ -161,9 +188,9 @@ class Frames(ABC):
         record = self.record(image_id)
         if width is not None or height is not None:
             asset = record.default_asset
-            declared = ImageRecord(image_id, record.assets, width, height, record.default)
-            check_declared_size(declared, asset, self._store.open(asset).raster)
-        return read_region(self._store, record, region, channels, fill)
+            check_size(asset.path, width, height, self._store.open(asset).raster.shape)
+        drawing = drawing_of(scale, interpolation, antialias, nodata)
+        return read_region(self._store, record, region, channels, fill, drawing)
 
     def load_regions(
         self,
@@ -172,6 +199,10 @@ class Frames(ABC):
         *,
         out: NDArray[Any] | None = None,
         threads: int | None = None,
+        scale: float | tuple[float, float] = 1,
+        interpolation: Interpolation = "linear",
+        antialias: bool = True,
+        nodata: str | None = None,
         fill: Fill = None,
     ) -> NDArray[Any] | list[NDArray[Any]]:
         """Read many regions, of one image or of many.
@@ -188,6 +219,8 @@ class Frames(ABC):
             Filled in place and returned, if given; pixels are cast to its type.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
+        scale, interpolation, antialias, nodata
+            As for `load_region`.
         fill : float, str or None
             What lies outside an image; see `load_region`.
 
@@ -213,7 +246,8 @@ class Frames(ABC):
         """
         from subregion.batch import read_regions
 
-        return read_regions(self._store, self.record, requests, channels, out, threads, fill)
+        drawing = drawing_of(scale, interpolation, antialias, nodata)
+        return read_regions(self._store, self.record, requests, channels, out, threads, fill, drawing)
 
     def load_image(
         self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
@@ -241,11 +275,13 @@ class Frames(ABC):
         if noreturn:
             store.open(record.default_asset)
             return None
+        if not is_plain(record, channels):
+            return read_region(store, record, None, channels)
         asset = record.default_asset
         opened = store.open(asset)
         check_declared_size(record, asset, opened.raster)
         if opened.entry is not None and opened.recipe.kind == "npy":
-            bands = named_bands(asset, channels, opened.raster.shape[2])
+            bands = named_bands(asset, channels)
             if bands is None:
                 return _memmap(opened.entry.data)
         return read_region(store, record, None, channels)

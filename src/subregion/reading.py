@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.aligned import AlignedImage, Drawing, DrawnImage, check_asset, check_size, fill_value
 from subregion.errors import ConfigError, DamagedFileError, RegionError
+from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.region import Region, Selection, select
+from subregion.geometry.resample import filter_of
 from subregion.geometry.window import Window
 from subregion.records import Asset, ImageRecord, unknown_channel
 
@@ -20,14 +25,45 @@ if TYPE_CHECKING:
 
 Channels: TypeAlias = "str | Sequence[str] | None"
 Fill: TypeAlias = "float | str | None"
+Interpolation: TypeAlias = "str | Mapping[str | None, str]"
 
 #: Modes of `numpy.pad` in which every pixel outside is a copy of one inside.
 _COPYING = ("edge", "reflect", "symmetric", "wrap")
 _COMPUTED = ("linear_ramp", "maximum", "mean", "median", "minimum")
 
 
+def drawing_of(
+    scale: float | tuple[float, float] = 1,
+    interpolation: Interpolation = "linear",
+    antialias: bool = True,
+    nodata: str | None = None,
+) -> Drawing | None:
+    """Check how pixels are to be drawn; None if they are to be read as they are.
+
+    Raises
+    ------
+    ConfigError
+        Naming the option, the value and what is allowed.
+    """
+    if nodata not in (None, "float", "ma"):
+        raise ConfigError(f"nodata={nodata!r}: allowed are None, 'float', 'ma'.")
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    if len(pair) != 2 or not all(isinstance(s, Real) and math.isfinite(s) and s > 0 for s in pair):
+        raise ConfigError(f"scale={scale!r}: a positive number is needed, or a pair for rows and columns.")
+    for name in interpolation.values() if isinstance(interpolation, Mapping) else [interpolation]:
+        filter_of(name)
+    if pair == (1, 1) and nodata is None and interpolation == "linear" and antialias:
+        return None
+    return Drawing((float(pair[0]), float(pair[1])), interpolation, antialias, nodata)
+
+
 def read_region(
-    store: Store, record: ImageRecord, region: Region = None, channels: Channels = None, fill: Fill = None
+    store: Store,
+    record: ImageRecord,
+    region: Region = None,
+    channels: Channels = None,
+    fill: Fill = None,
+    drawing: Drawing | None = None,
 ) -> NDArray[Any]:
     """Read a region of an image.
 
@@ -43,12 +79,16 @@ def read_region(
         Which channels.
     fill : float, str or None
         What lies outside the image.
+    drawing : Drawing or None
+        How pixels get to the grid of the result; None if they lie on it.
 
     Returns
     -------
     ndarray, shape (rows, columns, channels)
         C-contiguous, owned by the caller.
     """
+    if drawing is not None or not is_plain(record, channels):
+        return _read_aligned(AlignedImage(store, record, channels), region, fill, drawing or Drawing())
     plan = plan_read(store, record, region, channels)
     try:
         return _read(plan, fill)
@@ -58,6 +98,54 @@ def read_region(
         if mended is None:
             raise
         return _read(replace(plan, opened=mended), fill)
+
+
+def is_plain(record: ImageRecord, channels: Channels) -> bool:
+    """Whether what is wanted lies in one file that has the grid of the image."""
+    if record.default_asset.to_image is not None:
+        return False
+    return len(record.assets) == 1 or channels is None
+
+
+def _read_aligned(image: AlignedImage, region: Region, fill: Fill, drawing: Drawing) -> NDArray[Any]:
+    selection = select(region, image.shape)
+    window, bands = selection.window, None if selection.bands is None else list(selection.bands)
+    stepped = (selection.row_step, selection.col_step) != (1, 1)
+    if stepped and drawing.scale != (1, 1):
+        raise RegionError(
+            f"region {region!r} has steps and scale is {drawing.scale}: leave the steps out, or the scale."
+        )
+    if isinstance(fill, str) and not window.inside(*image.shape[:2]):
+        if drawing.scale != (1, 1) or drawing.nodata == "ma":
+            raise ConfigError(
+                f"fill={fill!r} pads pixels that are read as they are; with scale or a mask, give a number."
+            )
+        drawn = DrawnImage(image, drawing)
+        out = np.empty((*window.shape, image.shape[2] if bands is None else len(bands)), drawn.dtype)
+        read_beyond(drawn, window, bands, fill, out)
+        return out
+    pixels = image.read(window, replace(drawing, fill=None if isinstance(fill, str) else fill), bands)
+    if stepped:
+        pixels = pixels[:: selection.row_step, :: selection.col_step].copy()
+    return pixels
+
+
+class Readable(Protocol):
+    """What windows can be read from into an array."""
+
+    @property
+    def path(self) -> str:
+        """The file to name in messages."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels."""
+        ...
+
+    def read_into(self, window: Window, out: NDArray[Any], bands: list[int] | None = None) -> None:
+        """Read a window that lies inside."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +182,7 @@ def plan_read(store: Store, record: ImageRecord, region: Region, channels: Chann
     opened = store.open(asset)
     check_declared_size(record, asset, opened.raster)
     rows, cols, count = opened.raster.shape
-    bands = named_bands(asset, channels, count)
+    bands = named_bands(asset, channels)
     selection = select(region, (rows, cols, count if bands is None else len(bands)))
     if selection.bands is not None:
         bands = list(selection.bands) if bands is None else [bands[i] for i in selection.bands]
@@ -102,23 +190,19 @@ def plan_read(store: Store, record: ImageRecord, region: Region, channels: Chann
 
 
 def check_declared_size(record: ImageRecord, asset: Asset, raster: Raster) -> None:
-    """Refuse an image whose declared size is not that of its file.
+    """Refuse an image whose declared size or channels are not those of its file.
 
     Raises
     ------
-    ConfigError
-        Naming the file and both sizes.
+    RecordError
+        Naming the file, what is declared and what it has.
     """
-    rows, cols = raster.shape[:2]
-    for width, height in ((asset.width, asset.height), (record.width, record.height)):
-        if (width is not None and width != cols) or (height is not None and height != rows):
-            raise ConfigError(
-                f"{asset.path}: width={width}, height={height} are declared, but the file has width={cols}, "
-                f"height={rows}. Correct the record, or leave the size out."
-            )
+    check_asset(asset, raster.shape)
+    if record.width is not None or record.height is not None:
+        check_size(asset.path, record.width, record.height, raster.shape)
 
 
-def named_bands(asset: Asset, channels: Channels, count: int) -> list[int] | None:
+def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
     """Return the indices of named channels in their file; None for all of them.
 
     Raises
@@ -126,14 +210,10 @@ def named_bands(asset: Asset, channels: Channels, count: int) -> list[int] | Non
     UnknownChannelError
         Listing the channels that there are.
     """
-    if channels is None or channels == "<all>":
+    if channels is None or channels == ALL:
         return None
-    names = channels.split("|") if isinstance(channels, str) else list(channels)
+    names = parse_channels(channels)
     known = asset.channels or ()
-    if known and len(known) != count:
-        raise ConfigError(
-            f"{asset.path}: {len(known)} channel names are declared, but the file has {count} bands."
-        )
     for name in names:
         if name not in known:
             raise unknown_channel(name, known, asset.path)
@@ -150,7 +230,7 @@ def _read(plan: ReadPlan, fill: Fill) -> NDArray[Any]:
 
 
 def read_beyond(
-    raster: Raster, window: Window, bands: list[int] | None, fill: Fill, out: NDArray[Any]
+    raster: Readable, window: Window, bands: list[int] | None, fill: Fill, out: NDArray[Any]
 ) -> None:
     """Fill `out` from a window that leaves the image: what is inside is read, the rest made up."""
     height, width = raster.shape[:2]
@@ -176,7 +256,7 @@ def read_beyond(
 
 
 def _read_and_pad(
-    raster: Raster, window: Window, inner: Window, bands: list[int] | None, mode: str, out: NDArray[Any]
+    raster: Readable, window: Window, inner: Window, bands: list[int] | None, mode: str, out: NDArray[Any]
 ) -> None:
     if mode not in _COMPUTED:
         allowed = ", ".join(map(repr, ("constant", "empty", *_COPYING, *_COMPUTED)))
@@ -211,24 +291,3 @@ def _folded(start: int, count: int, size: int, mode: str) -> NDArray[np.int64]:
         return np.zeros(count, np.int64)
     index = index % (2 * size - 2)
     return np.minimum(index, 2 * size - 2 - index)
-
-
-def fill_value(fill: float | None, dtype: np.dtype[np.generic]) -> Any:
-    """Return what stands outside the image: as given, or 0 for integers and NaN for floats.
-
-    Raises
-    ------
-    ConfigError
-        If the pixels cannot hold it.
-    """
-    if fill is None:
-        return np.nan if dtype.kind in "fc" else 0
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)  # type: ignore[type-var]  # asked for integers only
-        if fill != fill or fill != int(fill) or not info.min <= fill <= info.max:
-            raise ConfigError(
-                f"fill={fill!r} does not fit pixels of {dtype}; "
-                f"allowed are whole numbers from {info.min} to {info.max}."
-            )
-        return int(fill)
-    return fill

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from subregion.errors import UnknownChannelError
+from subregion.errors import RecordError, UnknownChannelError
 
 if TYPE_CHECKING:
     from affine import Affine
@@ -61,17 +61,30 @@ class ImageRecord:
     width: int | None = None
     height: int | None = None
     default: int = 0
-    extra: dict[str, Any] = field(default_factory=dict, compare=False, hash=False)
 
     @property
     def default_asset(self) -> Asset:
         """The asset that is read when no channels are asked for."""
         return self.assets[self.default]
 
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """All channel names of all assets, in order."""
-        return tuple(name for asset in self.assets for name in asset.channels or ())
+    def places(self) -> dict[str, tuple[int, int]]:
+        """Tell for each channel which asset holds it, and as which band.
+
+        Raises
+        ------
+        RecordError
+            If two assets, or two bands, have one name.
+        """
+        found: dict[str, tuple[int, int]] = {}
+        for number, asset in enumerate(self.assets):
+            for band, name in enumerate(asset.channels or ()):
+                if name in found:
+                    raise RecordError(
+                        f"image {self.image_id!r}: the channel {name!r} is in {asset.path} and also in "
+                        f"{self.assets[found[name][0]].path}; rename one of them."
+                    )
+                found[name] = number, band
+        return found
 
 
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:

@@ -74,7 +74,7 @@ def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
             _plan_blocks(raster, group, work, afterwards)
         else:
             work.append(_WholeReads(raster, group))
-    _carry_out(work, threads)
+    carry_out(work, threads)
     for finish in afterwards:
         finish()
 
@@ -132,7 +132,14 @@ class _Finish:
         self.raster.full.finish(self.stored, self.read.out, self.read.bands)
 
 
-def _carry_out(work: Sequence[Work], threads: int) -> None:
+def carry_out(work: Sequence[Work], threads: int) -> None:
+    """Do independent pieces of work in several threads, the calling one included.
+
+    Raises
+    ------
+    Exception
+        The first that a piece raised, after the work in progress came to its end.
+    """
     remaining = iter(work)
     take = threading.Lock()
     stop = threading.Event()

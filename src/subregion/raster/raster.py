@@ -96,12 +96,16 @@ class Raster(ABC):
         """Read a window that lies inside the image; see `TileIndex.read_into`."""
 
     def read(
-        self, window: Window, bands: Sequence[int] | None = None, steps: tuple[int, int] = (1, 1)
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
     ) -> NDArray[Any]:
         """Read a window that lies inside the image into a new array; see `read_into`."""
         rows, cols = -(-window.height // steps[0]), -(-window.width // steps[1])
         out = np.empty((rows, cols, self.shape[2] if bands is None else len(bands)), self.dtype)
-        self.read_into(window, out, bands, steps)
+        self.read_into(window, out, bands, steps, level)
         return out
 
     def read_many(self, reads: Sequence[Read]) -> None:
@@ -188,12 +192,16 @@ class BlockRaster(Raster):
         return array if array.dtype.isnative else None
 
     def read(
-        self, window: Window, bands: Sequence[int] | None = None, steps: tuple[int, int] = (1, 1)
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
     ) -> NDArray[Any]:
         """Read a window that lies inside the image into a new array; see `read_into`."""
-        array = self._array
+        array = self._array if level == 0 else None
         if array is None:
-            return super().read(window, bands, steps)
+            return super().read(window, bands, steps, level)
         top, left = window.row, window.col
         part = array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
         if bands is None:
