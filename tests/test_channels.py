@@ -16,6 +16,8 @@ codes = (
     | st.sampled_from(["rgb", "rgba", "dxdy", "fxfy"])
     | st.builds("{}:{}".format, names, st.integers(1, 5))
     | st.builds("{}.{}:{}".format, names, st.integers(0, 3), st.integers(4, 6))
+    | st.builds("{}:{}:{}".format, names, st.integers(0, 3), st.integers(4, 6))
+    | st.builds("{}:{}:{}:{}".format, names, st.integers(0, 3), st.integers(4, 9), st.integers(1, 3))
     | st.builds("{}.{}:{}:{}".format, names, st.integers(0, 3), st.integers(4, 9), st.integers(1, 3))
 )
 

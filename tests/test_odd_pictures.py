@@ -272,6 +272,17 @@ def test_the_first_page_is_the_image(tmp_path: Path, photograph: Photo) -> None:
         np.testing.assert_array_equal(read(path), by_pillow(path, "RGB"), err_msg=suffix)
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_bands_last_as_tifffile_writes_them(byteorder: Any, tmp_path: Path, photograph: Photo) -> None:
+    path = tmp_path / "a.tif"
+    array = photograph[:93, :131, :2].astype(np.uint16) * 3
+    tifffile.imwrite(path, array, byteorder=byteorder)
+    np.testing.assert_array_equal(read(path), tifffile.imread(path))
+    stack = photograph[:93, :131, 0][:, None, :].repeat(4, 1)  # a stack of pictures of 4 rows stays one
+    tifffile.imwrite(path, stack, byteorder=byteorder)
+    np.testing.assert_array_equal(np.asarray(subregion.open(path, backend=None))[..., 0], stack[0])
+
+
 def test_overviews_are_not_the_image(tmp_path: Path, photograph: Photo, workdir: Path) -> None:
     path = tmp_path / "a.tif"
     with tifffile.TiffWriter(path) as writer:

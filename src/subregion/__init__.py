@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
+    from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
     from subregion.frames import Frames, SimpleFrames
     from subregion.frames import open_image as open  # noqa: A004 - subregion.open is meant to read like open
@@ -20,6 +21,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
+    "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
     "LazyFrame": ("subregion.alignable", "LazyFrame"),
@@ -34,6 +36,7 @@ _HOMES = {
 __all__ = [
     "AlignableImageData",
     "Asset",
+    "CocoFrames",
     "Frames",
     "ImageRecord",
     "LazyFrame",

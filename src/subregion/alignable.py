@@ -117,6 +117,7 @@ class AlignableImageData:
         interpolation: Interpolation = "linear",
         antialias: bool = True,
         nodata: str | None = None,
+        dequantize: bool = False,
         fill: Fill = None,
     ) -> Any:
         """Read a region.
@@ -129,7 +130,7 @@ class AlignableImageData:
             Which channels; None for those of the default asset.
         fused : bool
             Whether to return one array, or what each file holds at its own resolution.
-        scale, interpolation, antialias, nodata, fill
+        scale, interpolation, antialias, nodata, dequantize, fill
             As for `Frames.load_region`; only for what is fused.
 
         Returns
@@ -137,7 +138,7 @@ class AlignableImageData:
         ndarray, shape (rows, columns, channels), or list of NativeCrop
         """
         if fused:
-            drawing = drawing_of(scale, interpolation, antialias, nodata)
+            drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
             return read_region(self._store, self.record, region, channels, fill, drawing)
         image = AlignedImage(self._store, self.record, channels)
         selection = select(region, image.shape)

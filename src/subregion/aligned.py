@@ -39,6 +39,8 @@ class Drawing:
         None leaves the value that means "no pixel" as it is; ``"float"`` makes NaN of it, ``"ma"`` a mask.
     fill : float or None
         What lies outside; None is 0 for integers and NaN for floats.
+    dequantize : bool
+        Whether stored integers become the values that they stand for.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -46,6 +48,7 @@ class Drawing:
     antialias: bool = True
     nodata: str | None = None
     fill: float | None = None
+    dequantize: bool = False
 
     def filter_of(self, channel: str | None) -> Filter:
         """Return how a channel is interpolated."""
@@ -168,7 +171,7 @@ class AlignedImage:
         """
         chosen = range(len(self._places)) if bands is None else list(bands)
         grid = OutputGrid.of(window, drawing.scale)
-        dtype = self.dtype if drawing.nodata != "float" else working_dtype(self.dtype)
+        dtype = self.dtype_of(drawing)
         out = np.empty((*grid.shape, len(chosen)), dtype)
         out[...] = fill_value(drawing.fill, dtype)
         missing = np.ones(out.shape, bool) if drawing.nodata == "ma" else None
@@ -176,6 +179,13 @@ class AlignedImage:
             for (asset, filter_), channels in self._groups(chosen, drawing).items():
                 self._draw(asset, filter_, channels, chosen, grid, drawing, out, missing)
         return out if missing is None else np.ma.MaskedArray(out, missing)
+
+    def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
+        """Return the type of what `read` returns."""
+        measured = drawing.dequantize and any(
+            self._record.assets[asset].quantization is not None for asset, _ in self._places
+        )
+        return working_dtype(self.dtype) if measured or drawing.nodata == "float" else self.dtype
 
     def _groups(self, chosen: Iterable[int], drawing: Drawing) -> dict[tuple[int, Filter], list[int]]:
         """Collect the channels that come from one file by one filter; values are places in the result."""
@@ -218,6 +228,11 @@ class AlignedImage:
             values = np.where(kept, values, nodata)
         elif kept is not None:
             values = np.where(kept, values, np.nan)
+        quantization = self._record.assets[asset].quantization
+        if drawing.dequantize and quantization is not None:
+            values = values.astype(np.float64) * quantization.step + quantization.offset
+            if kept is not None:
+                values = np.where(kept, values, np.nan)
         drawn = to_dtype(values, out.dtype)
         shown = self._inside(asset, step, grid)
         rows, cols = step.target.slices
@@ -287,7 +302,7 @@ class DrawnImage:
         self._drawing = drawing
         self.path = image.path
         self.shape = image.shape
-        self.dtype = working_dtype(image.dtype) if drawing.nodata == "float" else image.dtype
+        self.dtype = image.dtype_of(drawing)
 
     def read_into(self, window: Window, out: NDArray[Any], bands: list[int] | None = None) -> None:
         """Read a window that lies inside the image."""
@@ -328,6 +343,8 @@ def check_asset(asset: Asset, shape: tuple[int, int, int]) -> None:
             f"{asset.path}: {len(asset.channels)} channel names are declared, but the file has "
             f"{shape[2]} bands. Name each band, or leave the names out."
         )
+    if asset.bands is not None and asset.bands != shape[2]:
+        raise RecordError(f"{asset.path}: num_bands={asset.bands} is declared, but the file has {shape[2]}.")
     if asset.width is not None or asset.height is not None:
         check_size(asset.path, asset.width, asset.height, shape)
 

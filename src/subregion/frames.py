@@ -129,6 +129,7 @@ class Frames(ABC):
         interpolation: Interpolation = "linear",
         antialias: bool = True,
         nodata: str | None = None,
+        dequantize: bool = False,
         fill: Fill = None,
     ) -> NDArray[Any]:
         """Read a region of an image.
@@ -157,6 +158,8 @@ class Frames(ABC):
         nodata : str or None
             What becomes of pixels with the file's value for "no pixel": None keeps the value, ``"float"``
             makes NaN of it, ``"ma"`` returns a masked array.
+        dequantize : bool
+            Whether stored integers become the values that they stand for, where the record says which.
         fill : float, str or None
             What lies outside the image: a number, or a mode of `numpy.pad`; None is 0 for integers and NaN
             for floats.
@@ -189,7 +192,7 @@ class Frames(ABC):
         if width is not None or height is not None:
             asset = record.default_asset
             check_size(asset.path, width, height, self._store.open(asset).raster.shape)
-        drawing = drawing_of(scale, interpolation, antialias, nodata)
+        drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
         return read_region(self._store, record, region, channels, fill, drawing)
 
     def load_regions(
@@ -203,6 +206,7 @@ class Frames(ABC):
         interpolation: Interpolation = "linear",
         antialias: bool = True,
         nodata: str | None = None,
+        dequantize: bool = False,
         fill: Fill = None,
     ) -> NDArray[Any] | list[NDArray[Any]]:
         """Read many regions, of one image or of many.
@@ -219,7 +223,7 @@ class Frames(ABC):
             Filled in place and returned, if given; pixels are cast to its type.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
-        scale, interpolation, antialias, nodata
+        scale, interpolation, antialias, nodata, dequantize
             As for `load_region`.
         fill : float, str or None
             What lies outside an image; see `load_region`.
@@ -246,7 +250,7 @@ class Frames(ABC):
         """
         from subregion.batch import read_regions
 
-        drawing = drawing_of(scale, interpolation, antialias, nodata)
+        drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
         return read_regions(self._store, self.record, requests, channels, out, threads, fill, drawing)
 
     def load_image(

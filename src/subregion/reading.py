@@ -37,6 +37,7 @@ def drawing_of(
     interpolation: Interpolation = "linear",
     antialias: bool = True,
     nodata: str | None = None,
+    dequantize: bool = False,
 ) -> Drawing | None:
     """Check how pixels are to be drawn; None if they are to be read as they are.
 
@@ -52,9 +53,11 @@ def drawing_of(
         raise ConfigError(f"scale={scale!r}: a positive number is needed, or a pair for rows and columns.")
     for name in interpolation.values() if isinstance(interpolation, Mapping) else [interpolation]:
         filter_of(name)
-    if pair == (1, 1) and nodata is None and interpolation == "linear" and antialias:
+    if pair == (1, 1) and nodata is None and interpolation == "linear" and antialias and not dequantize:
         return None
-    return Drawing((float(pair[0]), float(pair[1])), interpolation, antialias, nodata)
+    return Drawing(
+        (float(pair[0]), float(pair[1])), interpolation, antialias, nodata, dequantize=bool(dequantize)
+    )
 
 
 def read_region(

@@ -12,6 +12,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantization:
+    """How stored integers stand for measured values: ``value = stored * step + offset``.
+
+    Parameters
+    ----------
+    step, offset : float
+        In the unit of the values.
+    """
+
+    step: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One file of an image.
 
@@ -25,8 +39,12 @@ class Asset:
         From pixel corners of this file (x, y) to those of the image; None is the identity.
     width, height : int or None
         What the record declares; None if only the file knows.
+    bands : int or None
+        How many bands the record declares.
     nodata : float or None
         The value that means "no pixel here"; None leaves it to the file's own tag.
+    quantization : Quantization or None
+        What the stored values stand for.
     hashid : str or None
         The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
     """
@@ -36,7 +54,9 @@ class Asset:
     to_image: Affine | None = None
     width: int | None = None
     height: int | None = None
+    bands: int | None = None
     nodata: float | None = None
+    quantization: Quantization | None = None
     hashid: str | None = None
 
 

@@ -16,7 +16,7 @@ _ALIASES = {
     "dxdy": ("dx", "dy"),
     "fxfy": ("fx", "fy"),
 }
-_RANGE = re.compile(r"^(?P<name>.*?)(?:\.(?P<start>\d+))?:(?P<stop>\d+)(?::(?P<step>\d+))?$")
+_RANGE = re.compile(r"^(?P<name>[^:]+?)(?:\.(?P<dotted>\d*))?(?P<numbers>(?::\d+){1,3})$")
 #: A range of more channels than this is taken for a mistake.
 _MOST = 1 << 16
 
@@ -28,8 +28,9 @@ def parse_channels(spec: str | Iterable[str]) -> tuple[str, ...]:
     ----------
     spec : str or iterable of str
         ``|`` joins channels and ``,`` streams of them; ``a.0:4`` is ``a.0`` to ``a.3``, ``a:2`` starts at 0,
-        ``a.1:6:2`` has a step; ``rgb``, ``rgba``, ``dxdy`` and ``fxfy`` are short for their letters; a number
-        stands for as many channels without a name. Each item of an iterable is such a specification.
+        ``a.1:6:2``, also written ``a:1:6:2``, has a step; ``rgb``, ``rgba``, ``dxdy`` and ``fxfy`` are short
+        for their letters; a number stands for as many channels without a name. Each item of an iterable is
+        such a specification.
 
     Returns
     -------
@@ -80,9 +81,14 @@ def _spell_out(code: str, spec: str) -> tuple[str, ...]:
     found = _RANGE.match(code)
     if found is None or not found["name"]:
         return (code,)
-    numbers = range(int(found["start"] or 0), int(found["stop"]), int(found["step"] or 1) or 1)
-    if found["step"] == "0" or not numbers:
+    given = [int(number) for number in found["numbers"].split(":")[1:]]
+    if found["dotted"] is not None:
+        given = [int(found["dotted"] or 0), *given]
+    if len(given) == 1:
+        given = [0, *given]
+    if len(given) > 3 or 0 in given[2:] or not range(*given):
         raise ConfigError(f"channels: the range {code!r} holds nothing.")
+    numbers = range(*given)
     _check_count(len(numbers), code)
     return tuple(f"{found['name']}.{number}" for number in numbers)
 

@@ -25,6 +25,7 @@ from subregion.raster.codecs import (
     SubsampledCodec,
 )
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
+from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
 from subregion.raster.tileindex import Codec, TileIndex
@@ -48,6 +49,8 @@ MAGICS = (
 #: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
 KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
 
+#: A picture that is narrower than this is taken for one row of as many bands.
+_FEW_BANDS = 16
 _STREAMS = {
     1: "RAW",
     5: "LZW",
@@ -90,6 +93,9 @@ def open_tiff(file: SourceFile) -> TiffRaster:
     with _tiff(file) as tiff:
         page = _first_page(file, tiff)
         limits.check_pixels(file.path, file.size, page.imagelength, page.imagewidth, page.samplesperpixel)
+        rows = _rows_as_pages(file, tiff, page)
+        if rows is not None:
+            return TiffRaster(file, "TIFF", "a page for each row, RAW", [rows])
         index = _index(file, page)
         _probe(file, index)
         return TiffRaster(
@@ -147,6 +153,21 @@ def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
             f"{file.path}: the TIFF declares {page.imagewidth} x {page.imagelength} pixels (width x height)."
         )
     return page
+
+
+def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TileIndex | None:
+    """Index what ``tifffile.imwrite`` makes of (rows, columns, few bands): a page for each row.
+
+    It notes the shape in the description, so that the pages can be told from a stack of pictures.
+    """
+    if not page.is_shaped or page.imagewidth > _FEW_BANDS or page.dtype is None:
+        return None
+    series = tiff.series[0]
+    shape, offset = series.shape, series.dataoffset
+    if len(shape) != 3 or shape[1:] != page.shape or len(series) != shape[0] or offset is None:
+        return None
+    dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+    return one_block(file, offset, (shape[0], shape[1], shape[2]), dtype)
 
 
 def _index(file: SourceFile, page: tifffile.TiffPage) -> TileIndex:
