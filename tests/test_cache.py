@@ -30,6 +30,7 @@ from subregion.errors import (
     SourceNotFoundError,
     UnknownImageError,
 )
+from subregion.raster.pool import POOL
 
 STORED = ["npy", "cog"]
 
@@ -85,8 +86,6 @@ def test_pixels_mode_sees_a_change_behind_a_restored_date(
     save(source, 255 - photograph)
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
     fresh = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(fresh.load_region(1), 255 - photograph)
 
@@ -151,8 +150,6 @@ def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograp
         pointer.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
     else:
         data.write_bytes(b"")
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(frames.load_region(1), photograph)
     assert len(data_files(frames)) == 1
@@ -289,8 +286,6 @@ def test_a_vanished_workdir_is_made_again(frames: SimpleFrames, photograph: NDAr
     frames.load_region(1)
     shutil.rmtree(frames.workdir)
     fresh = SimpleFrames({1: frames.record(1).default_asset.path}, frames.workdir, frames.backend)
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(fresh.load_region(1), photograph)
 
@@ -447,6 +442,25 @@ def test_without_locks_everything_still_works(
     assert len(data_files(frames)) == 1
 
 
+def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    key = "ab" * 20
+    first = []
+
+    def write(path: str) -> None:
+        Path(path).write_bytes(b"pixels")
+
+    def write_slowly(path: str) -> None:
+        write(path)
+        first.append(folder.publish(key, ".npy", None, {}, write))
+
+    assert [folder.publish(key, ".npy", None, {}, write_slowly)] == first == [folder.look_up(key)]
+    assert {Path(place).name for place in tmp_path.rglob("*.*")} == {
+        f"{key}.json",
+        os.path.basename(first[0].data),
+    }
+
+
 def test_sweeping_spares_what_a_living_writer_holds(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path / "cache"))
     key = "ab" * 20
@@ -511,8 +525,6 @@ def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDAr
     with pytest.raises(IdentityError, match="untracked.png"):
         frames.load_region("untracked.png")
     save(paths["plain.png"], photograph[:100])
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     with pytest.raises(IdentityError, match="dvc add"):
         frames.load_region("plain.png")
