@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from PIL import Image
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache import publish
 from subregion.cache.publish import Folder
+from subregion.cache.workdir import make_store
 from subregion.errors import (
     CacheError,
     ConfigError,
@@ -31,6 +33,7 @@ from subregion.errors import (
     UnknownImageError,
 )
 from subregion.raster.pool import POOL
+from subregion.records import Asset
 
 STORED = ["npy", "cog"]
 
@@ -236,6 +239,46 @@ def test_prepare_of_unknown_ids_says_which(frames: SimpleFrames) -> None:
         frames.prepare([1, "nobody"])
     assert isinstance(caught.value.failures["nobody"], UnknownImageError)
     assert len(data_files(frames)) == 1
+
+
+@pytest.mark.parametrize("backend", STORED)
+def test_a_conversion_tells_how_many_rows_are_done(
+    backend: str, photograph: NDArray[np.uint8], workdir: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", np.tile(photograph, (4, 8, 1)))
+    told: list[tuple[int, int]] = []
+    store = make_store(workdir, backend, "PATH")
+    for _ in range(2):
+        store.ensure(Asset(str(tmp_path / "a.png")), lambda done, rows: told.append((done, rows)))
+    assert told == sorted(set(told))  # once: the second time nothing is converted
+    assert len(told) > 1
+    assert told[-1] == (1600, 1600)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_takes_long_has_a_line_of_its_own(
+    workers: int,
+    photograph: NDArray[np.uint8],
+    workdir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    name = "a [b]strange[b] name.png"  # no markup
+    save(tmp_path / name, photograph)
+    (tmp_path / "bad.png").write_bytes((tmp_path / name).read_bytes()[:-100_000])
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("subregion.prepare.PATIENCE", -1.0)
+    with pytest.raises(PrepareError, match="1 of 2"):
+        SimpleFrames({1: tmp_path / "bad.png", 2: tmp_path / name}, workdir, "npy").prepare(workers=workers)
+    shown = terminal.getvalue()
+    assert "preparing images" in shown
+    assert name in shown
 
 
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, workdir: Path) -> None:
