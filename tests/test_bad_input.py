@@ -201,6 +201,7 @@ except SubregionError as error:
     assert "secret.png" in answer.stdout
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow on a cut TIFF
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".gif", ".bmp", ".webp", ".jp2", ".tif", "_lzw.tif", "_jpeg.tif"]
 )
