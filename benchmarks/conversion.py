@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import publish
 from subregion import SimpleFrames, Window
-from subregion.demo import Relief, write_png
+from subregion.relief import Relief, write_png
 
 #: Promised to conversions of any image that is decoded in strips.
 LIMIT_MB = 512

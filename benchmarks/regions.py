@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from benchmarks.report import publish
 from subregion import SimpleFrames
 from subregion.cache.workdir import make_store
-from subregion.demo import Relief, write_png
 from subregion.describe import find_copy
+from subregion.relief import Relief, write_png
 
 Reader = Callable[[slice, slice], NDArray[Any]]
 

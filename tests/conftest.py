@@ -12,6 +12,16 @@ from numpy.typing import NDArray
 from subregion.raster.pool import POOL
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's folders out of it, here and in the programs that tests start."""
+    home = str(tmp_path_factory.mktemp("home"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HOME", "XDG_CACHE_HOME", "MPLCONFIGDIR"):
+            patch.setenv(name, home)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_open() -> Iterator[None]:
     """Start each test without open files, as a new process does."""

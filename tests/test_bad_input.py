@@ -201,6 +201,7 @@ except SubregionError as error:
     assert "secret.png" in answer.stdout
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data:UserWarning")  # Pillow on a cut TIFF
 @pytest.mark.parametrize(
     "suffix", [".png", ".jpg", ".gif", ".bmp", ".webp", ".jp2", ".tif", "_lzw.tif", "_jpeg.tif"]
 )
@@ -287,3 +288,22 @@ def test_limits_can_be_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     make_bomb(tmp_path / "other.png")
     with pytest.raises(ValueError, match="SUBREGION_BOMB_BYTES"):
         subregion.open(tmp_path / "other.png", backend=None).shape  # noqa: B018 - opens the file
+
+
+@pytest.mark.parametrize("name", ["cut.png", "cut.jpg", "cut.tif", "cut.webp"])
+def test_damage_is_told_in_one_line_with_the_way_out(
+    name: str, tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / name
+    Image.fromarray(photograph).save(
+        path, **({"compression": "tiff_adobe_deflate"} if name == "cut.tif" else {})
+    )
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] if name != "cut.tif" else data[:middle] + bytes(50) + data[middle + 50 :])
+    with pytest.raises(DamagedFileError) as caught:
+        subregion.open(path, backend=None)[:, -50:]
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    assert message.endswith("The file is truncated or corrupt: fetch or write it again.")

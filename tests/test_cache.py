@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -22,6 +23,7 @@ from PIL import Image
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache import publish
 from subregion.cache.publish import Folder
+from subregion.cache.workdir import make_store
 from subregion.errors import (
     CacheError,
     ConfigError,
@@ -30,6 +32,8 @@ from subregion.errors import (
     SourceNotFoundError,
     UnknownImageError,
 )
+from subregion.raster.pool import POOL
+from subregion.records import Asset
 
 STORED = ["npy", "cog"]
 
@@ -85,8 +89,6 @@ def test_pixels_mode_sees_a_change_behind_a_restored_date(
     save(source, 255 - photograph)
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
     fresh = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(fresh.load_region(1), 255 - photograph)
 
@@ -151,8 +153,6 @@ def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograp
         pointer.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
     else:
         data.write_bytes(b"")
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(frames.load_region(1), photograph)
     assert len(data_files(frames)) == 1
@@ -241,6 +241,46 @@ def test_prepare_of_unknown_ids_says_which(frames: SimpleFrames) -> None:
     assert len(data_files(frames)) == 1
 
 
+@pytest.mark.parametrize("backend", STORED)
+def test_a_conversion_tells_how_many_rows_are_done(
+    backend: str, photograph: NDArray[np.uint8], workdir: Path, tmp_path: Path
+) -> None:
+    save(tmp_path / "a.png", np.tile(photograph, (4, 8, 1)))
+    told: list[tuple[int, int]] = []
+    store = make_store(workdir, backend, "PATH")
+    for _ in range(2):
+        store.ensure(Asset(str(tmp_path / "a.png")), lambda done, rows: told.append((done, rows)))
+    assert told == sorted(set(told))  # once: the second time nothing is converted
+    assert len(told) > 1
+    assert told[-1] == (1600, 1600)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_takes_long_has_a_line_of_its_own(
+    workers: int,
+    photograph: NDArray[np.uint8],
+    workdir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    name = "a [b]strange[b] name.png"  # no markup
+    save(tmp_path / name, photograph)
+    (tmp_path / "bad.png").write_bytes((tmp_path / name).read_bytes()[:-100_000])
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr("subregion.prepare.PATIENCE", -1.0)
+    with pytest.raises(PrepareError, match="1 of 2"):
+        SimpleFrames({1: tmp_path / "bad.png", 2: tmp_path / name}, workdir, "npy").prepare(workers=workers)
+    shown = terminal.getvalue()
+    assert "preparing images" in shown
+    assert name in shown
+
+
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, workdir: Path) -> None:
     path = tmp_path / "cut.png"
     save(path, np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
@@ -289,8 +329,6 @@ def test_a_vanished_workdir_is_made_again(frames: SimpleFrames, photograph: NDAr
     frames.load_region(1)
     shutil.rmtree(frames.workdir)
     fresh = SimpleFrames({1: frames.record(1).default_asset.path}, frames.workdir, frames.backend)
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(fresh.load_region(1), photograph)
 
@@ -447,6 +485,25 @@ def test_without_locks_everything_still_works(
     assert len(data_files(frames)) == 1
 
 
+def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    key = "ab" * 20
+    first = []
+
+    def write(path: str) -> None:
+        Path(path).write_bytes(b"pixels")
+
+    def write_slowly(path: str) -> None:
+        write(path)
+        first.append(folder.publish(key, ".npy", None, {}, write))
+
+    assert [folder.publish(key, ".npy", None, {}, write_slowly)] == first == [folder.look_up(key)]
+    assert {Path(place).name for place in tmp_path.rglob("*.*")} == {
+        f"{key}.json",
+        os.path.basename(first[0].data),
+    }
+
+
 def test_sweeping_spares_what_a_living_writer_holds(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path / "cache"))
     key = "ab" * 20
@@ -511,8 +568,6 @@ def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDAr
     with pytest.raises(IdentityError, match="untracked.png"):
         frames.load_region("untracked.png")
     save(paths["plain.png"], photograph[:100])
-    from subregion.raster.pool import POOL
-
     POOL.forget(lambda key: True)
     with pytest.raises(IdentityError, match="dvc add"):
         frames.load_region("plain.png")

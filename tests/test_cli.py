@@ -25,7 +25,8 @@ from typer.testing import CliRunner, Result
 from subregion import SimpleFrames, __version__
 from subregion.cache.workdir import make_store
 from subregion.cli import app
-from subregion.describe import describe, draw_blocks, reduced
+from subregion.describe import describe
+from subregion.drawing import draw_blocks, reduced
 from subregion.raster.opening import open_raster
 from subregion.records import Asset
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from subregion import SimpleFrames, Window
 from subregion.cli import app
-from subregion.demo import Relief, run, write_png
+from subregion.demo import run
 from subregion.errors import SourceNotFoundError
+from subregion.relief import Relief, write_png
 
 
 def test_quick_demo_leaves_only_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

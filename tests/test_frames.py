@@ -307,6 +307,7 @@ def test_every_public_name_is_there() -> None:
         subregion.nothing  # noqa: B018 - asking is the test
 
 
+@pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")  # rasterio with affine 3
 def test_georeferencing_is_kept(tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]) -> None:
     import rasterio
     from rasterio.transform import from_origin

@@ -230,6 +230,7 @@ def test_a_strip_that_holds_too_little_is_damage(tmp_path: Path, photograph: Pho
             read(path)
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_tiles_that_were_never_written(tmp_path: Path, photograph: Photo) -> None:
     import rasterio
     from rasterio.windows import Window

@@ -5,20 +5,31 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 import typer.core
 
 from subregion import __version__
+from subregion.arguments import (
+    AsJson,
+    Backend,
+    Config,
+    HashidMode,
+    Overwrite,
+    Source,
+    Workdir,
+    asset_of,
+    cache_folder,
+    listed,
+    make_cache,
+    number_or_mode,
+    slices,
+    whole_numbers,
+)
 from subregion.errors import ConfigError, SubregionError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from subregion.describe import Description
 
 
 class _Commands(typer.core.TyperGroup):
@@ -71,26 +82,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-Backend = Annotated[
-    str, typer.Option(metavar="none|npy|cog|auto", help="How images are stored for fast reading.")
-]
-Config = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the backend; may be repeated.")
-]
-Workdir = Annotated[
-    Path | None,
-    typer.Option(readable=False, help="Where copies are kept; by default the user's cache folder."),
-]
-HashidMode = Annotated[
-    str, typer.Option(metavar="PATH|PIXELS|DVC", help="What names a source: its path, its bytes or DVC.")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
-Source = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The image.", show_default=False, readable=False)
-]
-
-
 @app.callback()
 def _options(
     version: Annotated[
@@ -141,8 +132,8 @@ def prepare(
     from subregion.frames import SimpleFrames
 
     started = time.perf_counter()
-    store, chosen = _store(workdir, backend, config, hashid_mode)
-    frames = SimpleFrames(_listed(sources, pattern), _folder(workdir), chosen, hashid_mode)
+    store, chosen = make_cache(workdir, backend, config, hashid_mode)
+    frames = SimpleFrames(listed(sources, pattern), cache_folder(workdir), chosen, hashid_mode)
     assets = {name: frames.record(name).default_asset for name in frames.image_ids}
     before = {name: find_copy(store, asset) for name, asset in assets.items()}
     failures: dict[Any, BaseException] = {}
@@ -201,15 +192,15 @@ def info(
     """
     from dataclasses import asdict
 
-    from subregion.describe import describe
+    from subregion.describe import describe, in_lines
 
     names = [backend] if backend is not None else ["npy", "cog"]
-    stores = [_store(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
+    stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     documents: list[dict[str, Any]] = []
     failed = False
     for file in files:
         try:
-            description = describe(_asset(file), stores)
+            description = describe(asset_of(file), stores)
         except SubregionError as error:
             failed = True
             _complain(error)
@@ -217,7 +208,7 @@ def info(
             continue
         documents.append(asdict(description))
         if not as_json:
-            typer.echo(_in_lines(description))
+            typer.echo(in_lines(description))
     if as_json:
         typer.echo(json.dumps([_without_nan(document) for document in documents], indent=2))
     if failed:
@@ -260,6 +251,7 @@ def read(
       subregion read scan.tif patch.npy --window -64,-64,512,512 --fill reflect --backend none
     """
     from subregion.alignable import AlignableImageData
+    from subregion.export import writer
     from subregion.geometry.window import Window
     from subregion.records import ImageRecord
 
@@ -267,14 +259,14 @@ def read(
     if region is not None and window is not None:
         raise ConfigError("give --region or --window, not both.")
     if region is not None:
-        wanted = _slices(region)
+        wanted = slices(region)
     elif window is not None:
-        wanted = Window(*_whole_numbers(window))
-    write = _writer(output, overwrite)
-    store, _ = _store(workdir, backend, config, hashid_mode)
-    image = AlignableImageData.from_store(ImageRecord(str(file), (_asset(file),)), store)
+        wanted = Window(*whole_numbers(window))
+    write = writer(output, overwrite)
+    store, _ = make_cache(workdir, backend, config, hashid_mode)
+    image = AlignableImageData.from_store(ImageRecord(str(file), (asset_of(file),)), store)
     with _status(f"reading {file}"):
-        pixels = image.load_region(wanted, channels, fill=_number_or_mode(fill))
+        pixels = image.load_region(wanted, channels, fill=number_or_mode(fill))
         write(pixels)
     rows, cols, bands = pixels.shape
     typer.echo(f"{output}: {rows} x {cols} x {bands} {pixels.dtype} (rows x columns x bands)")
@@ -303,15 +295,16 @@ def show(
     """
     import numpy as np
 
-    from subregion.describe import draw_blocks
+    from subregion.drawing import draw_blocks
+    from subregion.export import writer
 
     output = output or Path(f"{file.stem or file.name}-blocks.png")
     if output.suffix.lower() != ".png":
         raise ConfigError(f"{output}: a drawing is a PNG; give a name that ends in .png.")
-    write = _writer(output, overwrite)
-    store, _ = _store(workdir, backend, config, hashid_mode)
+    write = writer(output, overwrite)
+    store, _ = make_cache(workdir, backend, config, hashid_mode)
     with _status(f"drawing {file}"):
-        raster = store.open(_asset(file)).raster
+        raster = store.open(asset_of(file)).raster
         write(np.asarray(draw_blocks(raster, file.name)))
     typer.echo(str(output))
 
@@ -334,189 +327,6 @@ def demo(
     from subregion.demo import run
 
     run(output, quick=quick)
-
-
-def _folder(workdir: Path | None) -> str:
-    from subregion.cache.workdir import default_workdir
-
-    return default_workdir() if workdir is None else str(workdir)
-
-
-def _store(workdir: Path | None, backend: str, config: list[str] | None, hashid_mode: str) -> Any:
-    """Return the cache, and the backend as the library takes it."""
-    from subregion.cache.workdir import make_store
-
-    chosen: dict[str, Any] | None = None if backend.lower() == "none" else {"type": backend.lower()}
-    options: dict[str, Any] = {}
-    for item in config or ():
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--config {item}: write KEY=VALUE, such as compress=DEFLATE.")
-        options[key] = int(value) if value.isdecimal() else value
-    if options:
-        if chosen is None:
-            raise ConfigError("--config has no meaning for backend 'none', which stores nothing.")
-        chosen["config"] = options
-    return make_store(_folder(workdir), chosen, hashid_mode.upper(), warn=False), chosen
-
-
-def _asset(file: Path) -> Any:
-    import os
-
-    from subregion.records import Asset
-
-    return Asset(os.path.abspath(file))
-
-
-def _listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:
-    """Return the files that were named and those of the folders that were named, by name as it was given."""
-    from subregion.errors import SourceNotFoundError
-    from subregion.frames import SimpleFrames
-
-    found: dict[str, str] = {}
-    for source in sources:
-        if not source.is_dir():
-            found[str(source)] = str(source)
-            continue
-        inside = SimpleFrames.from_folder(source, tuple(pattern or ("**/*",)))
-        if not len(inside):
-            raise SourceNotFoundError(f"{source}: no file in it matches {' or '.join(pattern or ['**/*'])}.")
-        for name in inside.image_ids:
-            found[str(source / str(name))] = inside.record(name).default_asset.path
-    return found
-
-
-def _slices(text: str) -> tuple[Any, ...]:
-    """Parse ``"0:10,::2"`` as NumPy would between brackets."""
-    items: list[Any] = []
-    for part in text.strip().strip("[]()").split(","):
-        part = part.strip()
-        if part == "...":
-            items.append(...)
-            continue
-        try:
-            numbers = [int(number) if number.strip() else None for number in part.split(":")]
-        except ValueError:
-            raise ConfigError(
-                f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP."
-            ) from None
-        if len(numbers) == 1 and numbers[0] is not None:
-            raise ConfigError(
-                f"--region {text}: write {part}:{numbers[0] + 1 or ''} for the single {part!r}."
-            )
-        if not 2 <= len(numbers) <= 3:
-            raise ConfigError(f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP.")
-        items.append(slice(*numbers))
-    return tuple(items)
-
-
-def _whole_numbers(text: str) -> list[int]:
-    try:
-        numbers = [int(number) for number in text.split(",")]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4:
-        raise ConfigError(
-            f"--window {text}: write ROW,COL,HEIGHT,WIDTH in whole pixels, such as 0,0,512,512."
-        )
-    return numbers
-
-
-def _number_or_mode(fill: str | None) -> float | str | None:
-    if fill is None:
-        return None
-    try:
-        return float(fill)
-    except ValueError:
-        return fill
-
-
-def _writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
-    """Check before any work that the output can be written, and return what writes it."""
-    suffix = output.suffix.lower()
-    if suffix not in (".png", ".tif", ".tiff", ".npy"):
-        raise ConfigError(f"{output}: the name must end in .png, .tif or .npy.")
-    if output.is_dir():
-        raise ConfigError(f"{output}: is a folder; give the name of a file.")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output}: there is no folder {output.parent}.")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output}: exists already; give --overwrite to replace it.")
-
-    def write(pixels: NDArray[Any]) -> None:
-        import os
-        import secrets
-
-        if pixels.size == 0 and suffix != ".npy":
-            rows, cols, _ = pixels.shape
-            raise ConfigError(
-                f"{output}: the region is empty ({rows} x {cols} pixels); only .npy holds that."
-            )
-        if suffix == ".png" and (pixels.dtype not in ("u1", "u2") or pixels.shape[2] > 4):
-            raise ConfigError(
-                f"{output}: PNG holds 1 to 4 bands of uint8 or uint16, "
-                f"not {pixels.shape[2]} of {pixels.dtype}; "
-                f"write a .tif or .npy, or choose bands with --region '...,0:3'."
-            )
-        unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}{suffix}")
-        try:
-            _encode(unfinished, suffix, pixels)
-            os.replace(unfinished, output)
-        except OSError as error:
-            raise SubregionError(f"{output}: cannot be written: {error.strerror or error}.") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
-
-    return write
-
-
-def _encode(path: Path, suffix: str, pixels: NDArray[Any]) -> None:
-    if suffix == ".npy":
-        import numpy as np
-
-        np.save(path, pixels, allow_pickle=False)
-    elif suffix == ".png":
-        import imagecodecs
-
-        path.write_bytes(imagecodecs.png_encode(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
-    else:
-        import tifffile
-
-        rgb = pixels.shape[2] in (3, 4) and pixels.dtype in ("u1", "u2")
-        extra = pixels.shape[2] - (3 if rgb else 1)
-        tifffile.imwrite(
-            path,
-            pixels.squeeze(2) if pixels.shape[2] == 1 else pixels,
-            photometric="rgb" if rgb else "minisblack",
-            planarconfig="contig" if pixels.shape[2] > 1 else None,
-            extrasamples=["unspecified"] * extra if extra else None,
-            metadata=None,
-        )
-
-
-def _in_lines(description: Description) -> str:
-    rows, cols, bands = description.shape
-    high, wide = description.block
-    facts = {
-        "format": f"{description.driver}, {description.layout}",
-        "size": f"{rows} rows x {cols} columns x {bands} bands of {description.dtype}",
-        "file": _bytes(description.nbytes),
-        "block": f"{high} x {wide}" if description.windowed else "the whole image",
-        "levels": ", ".join(f"{level[0]} x {level[1]}" for level in description.levels),
-        "nodata": "none" if description.nodata is None else f"{description.nodata:g}",
-        "reading": description.reading,
-        "auto": description.auto,
-        "copies": "none",
-    }
-    lines = [description.path, *(f"  {name:<8} {fact}" for name, fact in facts.items())]
-    if description.copies:
-        listed = [f"{copy.kind}, {_bytes(copy.nbytes)}: {copy.path}" for copy in description.copies]
-        lines[-1] = f"  {'copies':<8} " + f"\n  {'':<8} ".join(listed)
-    return "\n".join(lines)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count:,} bytes"
 
 
 def _without_nan(value: Any) -> Any:

@@ -98,6 +98,25 @@ class PrepareError(SubregionError, RuntimeError):
         return type(self), (self.args[0], self.failures)
 
 
+def decoding_error(what: str, error: object) -> DamagedFileError:
+    """Say as one of ours that a decoder gave up.
+
+    Parameters
+    ----------
+    what : str
+        What happened, such as ``"a.png: cannot be decoded as PNG"``.
+    error : object
+        What the decoder said, in any number of lines.
+
+    Returns
+    -------
+    DamagedFileError
+        In one line, ready to be raised ``from error``.
+    """
+    detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return DamagedFileError(f"{what}: {detail}. The file is truncated or corrupt: fetch or write it again.")
+
+
 def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError:
     """Say as one of ours why the operating system would not give us a source file.
 

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -15,11 +16,15 @@ from subregion.cache.stamp import stamp_holds, write_stamp
 from subregion.errors import ConfigError, PrepareError, SubregionError
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from subregion.cache.store import Store
     from subregion.records import Asset, ImageRecord
 
 #: How many failures the message spells out; all of them are in ``PrepareError.failures``.
 LISTED = 50
+#: An image whose conversion lasts longer (seconds) gets a line of its own below the bar.
+PATIENCE = 1.0
 
 
 def prepare(
@@ -46,7 +51,7 @@ def prepare(
             failures[image_id] = problem
     if use_stamp and not failures and stamp_holds(store, (asset for _, asset in assets)):
         return
-    with _Bar(len(assets), progress) as bar, _runner(workers, executor) as run:
+    with _Bar(len(assets), progress) as bar, _runner(workers, executor, bar.convert) as run:
         for image_id, error in run(store, assets):
             bar.advance()
             if error is not None:
@@ -63,27 +68,30 @@ def convert_asset(store: Store, asset: Asset) -> None:
 
 
 Outcome = tuple[Any, BaseException | None]
+Convert = Callable[["Store", "Asset"], None]
 Run = Callable[["Store", list[tuple[Any, "Asset"]]], Iterator[Outcome]]
 
 
 @contextlib.contextmanager
-def _runner(workers: int, executor: Executor | None) -> Iterator[Run]:
+def _runner(workers: int, executor: Executor | None, convert_here: Convert) -> Iterator[Run]:
+    cores = os.cpu_count() or 1
     if executor is not None:
-        yield lambda store, assets: _submitted(store, assets, executor, (os.cpu_count() or 1) * 8)
+        yield lambda store, assets: _submitted(store, assets, convert_asset, executor, cores * 8)
     elif workers == 0:
-        yield _one_by_one
+        yield lambda store, assets: _one_by_one(store, assets, convert_here)
     else:
         with ThreadPoolExecutor(workers, thread_name_prefix="subregion-prepare") as threads:
             # Several images at once keep the cores busy; more threads for each would only compete.
+            share = max(1, cores // workers)
             yield lambda store, assets: _submitted(
-                replace(store, threads=max(1, (os.cpu_count() or 1) // workers)), assets, threads, workers * 2
+                replace(store, threads=share), assets, convert_here, threads, workers * 2
             )
 
 
-def _one_by_one(store: Store, assets: list[tuple[Any, Asset]]) -> Iterator[Outcome]:
+def _one_by_one(store: Store, assets: list[tuple[Any, Asset]], convert: Convert) -> Iterator[Outcome]:
     for image_id, asset in assets:
         try:
-            convert_asset(store, asset)
+            convert(store, asset)
         except Exception as error:  # noqa: BLE001 - reported at the end, together with all others
             yield image_id, error
         else:
@@ -91,7 +99,7 @@ def _one_by_one(store: Store, assets: list[tuple[Any, Asset]]) -> Iterator[Outco
 
 
 def _submitted(
-    store: Store, assets: list[tuple[Any, Asset]], executor: Executor, ahead: int
+    store: Store, assets: list[tuple[Any, Asset]], convert: Convert, executor: Executor, ahead: int
 ) -> Iterator[Outcome]:
     """Keep `ahead` images submitted, so that a collection of millions does not become millions of futures."""
     waiting = iter(assets)
@@ -99,7 +107,7 @@ def _submitted(
     try:
         while True:
             for image_id, asset in itertools.islice(waiting, ahead - len(running)):
-                running[executor.submit(convert_asset, store, asset)] = image_id
+                running[executor.submit(convert, store, asset)] = image_id
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
@@ -127,12 +135,12 @@ def _account(failures: dict[Any, BaseException], total: int) -> str:
 
 
 class _Bar:
-    """A progress bar on standard error, where that is a terminal."""
+    """A progress bar on standard error, where that is a terminal: images, and rows of those that last."""
 
     def __init__(self, total: int, wanted: bool) -> None:
         self._total = total
         self._wanted = wanted and total > 0 and sys.stderr.isatty()
-        self._advance: Callable[[], object] = lambda: None
+        self._shown: Progress | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> _Bar:
@@ -140,9 +148,8 @@ class _Bar:
             from rich.console import Console
             from rich.progress import Progress
 
-            bar = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True))
-            task = bar.add_task("preparing images", total=self._total)
-            self._advance = lambda: bar.advance(task)
+            self._shown = self._stack.enter_context(Progress(console=Console(stderr=True), transient=True))
+            self._images = self._shown.add_task("preparing images", total=self._total)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -150,4 +157,39 @@ class _Bar:
 
     def advance(self) -> None:
         """Count one image."""
-        self._advance()
+        if self._shown is not None:
+            self._shown.advance(self._images)
+
+    def convert(self, store: Store, asset: Asset) -> None:
+        """Make sure of the copy of one asset in this process, and show how it gets on."""
+        if self._shown is None:
+            convert_asset(store, asset)
+            return
+        from rich.markup import escape
+
+        with _Line(self._shown, f"  {escape(os.path.basename(asset.path))}") as line:
+            store.ensure(asset, line.update)
+
+
+class _Line:
+    """One image below the bar, which appears when it has lasted a while."""
+
+    def __init__(self, shown: Progress, text: str) -> None:
+        self._shown = shown
+        self._text = text
+        self._since = time.monotonic()
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> _Line:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._task is not None:
+            self._shown.remove_task(self._task)
+
+    def update(self, done: int, rows: int) -> None:
+        """Tell how many rows are done."""
+        if self._task is not None:
+            self._shown.update(self._task, completed=done)
+        elif time.monotonic() - self._since > PATIENCE:
+            self._task = self._shown.add_task(self._text, total=rows, completed=done)

@@ -133,6 +133,11 @@ class Folder:
         write : callable
             Writes and checks the data at the path that it is given.
 
+        Returns
+        -------
+        Entry
+            What was written, or the same from another writer that was done first.
+
         Raises
         ------
         CacheError
@@ -157,6 +162,9 @@ class Folder:
             with open(pointer, "w", encoding="utf-8") as file:
                 json.dump(document, file)
             _synced_size(pointer)
+            current = self.look_up(key)
+            if current is not None and current.signature == signature:
+                return current  # another writer was faster, and readers may be about to open its entry
             data = os.path.join(home, name)
             os.replace(unfinished, data)
             os.replace(pointer, self.pointer(key))
@@ -193,12 +201,13 @@ class Folder:
                     with contextlib.suppress(OSError):
                         os.unlink(item.path)
 
-    def _remove_older(self, key: str, kept: str) -> None:
+    def _remove_older(self, key: str, kept: str = "") -> None:
         """Remove data that no pointer names any more: of a rebuilt entry, or of a writer that was killed."""
-        pointer = f"{key}.json"
+        current = self.look_up(key)  # which may be newer than the one to be kept
+        spared = {f"{key}.json", kept, "" if current is None else os.path.basename(current.data)}
         with contextlib.suppress(OSError), os.scandir(os.path.join(self.path, key[:2])) as listing:
             for item in listing:
-                if item.name.startswith(f"{key}.") and item.name not in (kept, pointer):
+                if item.name.startswith(f"{key}.") and item.name not in spared:
                     with contextlib.suppress(OSError):  # another host was faster
                         os.unlink(item.path)
 
@@ -207,7 +216,7 @@ class Folder:
         """Wait for the right to convert one entry.
 
         The lock saves work and nothing else: where it does not function, or its owner hangs, two
-        processes convert the same image and the later rename wins.
+        processes convert the same image, and the entry of the first that is done stays.
 
         Parameters
         ----------
@@ -282,8 +291,7 @@ class Folder:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
             if lock.is_locked:
-                current = self.look_up(key)
-                self._remove_older(key, "" if current is None else os.path.basename(current.data))
+                self._remove_older(key)
                 with contextlib.suppress(OSError):
                     os.unlink(lock.lock_file)
                 lock.release()

@@ -16,6 +16,7 @@ from subregion.raster.opening import open_raster
 from subregion.raster.pool import POOL
 
 if TYPE_CHECKING:
+    from subregion.convert.convert import Progress
     from subregion.raster.raster import Raster
     from subregion.records import Asset
 
@@ -107,8 +108,15 @@ class Store:
         POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid))
         return self.open(asset)
 
-    def ensure(self, asset: Asset) -> None:
+    def ensure(self, asset: Asset, progress: Progress | None = None) -> None:
         """Make sure that the asset can be read without a conversion.
+
+        Parameters
+        ----------
+        asset : Asset
+            The file.
+        progress : callable or None
+            Called during a conversion with the rows that are done and those of the image.
 
         Raises
         ------
@@ -119,7 +127,7 @@ class Store:
             return
         identity = identify(asset, self.mode)
         if self._fresh_entry(identity, self._stored_as) is None:
-            self._open(asset)
+            self._open(asset, progress)
 
     def key_of(self, asset: Asset) -> tuple[str, Signature | None]:
         """Return the name that the entry of an asset has, and what the source looks like."""
@@ -130,10 +138,10 @@ class Store:
     def _stored_as(self) -> Recipe:
         return LOSSLESS if self.recipe.kind == "auto" else self.recipe
 
-    def _open(self, asset: Asset) -> OpenAsset:
+    def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
         for attempt in range(ATTEMPTS):
             try:
-                return self._open_once(asset)
+                return self._open_once(asset, progress)
             except _ReplacedError:
                 if attempt == ATTEMPTS - 1:
                     raise CacheError(
@@ -151,7 +159,7 @@ class Store:
                 return None  # only its link is here; the entry serves
         return _look(asset.path)
 
-    def _open_once(self, asset: Asset) -> OpenAsset:
+    def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         watched = self._watch(asset)
         if self.recipe.kind == "none":
             return OpenAsset(open_raster(asset.path), None, watched, self.recipe)
@@ -162,7 +170,7 @@ class Store:
             source = open_raster(asset.path)
             if self.recipe.kind == "auto" and serves_in_place(source):
                 return OpenAsset(source, None, _look(asset.path), self.recipe)
-            entry = self._convert(asset, identity, recipe, source)
+            entry = self._convert(asset, identity, recipe, source, progress)
         try:
             raster = open_raster(entry.data)
         except SourceNotFoundError:
@@ -178,8 +186,13 @@ class Store:
             return None
         return entry
 
-    def _convert(self, asset: Asset, identity: Identity, recipe: Recipe, source: Raster) -> Entry:
+    def _convert(
+        self, asset: Asset, identity: Identity, recipe: Recipe, source: Raster, progress: Progress | None
+    ) -> Entry:
         from subregion.convert.convert import SUFFIXES, convert
+
+        def write(path: str) -> None:
+            convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
 
         key = _key(identity, recipe)
         with self.folder.turn(key, lambda: self._fresh_entry(identity, recipe) is not None):
@@ -191,7 +204,7 @@ class Store:
                 SUFFIXES[recipe.kind],
                 identity.signature,
                 {"source": asset.path, "mode": identity.mode, "identity": identity.value, **recipe.document},
-                lambda path: convert(source, path, recipe.kind, recipe.options, threads=self.threads),
+                write,
             )
         if identity.signature is not None and look_at(asset.path) != identity.signature:
             raise _ReplacedError  # the source was rewritten while it was being converted

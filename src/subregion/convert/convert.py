@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,9 @@ from subregion.raster.opening import open_raster
 if TYPE_CHECKING:
     from subregion.raster.raster import Raster
 
+#: Is told how many rows are done, and how many there are.
+Progress = Callable[[int, int], object]
+
 #: File suffix of each kind of entry.
 SUFFIXES = {"npy": ".npy", "cog": ".tif"}
 #: About how many bytes are decoded at a time; libvips holds several times as many.
@@ -25,7 +28,13 @@ STRIP_BYTES = 8 << 20
 
 
 def convert(
-    source: Raster, path: str, kind: str, options: Mapping[str, Any], *, threads: int | None = None
+    source: Raster,
+    path: str,
+    kind: str,
+    options: Mapping[str, Any],
+    *,
+    threads: int | None = None,
+    progress: Progress | None = None,
 ) -> None:
     """Write the pixels of `source` to `path` and look whether they arrived.
 
@@ -41,6 +50,8 @@ def convert(
         The options of that kind.
     threads : int or None
         Threads that encode blocks; None for one per core.
+    progress : callable or None
+        Called with the rows that are done and those of the image, after each strip.
 
     Raises
     ------
@@ -50,7 +61,7 @@ def convert(
         If the file cannot be written.
     """
     row_bytes = source.shape[1] * source.shape[2] * source.dtype.itemsize
-    strips = _RememberEdges(source.strips(max(16, min(256, STRIP_BYTES // row_bytes))))
+    strips = _Watched(source, max(16, min(256, STRIP_BYTES // row_bytes)), progress)
     if kind == "npy":
         write_npy(path, source.shape, source.dtype, strips)
     else:
@@ -67,24 +78,30 @@ def convert(
     _check(path, source, strips, exact=options.get("compress") != "JPEG")
 
 
-class _RememberEdges:
-    """Passes strips on and keeps the first and the last row."""
+class _Watched:
+    """Passes the strips of a source on, counts rows, and keeps the first and the last one."""
 
-    def __init__(self, strips: Iterator[NDArray[Any]]) -> None:
-        self._strips = strips
+    def __init__(self, source: Raster, rows: int, progress: Progress | None) -> None:
+        self._strips = source.strips(rows)
+        self._rows = source.shape[0]
+        self._progress = progress
         self.first: NDArray[Any] | None = None
         self.last: NDArray[Any] | None = None
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
+        done = 0
         for strip in self._strips:
             if self.first is None:
                 self.first = strip[:1].copy()
             last = strip[-1:]
             yield strip
             self.last = last.copy()
+            done += len(strip)
+            if self._progress is not None:
+                self._progress(done, self._rows)
 
 
-def _check(path: str, source: Raster, written: _RememberEdges, exact: bool) -> None:
+def _check(path: str, source: Raster, written: _Watched, exact: bool) -> None:
     """Open the file as a reader will, and compare what is cheap to compare."""
     raster = open_raster(path)
     if raster.shape != source.shape or raster.dtype != source.dtype:

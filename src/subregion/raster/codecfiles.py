@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.errors import UnsupportedFormatError, decoding_error
 from subregion.raster import limits
 from subregion.raster.whole import WholeRaster
 
@@ -45,7 +45,7 @@ def _decoder(file: SourceFile, driver: str, codec: str) -> Callable[[], NDArray[
         try:
             pixels = np.asarray(getattr(imagecodecs, f"{codec}_decode")(file.read(0, file.size)))
         except Exception as error:
-            raise DamagedFileError(f"{file.path}: cannot be decoded as {driver}: {error}") from error
+            raise decoding_error(f"{file.path}: cannot be decoded as {driver}", error) from error
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         elif pixels.ndim == 4:  # an animation: the first frame is the image

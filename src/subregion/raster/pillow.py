@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError
+from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError, decoding_error
 from subregion.raster import limits
 from subregion.raster.whole import WholeRaster
 
@@ -78,7 +78,7 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
             if accepts is not None:
                 problems.append(f"as {name}: {str(error).rstrip('.')}")
     if problems:
-        raise DamagedFileError(f"{file.path}: cannot be read {'; '.join(problems)}.")
+        raise decoding_error(f"{file.path}: cannot be read", "; ".join(problems))
     raise UnsupportedFormatError(
         f"{file.path}: is not an image of a known format (it begins {bytes(prefix[:8])!r})."
     )

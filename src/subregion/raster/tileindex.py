@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError
+from subregion.errors import DamagedFileError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.color import Color
 
@@ -205,9 +205,10 @@ class TileIndex:
     ) -> DamagedFileError:
         _, grid_rows, grid_cols = self.offsets.shape
         row, col = divmod(number % (grid_rows * grid_cols), grid_cols)
-        return DamagedFileError(
+        return decoding_error(
             f"{file.path}: the block at row {row * self.block[0]}, column {col * self.block[1]} "
-            f"({nbytes} bytes at offset {offset}) cannot be decoded: {error}"
+            f"({nbytes} bytes at offset {offset}) cannot be decoded",
+            error,
         )
 
     def decode(self, file: SourceFile, piece: Piece) -> NDArray[np.generic] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError
+from subregion.errors import DamagedFileError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
 from subregion.raster.color import Inks
@@ -117,8 +117,9 @@ class VipsRaster(Raster):
         )
 
     def _damaged(self, error: Exception) -> DamagedFileError:
-        detail = " ".join(str(getattr(error, "detail", error)).split())
-        return DamagedFileError(f"{self.path}: cannot be decoded as {self.driver}: {detail}")
+        return decoding_error(
+            f"{self.path}: cannot be decoded as {self.driver}", getattr(error, "detail", error)
+        )
 
     def _rows(self, region: Any, window: Window) -> NDArray[Any]:
         data = region.fetch(window)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, SubregionError
+from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.raster import limits
 from subregion.raster.raster import Raster, Read
 
@@ -62,7 +62,7 @@ class WholeRaster(Raster):
         except (SubregionError, MemoryError):
             raise
         except Exception as error:
-            raise DamagedFileError(f"{self.path}: cannot be decoded as {self.driver}: {error}") from error
+            raise decoding_error(f"{self.path}: cannot be decoded as {self.driver}", error) from error
         if pixels.shape != self.shape or pixels.dtype != self.dtype:
             raise DamagedFileError(
                 f"{self.path}: its header promises {self.shape} of {self.dtype}, "

@@ -1,0 +1,133 @@
+"""What commands are given: the options that several share, and words turned into the library's values."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from subregion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from subregion.cache.store import Store
+    from subregion.records import Asset
+
+Backend = Annotated[
+    str, typer.Option(metavar="none|npy|cog|auto", help="How images are stored for fast reading.")
+]
+Config = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the backend; may be repeated.")
+]
+Workdir = Annotated[
+    Path | None,
+    typer.Option(readable=False, help="Where copies are kept; by default the user's cache folder."),
+]
+HashidMode = Annotated[
+    str, typer.Option(metavar="PATH|PIXELS|DVC", help="What names a source: its path, its bytes or DVC.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Source = Annotated[
+    Path, typer.Argument(metavar="FILE", help="The image.", show_default=False, readable=False)
+]
+
+
+def cache_folder(workdir: Path | None) -> str:
+    """Return the folder that was given, or the user's cache folder."""
+    from subregion.cache.workdir import default_workdir
+
+    return default_workdir() if workdir is None else str(workdir)
+
+
+def make_cache(
+    workdir: Path | None, backend: str, config: list[str] | None, hashid_mode: str
+) -> tuple[Store, dict[str, Any] | None]:
+    """Return the cache, and the backend as the library takes it."""
+    from subregion.cache.workdir import make_store
+
+    chosen: dict[str, Any] | None = None if backend.lower() == "none" else {"type": backend.lower()}
+    options: dict[str, Any] = {}
+    for item in config or ():
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--config {item}: write KEY=VALUE, such as compress=DEFLATE.")
+        options[key] = int(value) if value.isdecimal() else value
+    if options:
+        if chosen is None:
+            raise ConfigError("--config has no meaning for backend 'none', which stores nothing.")
+        chosen["config"] = options
+    return make_store(cache_folder(workdir), chosen, hashid_mode.upper(), warn=False), chosen
+
+
+def asset_of(file: Path) -> Asset:
+    """Return the file as an asset of its own."""
+    from subregion.records import Asset
+
+    return Asset(os.path.abspath(file))
+
+
+def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:
+    """Return the files that were named and those of the folders that were named, by name as it was given."""
+    from subregion.errors import SourceNotFoundError
+    from subregion.frames import SimpleFrames
+
+    found: dict[str, str] = {}
+    for source in sources:
+        if not source.is_dir():
+            found[str(source)] = str(source)
+            continue
+        inside = SimpleFrames.from_folder(source, tuple(pattern or ("**/*",)))
+        if not len(inside):
+            raise SourceNotFoundError(f"{source}: no file in it matches {' or '.join(pattern or ['**/*'])}.")
+        for name in inside.image_ids:
+            found[str(source / str(name))] = inside.record(name).default_asset.path
+    return found
+
+
+def slices(text: str) -> tuple[Any, ...]:
+    """Parse ``"0:10,::2"`` as NumPy would between brackets."""
+    items: list[Any] = []
+    for part in text.strip().strip("[]()").split(","):
+        part = part.strip()
+        if part == "...":
+            items.append(...)
+            continue
+        try:
+            numbers = [int(number) if number.strip() else None for number in part.split(":")]
+        except ValueError:
+            raise ConfigError(
+                f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP."
+            ) from None
+        if len(numbers) == 1 and numbers[0] is not None:
+            raise ConfigError(
+                f"--region {text}: write {part}:{numbers[0] + 1 or ''} for the single {part!r}."
+            )
+        if not 2 <= len(numbers) <= 3:
+            raise ConfigError(f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP.")
+        items.append(slice(*numbers))
+    return tuple(items)
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Parse ``"0,0,512,512"``."""
+    try:
+        numbers = [int(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:
+        raise ConfigError(
+            f"--window {text}: write ROW,COL,HEIGHT,WIDTH in whole pixels, such as 0,0,512,512."
+        )
+    return numbers
+
+
+def number_or_mode(fill: str | None) -> float | str | None:
+    """Parse what lies outside an image."""
+    if fill is None:
+        return None
+    try:
+        return float(fill)
+    except ValueError:
+        return fill

@@ -1,0 +1,94 @@
+"""Pixels into files that any program opens: PNG, TIFF, npy; written beside their names, then renamed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import ConfigError, SubregionError
+
+
+def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
+    """Check before any work that an output can be written, and return what writes it.
+
+    Parameters
+    ----------
+    output : Path
+        A name that ends in .png, .tif, .tiff or .npy.
+    overwrite : bool
+        Whether to replace a file of that name.
+
+    Returns
+    -------
+    callable
+        Takes pixels, (rows, columns, bands). They are written beside the output, which appears or is
+        replaced when all of them are there.
+
+    Raises
+    ------
+    ConfigError
+        If the name says no format, its folder is missing, or the file exists; by the callable, if the
+        format cannot hold the pixels.
+    SubregionError
+        By the callable, if the file cannot be written.
+    """
+    suffix = output.suffix.lower()
+    if suffix not in (".png", ".tif", ".tiff", ".npy"):
+        raise ConfigError(f"{output}: the name must end in .png, .tif or .npy.")
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; give the name of a file.")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: there is no folder {output.parent}.")
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output}: exists already; give --overwrite to replace it.")
+
+    def write(pixels: NDArray[Any]) -> None:
+        if pixels.size == 0 and suffix != ".npy":
+            rows, cols, _ = pixels.shape
+            raise ConfigError(
+                f"{output}: the region is empty ({rows} x {cols} pixels); only .npy holds that."
+            )
+        if suffix == ".png" and (pixels.dtype not in ("u1", "u2") or pixels.shape[2] > 4):
+            raise ConfigError(
+                f"{output}: PNG holds 1 to 4 bands of uint8 or uint16, "
+                f"not {pixels.shape[2]} of {pixels.dtype}; "
+                f"write a .tif or .npy, or choose bands with --region '...,0:3'."
+            )
+        unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}{suffix}")
+        try:
+            _encode(unfinished, suffix, pixels)
+            os.replace(unfinished, output)
+        except OSError as error:
+            raise SubregionError(f"{output}: cannot be written: {error.strerror or error}.") from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    return write
+
+
+def _encode(path: Path, suffix: str, pixels: NDArray[Any]) -> None:
+    if suffix == ".npy":
+        np.save(path, pixels, allow_pickle=False)
+    elif suffix == ".png":
+        import imagecodecs
+
+        path.write_bytes(imagecodecs.png_encode(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
+    else:
+        import tifffile
+
+        rgb = pixels.shape[2] in (3, 4) and pixels.dtype in ("u1", "u2")
+        extra = pixels.shape[2] - (3 if rgb else 1)
+        tifffile.imwrite(
+            path,
+            pixels.squeeze(2) if pixels.shape[2] == 1 else pixels,
+            photometric="rgb" if rgb else "minisblack",
+            planarconfig="contig" if pixels.shape[2] > 1 else None,
+            extrasamples=["unspecified"] * extra if extra else None,
+            metadata=None,
+        )
