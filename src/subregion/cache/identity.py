@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +96,6 @@ def look_at(path: str) -> Signature:
 
 
 _hashes: dict[str, tuple[tuple[int, ...], str]] = {}
-_hashes_lock = threading.Lock()
 _HASHES_KEPT = 100_000
 
 
@@ -114,10 +112,10 @@ def _content_hash(path: str) -> str:
             value = hashlib.file_digest(file, "blake2b").hexdigest()[:64]
     except (OSError, ValueError) as error:
         raise source_error(path, error if isinstance(error, OSError) else OSError(str(error))) from error
-    with _hashes_lock:
-        if len(_hashes) >= _HASHES_KEPT:
-            _hashes.clear()
-        _hashes[path] = (state, value)
+    # Without a lock: one could be held by another thread when the process forks, and stay so in the child.
+    if len(_hashes) >= _HASHES_KEPT:
+        _hashes.clear()
+    _hashes[path] = (state, value)
     return value
 
 

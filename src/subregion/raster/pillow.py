@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +22,6 @@ _PILLOW_FORMATS = (
     "ICNS", "ICO", "IM", "IMT", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PSD", "QOI", "SGI", "SUN",
     "TIFF", "WEBP", "XBM", "XPM", "SPIDER", "TGA",
 )  # fmt: skip
-
-_pillow_lock = threading.Lock()
 
 
 def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> WholeRaster:
@@ -56,8 +53,7 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
     """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
     from PIL import Image
 
-    with _pillow_lock:
-        Image.init()
+    Image.init()
     # Plugins look at up to 16 bytes and do not expect fewer.
     prefix = file.head(16).ljust(16, b"\0")
     problems: list[str] = []
