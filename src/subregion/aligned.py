@@ -58,6 +58,9 @@ class Drawing:
         return filter_of(names)
 
 
+_IDENTITY = Affine.identity()
+
+
 class AlignedImage:
     """The open files of one image, seen as one array on the grid of the image.
 
@@ -131,17 +134,15 @@ class AlignedImage:
         else:
             asset = record.default_asset
             rows, cols, _ = self._raster(record.default).shape
-            corner = (asset.to_image or Affine.identity()) @ (cols, rows)
+            corner = (asset.to_image or _IDENTITY) @ (cols, rows)
             width, height = round(corner[0]), round(corner[1])
         return height, width
 
     def _check_grid(self, number: int) -> None:
         """Refuse a file that cannot be laid on the grid of the image."""
         asset, (rows, cols, _) = self._record.assets[number], self._raster(number).shape
-        numbers = () if asset.to_image is None else tuple(asset.to_image[:6])
-        if asset.to_image is not None and (
-            asset.to_image.is_degenerate or not all(map(math.isfinite, numbers))
-        ):
+        if asset.to_image is not None and not _invertible(asset.to_image):
+            numbers = tuple(asset.to_image[:6])
             raise RecordError(
                 f"{asset.path}: its transform to the image, {numbers}, is singular; correct it."
             )
@@ -176,8 +177,9 @@ class AlignedImage:
         out[...] = fill_value(drawing.fill, dtype)
         missing = np.ones(out.shape, bool) if drawing.nodata == "ma" else None
         if out.size:
+            known: dict[Any, AssetRead] = {}
             for (asset, filter_), channels in self._groups(chosen, drawing).items():
-                self._draw(asset, filter_, channels, chosen, grid, drawing, out, missing)
+                self._draw(asset, filter_, channels, chosen, grid, drawing, out, missing, known)
         return out if missing is None else np.ma.MaskedArray(out, missing)
 
     def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
@@ -195,11 +197,23 @@ class AlignedImage:
             groups.setdefault(key, []).append(place)
         return groups
 
-    def plan(self, asset: int, grid: OutputGrid, filter_: Filter, antialias: bool) -> AssetRead:
-        """Plan the read of one file."""
-        to_image = self._record.assets[asset].to_image or Affine.identity()
+    def _plan(
+        self,
+        asset: int,
+        grid: OutputGrid,
+        filter_: Filter,
+        antialias: bool,
+        known: dict[Any, AssetRead] | None = None,
+    ) -> AssetRead:
+        """Plan the read of one file; files that lie alike share a plan through `known`."""
+        to_image = self._record.assets[asset].to_image or _IDENTITY
         levels = self._raster(asset).level_shapes
-        return plan_asset(grid, to_image, levels, self.shape[:2], filter_, antialias)
+        if known is None:
+            known = {}
+        key = (to_image, levels, filter_.name)
+        if key not in known:
+            known[key] = plan_asset(grid, to_image, levels, self.shape[:2], filter_, antialias)
+        return known[key]
 
     def _draw(
         self,
@@ -211,9 +225,10 @@ class AlignedImage:
         drawing: Drawing,
         out: NDArray[Any],
         missing: NDArray[np.bool_] | None,
+        known: dict[Any, AssetRead],
     ) -> None:
         raster = self._raster(asset)
-        step = self.plan(asset, grid, filter_, drawing.antialias)
+        step = self._plan(asset, grid, filter_, drawing.antialias, known)
         if step.target.empty:
             return
         bands = [self._places[chosen[place]][1] for place in channels]
@@ -276,11 +291,9 @@ class AlignedImage:
         grid = OutputGrid.of(window)
         found = []
         for (asset, filter_), places in self._groups(range(len(self._places)), Drawing()).items():
-            step = self.plan(asset, grid, filter_, antialias=False)
+            step = self._plan(asset, grid, filter_, antialias=False)
             bands = [self._places[place][1] for place in places]
-            to_window = Affine.translation(step.target.col, step.target.row) @ (
-                step.to_target or Affine.identity()
-            )
+            to_window = Affine.translation(step.target.col, step.target.row) @ (step.to_target or _IDENTITY)
             pixels = self._read(asset, step, bands)
             found.append((pixels, to_window, tuple(self.names[place] for place in places)))
         return found
@@ -328,6 +341,11 @@ def fill_value(fill: float | None, dtype: np.dtype[Any]) -> Any:
             )
         return int(fill)
     return fill
+
+
+def _invertible(matrix: Affine) -> bool:
+    area = matrix.determinant
+    return math.isfinite(area) and area != 0 and math.isfinite(matrix.c) and math.isfinite(matrix.f)
 
 
 def check_asset(asset: Asset, shape: tuple[int, int, int]) -> None:
