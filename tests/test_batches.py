@@ -14,7 +14,7 @@ import subregion.batch
 from pictures import pillow_file, tiff_file
 from subregion import SimpleFrames, Window
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, UnknownImageError
-from subregion.raster.codecs import StreamCodec
+from subregion.raster.tileindex import TileIndex
 
 
 @pytest.fixture
@@ -82,13 +82,13 @@ def test_nothing_wanted_is_nothing_read(collection: SimpleFrames) -> None:
 
 def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    original = StreamCodec.__call__
+    original = TileIndex.decode
 
-    def counted(self: StreamCodec, data: bytes, block: int) -> Any:
-        decoded.append(block)
-        return original(self, data, block)
+    def counted(self: TileIndex, file: Any, piece: Any) -> Any:
+        decoded.append(piece[0])
+        return original(self, file, piece)
 
-    monkeypatch.setattr(StreamCodec, "__call__", counted)
+    monkeypatch.setattr(TileIndex, "decode", counted)
     window = Window(10, 10, 100, 100)
     collection.load_regions([("zstd", window.shifted(k, k)) for k in range(10)], threads=4)
     assert sorted(decoded) == [0, 1, 10, 11]

@@ -6,16 +6,23 @@ what a reader feels. Everything rare goes through the decoder that tifffile made
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     import zstandard
+
+    from subregion.raster.source import SourceFile
+
+#: Offset, bytes and number of a block to its samples.
+BlockReader: TypeAlias = Callable[[int, int, int], NDArray[np.generic]]
 
 
 class _PerThread(threading.local):
@@ -27,14 +34,13 @@ class _PerThread(threading.local):
         self.zstd: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor()
 
 
-_contexts: _PerThread | None = None
+@functools.cache
+def _contexts() -> _PerThread:
+    return _PerThread()
 
 
 def _zstd(data: bytes, size: int) -> bytes:
-    global _contexts
-    if _contexts is None:
-        _contexts = _PerThread()
-    return _contexts.zstd.decompress(data, max_output_size=size)
+    return _contexts().zstd.decompress(data, size)
 
 
 def _deflate(data: bytes, size: int) -> bytes:
@@ -139,6 +145,23 @@ class StreamCodec:
     predictor: int = 1
     mapped: bool = field(default=False, init=False)
     exact: bool = field(default=True, init=False)
+
+    def direct(self, file: SourceFile) -> BlockReader | None:
+        """Return the shortest way from the file to samples, if all blocks are alike.
+
+        It saves five calls for each block, a tenth of the time of a large window.
+        """
+        if self.predictor != 1 or self.shape.last_rows != self.shape.rows or not hasattr(os, "pread"):
+            return None
+        shape, stored, array = self.shape.of(0), self.stored, np.ndarray
+        size = shape[0] * shape[1] * shape[2] * stored.itemsize
+        decompress = _contexts().zstd.decompress if self.decompress is _zstd else self.decompress
+        read, descriptor = os.pread, file.descriptor
+
+        def block(offset: int, nbytes: int, number: int) -> NDArray[np.generic]:
+            return array(shape, stored, decompress(read(descriptor, nbytes, offset), size))
+
+        return block
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decompress the block and undo the predictor."""

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, decoding_error
+from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
+from subregion.raster.codecs import BlockReader, StreamCodec
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
@@ -131,22 +132,31 @@ class TileIndex:
             If a block cannot be fetched or decoded.
         """
         # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
-        codec, exact = self.codec, self.codec.exact
-        fetch = file.mapped if codec.mapped else file.read
+        read, exact = self._block_reader(file), self.codec.exact
         for number, offset, nbytes, inner, samples, outer in pieces:
             if nbytes == 0:
                 out[outer] = self.fill
                 continue
-            data = fetch(offset, nbytes)
             try:
-                block = codec(data, number)
+                block = read(offset, nbytes, number)
                 if not exact:
                     _check_extent(block, inner)
-            except MemoryError:
+            except (SubregionError, MemoryError):
                 raise
             except Exception as error:
                 raise self._undecodable(file, number, offset, nbytes, error) from error
             out[outer] = block[inner] if samples is None else block[inner][..., samples]
+
+    def _block_reader(self, file: SourceFile) -> BlockReader:
+        codec = self.codec
+        if isinstance(codec, StreamCodec) and (direct := codec.direct(file)) is not None:
+            return direct
+        fetch = file.mapped if codec.mapped else file.read
+
+        def block(offset: int, nbytes: int, number: int) -> NDArray[np.generic]:
+            return codec(fetch(offset, nbytes), number)
+
+        return block
 
     def pieces(
         self,
@@ -222,10 +232,9 @@ class TileIndex:
         number, offset, nbytes, _, _, _ = piece
         if nbytes == 0:
             return None
-        data = (file.mapped if self.codec.mapped else file.read)(offset, nbytes)
         try:
-            return self.codec(data, number)
-        except MemoryError:
+            return self._block_reader(file)(offset, nbytes, number)
+        except (SubregionError, MemoryError):
             raise
         except Exception as error:
             raise self._undecodable(file, number, offset, nbytes, error) from error
