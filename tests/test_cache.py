@@ -304,7 +304,9 @@ def test_changing_the_backend_forgets_the_old_one(
 ) -> None:
     frames = SimpleFrames({1: source}, workdir=workdir, backend="npy")
     assert isinstance(frames.load_image(1), np.memmap)
+    assert len(POOL) == 1
     frames.backend = {"type": "cog", "config": {"compress": "JPEG", "quality": 30}}
+    assert len(POOL) == 0
     assert not np.array_equal(frames.load_region(1), photograph)
     frames.backend = "cog"
     np.testing.assert_array_equal(frames.load_region(1), photograph)

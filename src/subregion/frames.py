@@ -100,6 +100,7 @@ class Frames(ABC):
     @backend.setter
     def backend(self, backend: Backend) -> None:
         store = make_store(self._workdir, backend, self._store.mode, warn=False)
+        self._store.forget()
         self._backend, self._store = backend, store
 
     @property

@@ -108,6 +108,10 @@ class Store:
         POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid))
         return self.open(asset)
 
+    def forget(self) -> None:
+        """Let go of everything that was opened through this store."""
+        POOL.forget(lambda key: isinstance(key, tuple) and key[0] == self.name)
+
     def ensure(self, asset: Asset, progress: Progress | None = None) -> None:
         """Make sure that the asset can be read without a conversion.
 
