@@ -184,6 +184,8 @@ def info(
 ) -> None:
     """Tell how an image is laid out, how a window of it is read, and whether a copy is in the cache.
 
+    Only the header is read; nothing is converted.
+
     [bold]Examples[/bold]
 
       subregion info huge.png
@@ -286,6 +288,8 @@ def show(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a thumbnail of an image with its grid of blocks, and its levels beside it.
+
+    With a backend, it is the converted copy that is drawn.
 
     [bold]Examples[/bold]
 

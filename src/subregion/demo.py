@@ -260,7 +260,7 @@ def _contact_sheet(
         sheet.paste(Image.fromarray(pixels.squeeze()).convert("RGB"), (left, top))
         y = write(draw, (left, top + edge + 10), timing.picture, 17, INK)
         faster = timing.decode / timing.reads["cog"]
-        write(draw, (left, y), f"{cols:,} x {rows:,} px, {faster:,.0f} times faster", 15, FAINT)
+        write(draw, (left, y), f"{cols:,} x {rows:,} px, as cog {faster:,.0f} times faster", 15, FAINT)
     _draw_times(draw, timings[-1], tops[2], size)
     return sheet
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.cache.stamp import stamp_holds, write_stamp
 from subregion.errors import ConfigError, PrepareError, SubregionError
+from subregion.raster.batch import processors
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -74,7 +75,7 @@ Run = Callable[["Store", list[tuple[Any, "Asset"]]], Iterator[Outcome]]
 
 @contextlib.contextmanager
 def _runner(workers: int, executor: Executor | None, convert_here: Convert) -> Iterator[Run]:
-    cores = os.cpu_count() or 1
+    cores = processors()
     if executor is not None:
         yield lambda store, assets: _submitted(store, assets, convert_asset, executor, cores * 8)
     elif workers == 0:

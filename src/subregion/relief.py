@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.geometry.window import Window
+from subregion.raster.batch import processors
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 
 
 class Relief:
@@ -99,17 +103,10 @@ class Relief:
         return np.asarray(pixels[..., :3])
 
     def strips(self, rows: int = 64) -> Iterator[NDArray[np.uint8]]:
-        """Yield the picture from top to bottom, `rows` rows at a time, made on all cores."""
+        """Return the picture from top to bottom, `rows` rows at a time, made on all cores."""
         height, width, _ = self.shape
-        cores = os.cpu_count() or 1
-        coming: deque[Future[NDArray[np.uint8]]] = deque()
-        with ThreadPoolExecutor(cores) as pool:
-            for row in range(0, height, rows):
-                coming.append(pool.submit(self.read, Window(row, 0, min(rows, height - row), width)))
-                if len(coming) > cores:
-                    yield coming.popleft().result()
-            while coming:
-                yield coming.popleft().result()
+        windows = (Window(row, 0, min(rows, height - row), width) for row in range(0, height, rows))
+        return _results_ahead(self.read, windows)
 
 
 def _noise(size: int, slope: float, band: tuple[int, int], seed: int) -> NDArray[np.float32]:
@@ -156,19 +153,11 @@ def write_png(path: str, shape: tuple[int, int, int], strips: Iterable[NDArray[n
     strips : iterable of ndarray of uint8, (n, columns, 3)
         The picture from top to bottom.
     """
-    cores = os.cpu_count() or 1
-    waiting: deque[Future[bytes]] = deque()
     checksum = zlib.adler32(b"")
-    above = np.zeros((1, shape[1] * 3), np.uint8)
-    with open(path, "wb") as file, ThreadPoolExecutor(cores) as pool:
 
-        def put(kind: bytes, content: bytes) -> None:
-            check = zlib.crc32(content, zlib.crc32(kind))
-            file.write(struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", check))
-
-        file.write(b"\x89PNG\r\n\x1a\n")
-        put(b"IHDR", struct.pack(">IIBBBBB", shape[1], shape[0], 8, 2, 0, 0, 0))
-        put(b"IDAT", b"\x78\x5e")  # the header of a zlib stream
+    def filtered() -> Iterator[NDArray[np.uint8]]:
+        nonlocal checksum
+        above = np.zeros((1, shape[1] * 3), np.uint8)
         for strip in strips:
             rows = strip.reshape(len(strip), -1)
             lines = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
@@ -177,11 +166,19 @@ def write_png(path: str, shape: tuple[int, int, int], strips: Iterable[NDArray[n
             np.subtract(rows[1:], rows[:-1], out=lines[1:, 1:])
             above = rows[-1:].copy()
             checksum = zlib.adler32(lines.data, checksum)
-            waiting.append(pool.submit(_deflated, lines))
-            while len(waiting) > cores:
-                put(b"IDAT", waiting.popleft().result())
-        while waiting:
-            put(b"IDAT", waiting.popleft().result())
+            yield lines
+
+    with open(path, "wb") as file:
+
+        def put(kind: bytes, content: bytes) -> None:
+            check = zlib.crc32(content, zlib.crc32(kind))
+            file.write(struct.pack(">I4s", len(content), kind) + content + struct.pack(">I", check))
+
+        file.write(b"\x89PNG\r\n\x1a\n")
+        put(b"IHDR", struct.pack(">IIBBBBB", shape[1], shape[0], 8, 2, 0, 0, 0))
+        put(b"IDAT", b"\x78\x5e")  # the header of a zlib stream
+        for part in _results_ahead(_deflated, filtered()):
+            put(b"IDAT", part)
         put(b"IDAT", b"\x03\0" + struct.pack(">I", checksum))  # an empty last block
         put(b"IEND", b"")
 
@@ -190,3 +187,19 @@ def _deflated(lines: NDArray[np.uint8]) -> bytes:
     """Compress a part of a stream so that it ends at a byte and refers to nothing before it."""
     encoder = zlib.compressobj(3, wbits=-15)
     return encoder.compress(lines.data) + encoder.flush(zlib.Z_FULL_FLUSH)
+
+
+def _results_ahead(work: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    """Yield the result of each task in order, while threads are at those that come after it.
+
+    As many tasks as there are cores are taken before they are needed, in the calling thread.
+    """
+    cores = processors()
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(cores) as pool:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > cores:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

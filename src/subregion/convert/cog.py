@@ -36,6 +36,7 @@ from subregion.convert.overviews import Pyramid, overview_shapes
 from subregion.convert.strips import checked_strips, removed_on_error
 from subregion.convert.tiff_tags import Tag
 from subregion.errors import CacheError, UnsupportedFormatError
+from subregion.raster.batch import processors
 
 _JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out
 
@@ -138,7 +139,7 @@ def write_cog(
 
     with removed_on_error(path), contextlib.ExitStack() as stack:
         spools = [stack.enter_context(_Spool(f"{os.fspath(path)}.level{n}")) for n in range(levels + 1)]
-        pool = stack.enter_context(ThreadPoolExecutor(threads or _processors(), "subregion-encode"))
+        pool = stack.enter_context(ThreadPoolExecutor(threads or processors(), "subregion-encode"))
         conveyor = _Conveyor(pool, encoding.encode, limit=cutters[0].row_nbytes)
         for strip in checked_strips(strips, shape, dtype):
             for level, part in pyramid.push(strip):
@@ -278,10 +279,3 @@ class _Conveyor:
 
     def _encode_all(self, blocks: NDArray[Any]) -> list[bytes | memoryview]:
         return [self._encode(block) for block in blocks]
-
-
-def _processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
