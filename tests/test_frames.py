@@ -146,8 +146,11 @@ def test_computed_padding_starts_from_what_is_inside(
 def test_a_fill_that_does_not_fit_is_an_error(
     frames: SimpleFrames, fill: Any, error: type[Exception]
 ) -> None:
-    with pytest.raises(error, match="allowed"):
-        frames.load_region("a", Window(-1, 0, 5, 5), fill=fill)
+    for window in (Window(-1, 0, 5, 5), Window(1, 0, 5, 5)):
+        with pytest.raises(error, match="allowed"):
+            frames.load_region("a", window, fill=fill)
+        with pytest.raises(error, match="allowed"):
+            frames.load_regions([("a", window)], fill=fill)
 
 
 def test_floats_are_surrounded_by_nan(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:

@@ -14,7 +14,16 @@ from subregion.errors import ConfigError, DamagedFileError, RegionTypeError
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
-from subregion.reading import Channels, Fill, ReadPlan, is_plain, plan_read, read_beyond, read_region
+from subregion.reading import (
+    Channels,
+    Fill,
+    ReadPlan,
+    check_fill,
+    is_plain,
+    plan_read,
+    read_beyond,
+    read_region,
+)
 
 #: How many images are open at the same time.
 OPEN_AT_ONCE = 64
@@ -157,6 +166,7 @@ def _reads(plan: ReadPlan, out: NDArray[Any], fill: Fill) -> Iterable[WindowRead
     raster, selection = plan.opened.raster, plan.selection
     height, width = raster.shape[:2]
     window, steps = selection.window, (selection.row_step, selection.col_step)
+    check_fill(fill, raster.dtype)
     if window.inside(height, width):
         yield WindowRead(raster, window, out, plan.bands, steps)
         return

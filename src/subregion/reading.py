@@ -28,6 +28,7 @@ Fill: TypeAlias = "float | str | None"
 Interpolation: TypeAlias = "str | Mapping[str | None, str]"
 
 #: Modes of `numpy.pad` in which every pixel outside is a copy of one inside.
+_CONSTANT = ("constant", "empty")
 _COPYING = ("edge", "reflect", "symmetric", "wrap")
 _COMPUTED = ("linear_ramp", "maximum", "mean", "median", "minimum")
 
@@ -110,7 +111,23 @@ def is_plain(record: ImageRecord, channels: Channels) -> bool:
     return len(record.assets) == 1 or channels is None
 
 
+def check_fill(fill: Fill, dtype: np.dtype[np.generic]) -> None:
+    """Refuse a fill that has no meaning, also where nothing has to be filled.
+
+    Raises
+    ------
+    ConfigError
+        Naming the value and what is allowed.
+    """
+    if not isinstance(fill, str):
+        fill_value(fill, dtype)
+    elif fill not in (*_CONSTANT, *_COPYING, *_COMPUTED):
+        allowed = ", ".join(map(repr, (*_CONSTANT, *_COPYING, *_COMPUTED)))
+        raise ConfigError(f"fill={fill!r}: allowed are a number or a mode of numpy.pad: {allowed}.")
+
+
 def _read_aligned(image: AlignedImage, region: Region, fill: Fill, drawing: Drawing) -> NDArray[Any]:
+    check_fill(fill, image.dtype_of(drawing))
     selection = select(region, image.shape)
     window, bands = selection.window, None if selection.bands is None else list(selection.bands)
     stepped = (selection.row_step, selection.col_step) != (1, 1)
@@ -225,6 +242,8 @@ def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
 
 def _read(plan: ReadPlan, fill: Fill) -> NDArray[Any]:
     raster, selection = plan.opened.raster, plan.selection
+    if fill is not None:
+        check_fill(fill, raster.dtype)
     if selection.window.inside(raster.shape[0], raster.shape[1]):
         return raster.read(selection.window, plan.bands, (selection.row_step, selection.col_step))
     out = np.empty(plan.shape, raster.dtype)
@@ -249,7 +268,7 @@ def read_beyond(
         return
     inner = window.intersection(Window(0, 0, height, width))
     place = inner.shifted(-window.row, -window.col).slices
-    if isinstance(fill, str) and fill not in ("constant", "empty"):
+    if isinstance(fill, str) and fill not in _CONSTANT:
         _read_and_pad(raster, window, inner, bands, fill, out)
         return
     out[...] = fill_value(None if isinstance(fill, str) else fill, out.dtype)
@@ -261,9 +280,6 @@ def read_beyond(
 def _read_and_pad(
     raster: Readable, window: Window, inner: Window, bands: list[int] | None, mode: str, out: NDArray[Any]
 ) -> None:
-    if mode not in _COMPUTED:
-        allowed = ", ".join(map(repr, ("constant", "empty", *_COPYING, *_COMPUTED)))
-        raise ConfigError(f"fill={mode!r}: allowed are a number or a mode of numpy.pad: {allowed}.")
     if inner.empty:
         raise RegionError(
             f"{raster.path}: {window} has no pixel inside the image of {raster.shape[0]} x {raster.shape[1]} "
