@@ -47,6 +47,9 @@ def drawing_of(
     ConfigError
         Naming the option, the value and what is allowed.
     """
+    plain = nodata is None and antialias is True and not dequantize and interpolation == "linear"
+    if plain and type(scale) is int and scale == 1:
+        return None  # nearly always, so it must cost nothing
     if nodata not in (None, "float", "ma"):
         raise ConfigError(f"nodata={nodata!r}: allowed are None, 'float', 'ma'.")
     pair = scale if isinstance(scale, tuple) else (scale, scale)
