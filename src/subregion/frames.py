@@ -31,7 +31,7 @@ from subregion.reading import (
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
-    from subregion.cache.recipe import Backend, Recipe
+    from subregion.cache.recipe import Backend
 
 
 class Frames(ABC):
@@ -332,10 +332,6 @@ class Frames(ABC):
 
         ids = list(self.image_ids) if image_ids is None else list(image_ids)
         prepare(self._store, ids, self.record, workers, use_stamp, executor, progress)
-
-    @property
-    def _recipe(self) -> Recipe:
-        return self._store.recipe
 
 
 class SimpleFrames(Frames):

@@ -30,7 +30,7 @@ def _limit(name: str, default: int) -> int:
         raise ConfigError(f"the environment variable {name}={text!r} must be a number of bytes.") from None
 
 
-def check_pixels(path: str, file_size: int, *sizes: int) -> None:
+def check_pixels(path: str, *sizes: int) -> None:
     """Refuse sizes (rows, columns, bytes per pixel) that no honest file declares.
 
     Raises

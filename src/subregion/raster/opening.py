@@ -99,7 +99,7 @@ def _open_png(file: SourceFile) -> Raster:
             f"colour type {kind}, {bits} bits; that is no valid PNG."
         )
     need = height * -(-width * samples * bits // 8)
-    limits.check_pixels(file.path, file.size, height, width, samples * max(1, bits // 8))
+    limits.check_pixels(file.path, height, width, samples * max(1, bits // 8))
     limits.check_bomb(file.path, file.size, need)
     if need > 1100 * file.size:
         raise DamagedFileError(
@@ -117,7 +117,7 @@ def _open_jpeg(file: SourceFile) -> Raster:
     from subregion.raster.vips import VipsRaster
 
     header = read_header(file)
-    limits.check_pixels(file.path, file.size, header.height, header.width, header.components)
+    limits.check_pixels(file.path, header.height, header.width, header.components)
     limits.check_bomb(file.path, file.size, header.height * header.width * header.components)
     if header.lossless_ls:
         return open_codec_file(file, "JPEG-LS", "jpegls")

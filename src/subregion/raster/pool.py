@@ -6,9 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Any, TypeVar
-
-Opened = TypeVar("Opened")
+from typing import Any
 
 
 def _default_capacity() -> int:

@@ -33,18 +33,6 @@ from subregion.raster.tileindex import Codec, TileIndex
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-MAGICS = (
-    b"II*\0",
-    b"MM\0*",
-    b"II+\0",
-    b"MM\0+",
-    b"MMOR",
-    b"IIRO",
-    b"IIRS",
-    b"IIU\0",
-    b"EP*\0",
-    b"II\x03\x01",
-)
 
 #: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
 KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
@@ -92,7 +80,7 @@ def open_tiff(file: SourceFile) -> TiffRaster:
     """
     with _tiff(file) as tiff:
         page = _first_page(file, tiff)
-        limits.check_pixels(file.path, file.size, page.imagelength, page.imagewidth, page.samplesperpixel)
+        limits.check_pixels(file.path, page.imagelength, page.imagewidth, page.samplesperpixel)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return TiffRaster(file, "TIFF", "a page for each row, RAW", [rows])
@@ -101,16 +89,6 @@ def open_tiff(file: SourceFile) -> TiffRaster:
         return TiffRaster(
             file, "TIFF", _layout(page), [index], nodata=_nodata(page), tags=tuple(_kept_tags(page))
         )
-
-
-def read_whole(file: SourceFile) -> NDArray[Any]:
-    """Decode the first page in one piece, for the kinds that have no index (volumes)."""
-    with _tiff(file) as tiff:
-        page = _first_page(file, tiff)
-        limits.check_whole(
-            file.path, page.imagelength, page.imagewidth, page.samplesperpixel, np.dtype(page.dtype or "u1")
-        )
-        return np.asarray(page.asarray())
 
 
 class StructureError(DamagedFileError):
@@ -173,8 +151,8 @@ def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.Tif
 def _index(file: SourceFile, page: tifffile.TiffPage) -> TileIndex:
     if page.imagedepth != 1 or page.tiledepth not in (0, 1):
         raise UnsupportedFormatError(f"{file.path}: a volume of depth {page.imagedepth} has no block index.")
-    color = _color(file, page)
     stored = _stored_dtype(file, page)
+    color = _color(page, stored)
     if page.is_tiled:
         block = (page.tilelength, page.tilewidth)
     else:
@@ -343,9 +321,8 @@ def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def _color(file: SourceFile, page: tifffile.TiffPage) -> Color | None:
+def _color(page: tifffile.TiffPage, stored: np.dtype[np.generic]) -> Color | None:
     photometric = int(page.photometric)
-    stored = _stored_dtype(file, page)
     bits, samples = page.bitspersample, page.samplesperpixel
     unsigned = stored.kind == "u"
     if photometric in (0, 1) and samples == 1 and bits in (2, 4) and unsigned:

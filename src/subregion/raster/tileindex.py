@@ -82,11 +82,6 @@ class TileIndex:
     fill: float = 0
     color: Color | None = None
 
-    @property
-    def size(self) -> int:
-        """Bytes of the whole level, decoded."""
-        return self.shape[0] * self.shape[1] * self.shape[2] * self.dtype.itemsize
-
     def read_into(
         self,
         file: SourceFile,
