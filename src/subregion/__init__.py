@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
     from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
-    from subregion.frames import Frames, SimpleFrames
-    from subregion.frames import open_image as open  # noqa: A004 - subregion.open is meant to read like open
+    from subregion.files import SimpleFrames
+    from subregion.files import open_image as open  # noqa: A004 - subregion.open is meant to read like open
+    from subregion.frames import Frames
     from subregion.geometry.window import Window
     from subregion.records import Asset, ImageRecord
 
@@ -27,10 +28,10 @@ _HOMES = {
     "LazyFrame": ("subregion.alignable", "LazyFrame"),
     "NativeCrop": ("subregion.alignable", "NativeCrop"),
     "PrepareError": ("subregion.errors", "PrepareError"),
-    "SimpleFrames": ("subregion.frames", "SimpleFrames"),
+    "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
     "Window": ("subregion.geometry.window", "Window"),
-    "open": ("subregion.frames", "open_image"),
+    "open": ("subregion.files", "open_image"),
 }
 
 __all__ = [

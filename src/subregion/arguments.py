@@ -71,7 +71,7 @@ def asset_of(file: Path) -> Asset:
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:
     """Return the files that were named and those of the folders that were named, by name as it was given."""
     from subregion.errors import SourceNotFoundError
-    from subregion.frames import SimpleFrames
+    from subregion.files import SimpleFrames
 
     found: dict[str, str] = {}
     for source in sources:

@@ -129,7 +129,7 @@ def prepare(
 
     from subregion.describe import find_copy
     from subregion.errors import PrepareError
-    from subregion.frames import SimpleFrames
+    from subregion.files import SimpleFrames
 
     started = time.perf_counter()
     store, chosen = make_cache(workdir, backend, config, hashid_mode)

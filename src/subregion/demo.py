@@ -20,7 +20,7 @@ from subregion.cache.workdir import make_store
 from subregion.describe import find_copy
 from subregion.drawing import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
 from subregion.errors import DamagedFileError
-from subregion.frames import SimpleFrames
+from subregion.files import SimpleFrames
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster
 from subregion.relief import Relief, write_png

@@ -1,0 +1,212 @@
+"""Collections in which each image is one file, and the lazy image of one file."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from subregion.alignable import AlignableImageData, LazyFrame
+from subregion.cache.workdir import make_store
+from subregion.errors import ConfigError, RegionTypeError, SourceNotFoundError, UnknownImageError
+from subregion.frames import Frames
+from subregion.records import Asset, ImageRecord
+
+if TYPE_CHECKING:
+    from subregion.cache.recipe import Backend
+
+
+class SimpleFrames(Frames):
+    """A collection in which each image is one file.
+
+    Parameters
+    ----------
+    id_to_path : mapping
+        From image id to path. Relative paths are relative to the folder that is current now.
+    workdir, backend, hashid_mode
+        See `Frames`.
+    id_to_hashid : mapping or None
+        From image id to the hash of its content, for ``hashid_mode="GIVEN"``.
+
+    Examples
+    --------
+    >>> frames = SimpleFrames.demo()
+    >>> len(frames)
+    6
+    >>> frames.image_ids[0]
+    'astronaut.png'
+    >>> frames[0].shape
+    (512, 512, 3)
+    """
+
+    def __init__(
+        self,
+        id_to_path: Mapping[Any, str | os.PathLike[str]],
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+        *,
+        id_to_hashid: Mapping[Any, str] | None = None,
+    ) -> None:
+        if not isinstance(id_to_path, Mapping):
+            raise RegionTypeError(
+                f"id_to_path must map ids to paths, not be a {type(id_to_path).__name__}; "
+                f"for a list of paths write dict(enumerate(paths))."
+            )
+        super().__init__(workdir, backend, hashid_mode)
+        if self.hashid_mode == "GIVEN" and id_to_hashid is None:
+            raise ConfigError("hashid_mode='GIVEN' needs id_to_hashid, a mapping from image id to hash.")
+        self._id_to_path = dict(id_to_path)
+        self._id_to_hashid = None if id_to_hashid is None else dict(id_to_hashid)
+        self._root = os.getcwd()
+        self._ids: list[Any] | None = None
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | os.PathLike[str],
+        pattern: str | Sequence[str] = "**/*",
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+    ) -> SimpleFrames:
+        """Collect the files of a folder.
+
+        Parameters
+        ----------
+        folder : path
+            Where to look.
+        pattern : str or sequence of str
+            Which files, as for `pathlib.Path.glob`; hidden ones are passed over.
+        workdir, backend, hashid_mode
+            See `Frames`.
+
+        Returns
+        -------
+        SimpleFrames
+            Ids are paths relative to `folder`, with forward slashes, sorted.
+
+        Raises
+        ------
+        SourceNotFoundError
+            If there is no such folder.
+        """
+        root = Path(folder).expanduser().absolute()
+        if not root.is_dir():
+            raise SourceNotFoundError(f"{root}: no such folder.")
+        patterns = (pattern,) if isinstance(pattern, str) else pattern
+        found = {
+            place.relative_to(root).as_posix(): str(place)
+            for each in patterns
+            for place in root.glob(each)
+            if place.is_file() and not _hidden(place.relative_to(root))
+        }
+        return cls({name: found[name] for name in sorted(found)}, workdir, backend, hashid_mode)
+
+    @classmethod
+    def demo(
+        cls,
+        workdir: str | os.PathLike[str] | None = None,
+        backend: Backend = None,
+        hashid_mode: str = "PATH",
+    ) -> SimpleFrames:
+        """Collect photographs that ship with scikit-image.
+
+        Raises
+        ------
+        SourceNotFoundError
+            If scikit-image is not installed.
+        """
+        import importlib.util
+
+        spec = importlib.util.find_spec("skimage")
+        if spec is None or spec.origin is None:
+            raise SourceNotFoundError("the demo pictures need scikit-image: pip install 'subregion[demo]'.")
+        folder = Path(spec.origin).parent / "data"
+        paths = {name: folder / name for name in DEMO_PICTURES if (folder / name).exists()}
+        return cls(paths, workdir, backend, hashid_mode)
+
+    @property
+    def image_ids(self) -> Sequence[Hashable]:
+        """The ids of all images, in the order in which they were given."""
+        if self._ids is None:
+            self._ids = list(self._id_to_path)
+        return self._ids
+
+    def __len__(self) -> int:
+        return len(self._id_to_path)
+
+    def record(self, image_id: Any) -> ImageRecord:
+        """Return what is known of an image; see `Frames.record`."""
+        try:
+            path = self._id_to_path[image_id]
+        except (KeyError, TypeError):
+            raise _unknown_image(image_id, self._id_to_path) from None
+        hashid = None if self._id_to_hashid is None else self._id_to_hashid.get(image_id)
+        return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # every path is hashable
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_ids": None}
+
+
+#: What `SimpleFrames.demo` shows, of scikit-image's data that ship in its wheel.
+DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.jpg", "ihc.png", "retina.jpg")
+
+
+@functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
+def _one_file(image_id: Any, path: str | os.PathLike[str], root: str, hashid: str | None) -> ImageRecord:
+    absolute = os.path.normpath(os.path.join(root, os.fspath(path)))
+    return ImageRecord(image_id, (Asset(absolute, hashid=hashid),))
+
+
+def _hidden(place: Path) -> bool:
+    return any(part.startswith(".") for part in place.parts)
+
+
+def _unknown_image(image_id: Any, known: Mapping[Any, Any]) -> UnknownImageError:
+    import difflib
+    import itertools
+
+    names = [str(name) for name in itertools.islice(known, 1000)]
+    close = difflib.get_close_matches(str(image_id), names, n=3)
+    hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
+    return UnknownImageError(f"no image with id {image_id!r} among {len(known)}.{hint}")
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    backend: Backend = "auto",
+    workdir: str | os.PathLike[str] | None = None,
+    hashid_mode: str = "PATH",
+) -> LazyFrame:
+    """Open one image as an array that is read when it is indexed.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    backend : None, str or dict
+        How it is stored for reading; see `Frames`. ``"auto"`` makes a converted copy on the first read, if
+        the file is slow to read by window.
+    workdir : path or None
+        Where copies are kept; None is the user's cache folder.
+    hashid_mode : str
+        What names the source; see `Frames`.
+
+    Returns
+    -------
+    LazyFrame
+        Nothing is opened before it is asked for something.
+
+    Examples
+    --------
+    >>> import subregion
+    >>> picture = subregion.open(SimpleFrames.demo().record("retina.jpg").default_asset.path, backend=None)
+    >>> picture[500:600, 300:500].shape
+    (100, 200, 3)
+    """
+    store = make_store(workdir, backend, hashid_mode, warn=False)
+    record = ImageRecord(None, (Asset(os.path.abspath(os.fspath(path))),))
+    return LazyFrame(AlignableImageData.from_store(record, store))
