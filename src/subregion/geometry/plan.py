@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affine import Affine
@@ -49,7 +49,7 @@ class OutputGrid:
         return cls(
             _scaled(window.height, down),
             _scaled(window.width, across),
-            Affine.scale(across, down) @ Affine.translation(-window.col, -window.row),
+            Affine(across, 0.0, -window.col * across, 0.0, down, -window.row * down),
         )
 
     @property
@@ -90,7 +90,7 @@ _NOTHING = AssetRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
 def plan_asset(
     grid: OutputGrid,
     to_image: Affine,
-    levels: Sequence[tuple[int, int]],
+    levels: tuple[tuple[int, int], ...],
     image_shape: tuple[int, int] | None,
     filter_: Filter,
     antialias: bool,
@@ -103,7 +103,7 @@ def plan_asset(
         What is wanted.
     to_image : affine.Affine
         From pixel corners of the file's full resolution to those of the image; not singular.
-    levels : sequence of (rows, columns)
+    levels : tuple of (rows, columns)
         Sizes of the resolutions of the file, the full one first.
     image_shape : tuple of int or None
         Rows and columns of the image, if known: nothing is drawn outside.
@@ -116,35 +116,94 @@ def plan_asset(
     -------
     AssetRead
     """
-    full_to_grid = grid.from_image @ to_image
-    target = _covered(grid, to_image, levels[0], image_shape)
+    scale = grid.from_image.a, grid.from_image.e
+    layout = _layout(to_image, levels, image_shape, scale, filter_, antialias)
+    target = _covered(layout, grid)
     if target.empty:
         return _NOTHING
-    level = _level(full_to_grid, levels) if antialias else 0
-    to_grid = full_to_grid @ _level_to_full(levels[0], levels[level])
-    to_target = Affine.translation(-target.col, -target.row) @ to_grid
+    matrix = layout.to_grid
+    # The grid begins somewhere in the image, and the target somewhere in the grid.
+    to_target = Affine(
+        matrix.a,
+        matrix.b,
+        matrix.c + grid.from_image.c - target.col,
+        matrix.d,
+        matrix.e,
+        matrix.f + grid.from_image.f - target.row,
+    )
     shift = _whole_shift(to_target, target)
-    rows, cols = levels[level]
     if shift is not None:
         source = Window(-shift[0], -shift[1], target.height, target.width)
-        if source.inside(rows, cols):
-            return AssetRead(source, level, target, None)
-    source = _needed(to_target, target, (rows, cols), filter_, antialias)
-    return AssetRead(source, level, target, to_target @ Affine.translation(source.col, source.row))
+        if source.inside(*layout.level_shape):
+            return AssetRead(source, layout.level, target, None)
+    source = _needed(layout, to_target, target)
+    return AssetRead(source, layout.level, target, to_target @ Affine.translation(source.col, source.row))
 
 
-def _covered(
-    grid: OutputGrid, to_image: Affine, shape: tuple[int, int], image_shape: tuple[int, int] | None
-) -> Window:
-    """Return the bounding window of the result pixels whose centres the file covers."""
-    whole = Window(0, 0, grid.height, grid.width)
-    covered = whole.intersection(_centres_in(grid.from_image @ to_image, shape))
-    if image_shape is None:
-        return covered
-    image = _centres_in(grid.from_image, image_shape)
-    if covers_image(to_image, shape, image_shape):
-        return whole.intersection(image)
-    return covered.intersection(image)
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a file lies in its image at one scale: what all windows have in common.
+
+    Parameters
+    ----------
+    level : int
+        Which resolution serves.
+    level_shape : tuple of int
+        Its rows and columns.
+    to_grid : affine.Affine
+        From its pixel corners to those of the whole image at that scale.
+    box : tuple of float
+        Left, top, right and bottom of what may be drawn, on the same grid.
+    margin : tuple of float
+        How many pixels of the level the filter looks beyond an output pixel, along columns and rows.
+    """
+
+    level: int
+    level_shape: tuple[int, int]
+    to_grid: Affine
+    box: tuple[float, float, float, float]
+    margin: tuple[float, float]
+
+
+@functools.lru_cache(maxsize=4096)  # files of a collection lie alike, and windows take microseconds
+def _layout(
+    to_image: Affine,
+    levels: tuple[tuple[int, int], ...],
+    image_shape: tuple[int, int] | None,
+    scale: tuple[float, float],
+    filter_: Filter,
+    antialias: bool,
+) -> _Layout:
+    from_image = Affine.scale(*scale)
+    full_to_grid = from_image @ to_image
+    level = _level(full_to_grid, levels) if antialias else 0
+    to_grid = full_to_grid @ _level_to_full(levels[0], levels[level])
+    box = _bounds(full_to_grid, levels[0])
+    if image_shape is not None:
+        image = _bounds(from_image, image_shape)
+        if covers_image(to_image, levels[0], image_shape):
+            box = image
+        else:
+            box = max(box[0], image[0]), max(box[1], image[1]), min(box[2], image[2]), min(box[3], image[3])
+    wide, high = widths(filter_, to_grid, antialias)
+    margin = filter_.support * wide + 1, filter_.support * high + 1
+    return _Layout(level, levels[level], to_grid, box, margin)
+
+
+def _bounds(matrix: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return left, top, right and bottom of a rectangle that was transformed."""
+    points = [matrix @ (x, y) for x in (0, shape[1]) for y in (0, shape[0])]
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _covered(layout: _Layout, grid: OutputGrid) -> Window:
+    """Return the bounding window of the result pixels whose centres may be drawn."""
+    left, top, right, bottom = layout.box
+    across, down = grid.from_image.c, grid.from_image.f
+    first_row, stop_row = max(0, _first_centre(top + down)), min(grid.height, _stop_centre(bottom + down))
+    first_col, stop_col = max(0, _first_centre(left + across)), min(grid.width, _stop_centre(right + across))
+    return Window(first_row, first_col, max(0, stop_row - first_row), max(0, stop_col - first_col))
 
 
 def covers_image(to_image: Affine, shape: tuple[int, int], image_shape: tuple[int, int]) -> bool:
@@ -155,36 +214,22 @@ def covers_image(to_image: Affine, shape: tuple[int, int], image_shape: tuple[in
     """
     if to_image.b or to_image.d:
         return False
-    left, right = sorted((to_image.c, to_image.a * shape[1] + to_image.c))
-    top, bottom = sorted((to_image.f, to_image.e * shape[0] + to_image.f))
+    left, top, right, bottom = _bounds(to_image, shape)
     across, down = abs(to_image.a), abs(to_image.e)
     sideways = max(abs(left), abs(right - image_shape[1]))
     upright = max(abs(top), abs(bottom - image_shape[0]))
     return bool(sideways < across * (1 + WHOLE_PIXEL) and upright < down * (1 + WHOLE_PIXEL))
 
 
-def _centres_in(matrix: Affine, shape: tuple[int, int]) -> Window:
-    """Return the bounding window of the pixels whose centres lie in a rectangle that was transformed."""
-    xs, ys = _corners(matrix, Window(0, 0, *shape))
-    left, top = _first_centre(min(xs)), _first_centre(min(ys))
-    right, bottom = _last_centre(max(xs)), _last_centre(max(ys))
-    return Window(top, left, max(0, bottom - top), max(0, right - left))
-
-
 def _first_centre(edge: float) -> int:
     return math.ceil(edge - 0.5 - WHOLE_PIXEL)
 
 
-def _last_centre(edge: float) -> int:
+def _stop_centre(edge: float) -> int:
     return math.floor(edge - 0.5 + WHOLE_PIXEL) + 1
 
 
-def _corners(matrix: Affine, window: Window) -> tuple[list[float], list[float]]:
-    points = [matrix @ (x, y) for x in (window.col, window.col_stop) for y in (window.row, window.row_stop)]
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _level(full_to_grid: Affine, levels: Sequence[tuple[int, int]]) -> int:
+def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
     """Return the coarsest resolution that is not coarser than the result."""
     across, down = shrink_factors(full_to_grid)
     best = 0
@@ -219,17 +264,14 @@ def _whole_shift(matrix: Affine, target: Window) -> tuple[int, int] | None:
     return (rows, cols) if turn + slip < WHOLE_PIXEL else None
 
 
-def _needed(
-    to_target: Affine, target: Window, shape: tuple[int, int], filter_: Filter, antialias: bool
-) -> Window:
+def _needed(layout: _Layout, to_target: Affine, target: Window) -> Window:
     """Return the source pixels that the filter looks at, inside the file."""
-    xs, ys = _corners(~to_target, Window(0, 0, *target.shape))
-    wide, high = widths(filter_, to_target, antialias)
-    margin_x, margin_y = filter_.support * wide + 1, filter_.support * high + 1
-    rows, cols = shape
+    left, top, right, bottom = _bounds(~to_target, target.shape)
+    margin_x, margin_y = layout.margin
+    rows, cols = layout.level_shape
     # At least one pixel: the border is repeated outwards.
-    top = min(max(0, math.floor(min(ys) - margin_y)), rows - 1)
-    left = min(max(0, math.floor(min(xs) - margin_x)), cols - 1)
-    bottom = max(min(rows, math.ceil(max(ys) + margin_y)), top + 1)
-    right = max(min(cols, math.ceil(max(xs) + margin_x)), left + 1)
-    return Window(top, left, bottom - top, right - left)
+    first_row = min(max(0, math.floor(top - margin_y)), rows - 1)
+    first_col = min(max(0, math.floor(left - margin_x)), cols - 1)
+    stop_row = max(min(rows, math.ceil(bottom + margin_y)), first_row + 1)
+    stop_col = max(min(cols, math.ceil(right + margin_x)), first_col + 1)
+    return Window(first_row, first_col, stop_row - first_row, stop_col - first_col)
