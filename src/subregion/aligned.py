@@ -3,59 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, DamagedFileError, RecordError
+from subregion.errors import DamagedFileError, RecordError
+from subregion.geometry.bilinear import TOGETHER
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.plan import AssetRead, OutputGrid, covers_image, plan_asset
-from subregion.geometry.resample import Filter, filter_of, resample, to_dtype, working_dtype
+from subregion.geometry.resample import Filter, working_dtype
 from subregion.geometry.window import Window
+from subregion.layers import Canvas, Drawing, Layer
 from subregion.records import Asset, ImageRecord, unknown_channel
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
     from subregion.raster.raster import Raster
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """How pixels get from the grids of files to that of the result.
-
-    Parameters
-    ----------
-    scale : tuple of float
-        Result pixels for each pixel of the image, along rows and columns.
-    interpolation : str or mapping
-        Name of a filter, or names for single channels; the key None holds for all others.
-    antialias : bool
-        Whether shrinking averages.
-    nodata : str or None
-        None leaves the value that means "no pixel" as it is; ``"float"`` makes NaN of it, ``"ma"`` a mask.
-    fill : float or None
-        What lies outside; None is 0 for integers and NaN for floats.
-    dequantize : bool
-        Whether stored integers become the values that they stand for.
-    """
-
-    scale: tuple[float, float] = (1.0, 1.0)
-    interpolation: str | Mapping[str | None, str] = "linear"
-    antialias: bool = True
-    nodata: str | None = None
-    fill: float | None = None
-    dequantize: bool = False
-
-    def filter_of(self, channel: str | None) -> Filter:
-        """Return how a channel is interpolated."""
-        names = self.interpolation
-        if isinstance(names, Mapping):
-            return filter_of(names.get(channel, names.get(None, "linear")))
-        return filter_of(names)
 
 
 _IDENTITY = Affine.identity()
@@ -172,15 +138,30 @@ class AlignedImage:
         """
         chosen = range(len(self._places)) if bands is None else list(bands)
         grid = OutputGrid.of(window, drawing.scale)
-        dtype = self.dtype_of(drawing)
-        out = np.empty((*grid.shape, len(chosen)), dtype)
-        out[...] = fill_value(drawing.fill, dtype)
-        missing = np.ones(out.shape, bool) if drawing.nodata == "ma" else None
-        if out.size:
-            known: dict[Any, AssetRead] = {}
-            for (asset, filter_), channels in self._groups(chosen, drawing).items():
-                self._draw(asset, filter_, channels, chosen, grid, drawing, out, missing, known)
-        return out if missing is None else np.ma.MaskedArray(out, missing)
+        whole = Window(0, 0, grid.height, grid.width)
+        layers = list(self._layers(chosen, grid, drawing)) if chosen else []
+        covered = all(layer.step.target == whole and layer.shown is None for layer in layers)
+        canvas = Canvas((*grid.shape, len(chosen)), self.dtype_of(drawing), drawing, covered)
+        together: dict[Any, list[Layer]] = {}
+        for layer in layers:
+            if layer.step.target.empty:
+                continue
+            straight = canvas.straight(layer)
+            if straight is not None:
+                self._read_into(layer, straight)
+            elif canvas.interpolates(layer):
+                bundle = together.setdefault(id(layer.step), [])
+                if sum(len(other.places) for other in (*bundle, layer)) > TOGETHER:
+                    self._draw_together(bundle, canvas)
+                    bundle.clear()
+                bundle.append(layer)
+            else:
+                source = np.empty((*layer.step.source.shape, len(layer.places)), layer.dtype)
+                self._read_into(layer, source)
+                canvas.draw(layer, source)
+        for bundle in together.values():
+            self._draw_together(bundle, canvas)
+        return canvas.finish()
 
     def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
         """Return the type of what `read` returns."""
@@ -197,78 +178,56 @@ class AlignedImage:
             groups.setdefault(key, []).append(place)
         return groups
 
-    def _plan(
-        self,
-        asset: int,
-        grid: OutputGrid,
-        filter_: Filter,
-        antialias: bool,
-        known: dict[Any, AssetRead] | None = None,
-    ) -> AssetRead:
-        """Plan the read of one file; files that lie alike share a plan through `known`."""
-        to_image = self._record.assets[asset].to_image or _IDENTITY
-        levels = self._raster(asset).level_shapes
-        if known is None:
-            known = {}
-        key = (to_image, levels, filter_.name)
-        if key not in known:
-            known[key] = plan_asset(grid, to_image, levels, self.shape[:2], filter_, antialias)
-        return known[key]
+    def _layers(self, chosen: Sequence[int], grid: OutputGrid, drawing: Drawing) -> Iterator[Layer]:
+        """Plan what each file gives; files that lie alike share one plan."""
+        plans: dict[Any, AssetRead] = {}
+        for (number, filter_), places in self._groups(chosen, drawing).items():
+            asset, raster = self._record.assets[number], self._raster(number)
+            key = asset.to_image, raster.level_shapes, filter_.name
+            step = plans.get(key)
+            if step is None:
+                step = plans[key] = self._plan(number, grid, filter_, drawing.antialias)
+            bands = tuple(self._places[chosen[place]][1] for place in places)
+            yield Layer(
+                number,
+                None if bands == tuple(range(raster.shape[2])) else bands,
+                tuple(places),
+                step,
+                filter_,
+                raster.dtype,
+                raster.nodata if asset.nodata is None else asset.nodata,
+                asset.quantization if drawing.dequantize else None,
+                self._inside(number, step, grid),
+            )
 
-    def _draw(
-        self,
-        asset: int,
-        filter_: Filter,
-        channels: list[int],
-        chosen: Any,
-        grid: OutputGrid,
-        drawing: Drawing,
-        out: NDArray[Any],
-        missing: NDArray[np.bool_] | None,
-        known: dict[Any, AssetRead],
-    ) -> None:
-        raster = self._raster(asset)
-        step = self._plan(asset, grid, filter_, drawing.antialias, known)
-        if step.target.empty:
-            return
-        bands = [self._places[chosen[place]][1] for place in channels]
-        source = self._read(asset, step, None if bands == list(range(raster.shape[2])) else bands)
-        nodata = self._record.assets[asset].nodata
-        nodata = raster.nodata if nodata is None else nodata
-        valid = _valid(source, nodata)
-        values, kept = _resampled(source, valid, step, filter_, drawing.antialias)
-        if drawing.nodata is not None and kept is not None and missing is None:
-            values = np.where(kept, values, np.nan)
-        elif kept is not None and nodata is not None:
-            values = np.where(kept, values, nodata)
-        elif kept is not None:
-            values = np.where(kept, values, np.nan)
-        quantization = self._record.assets[asset].quantization
-        if drawing.dequantize and quantization is not None:
-            values = values.astype(np.float64) * quantization.step + quantization.offset
-            if kept is not None:
-                values = np.where(kept, values, np.nan)
-        drawn = to_dtype(values, out.dtype)
-        shown = self._inside(asset, step, grid)
-        rows, cols = step.target.slices
-        for k, place in enumerate(channels):
-            if shown is None:
-                out[rows, cols, place] = drawn[..., k]
-            else:
-                np.copyto(out[rows, cols, place], drawn[..., k], where=shown)
-            if missing is not None:
-                absent = False if kept is None else ~kept[..., k]
-                missing[rows, cols, place] = absent if shown is None else absent | ~shown
+    def _plan(self, number: int, grid: OutputGrid, filter_: Filter, antialias: bool) -> AssetRead:
+        to_image = self._record.assets[number].to_image or _IDENTITY
+        levels = self._raster(number).level_shapes
+        return plan_asset(grid, to_image, levels, self.shape[:2], filter_, antialias)
 
-    def _read(self, asset: int, step: AssetRead, bands: list[int] | None) -> NDArray[Any]:
+    def _draw_together(self, layers: Sequence[Layer], canvas: Canvas) -> None:
+        """Read layers of one step side by side and interpolate them in one go."""
+        count = sum(len(layer.places) for layer in layers)
+        # Two or three bands are slower to interpolate than four.
+        shape = (*layers[0].step.source.shape, 1 if count == 1 else TOGETHER)
+        source = np.zeros(shape, canvas.pixels.dtype)
+        first = 0
+        for layer in layers:
+            self._read_into(layer, source[..., first : first + len(layer.places)])
+            first += len(layer.places)
+        canvas.draw_together(layers, source)
+
+    def _read_into(self, layer: Layer, out: NDArray[Any]) -> None:
+        """Read a layer's part of its file; a damaged copy is made anew from the source."""
+        step = layer.step
         try:
-            return self._raster(asset).read(step.source, bands, level=step.level)
+            self._raster(layer.asset).read_into(step.source, out, layer.bands, level=step.level)
         except DamagedFileError:
-            mended = self._store.reopen(self._record.assets[asset], self._opened[asset])
+            mended = self._store.reopen(self._record.assets[layer.asset], self._opened[layer.asset])
             if mended is None:
                 raise
-            self._opened[asset] = mended
-            return mended.raster.read(step.source, bands, level=step.level)
+            self._opened[layer.asset] = mended
+            mended.raster.read_into(step.source, out, layer.bands, level=step.level)
 
     def _inside(self, asset: int, step: AssetRead, grid: OutputGrid) -> NDArray[np.bool_] | None:
         """Return which pixels of the target have their centre on the file; None for all."""
@@ -288,14 +247,14 @@ class AlignedImage:
 
     def crops(self, window: Window) -> list[tuple[NDArray[Any], Affine, tuple[str | None, ...]]]:
         """Read what each file holds of a window, unresampled, with the transform to the window."""
-        grid = OutputGrid.of(window)
         found = []
-        for (asset, filter_), places in self._groups(range(len(self._places)), Drawing()).items():
-            step = self._plan(asset, grid, filter_, antialias=False)
-            bands = [self._places[place][1] for place in places]
+        for layer in self._layers(range(len(self._places)), OutputGrid.of(window), Drawing(antialias=False)):
+            step = layer.step
             to_window = Affine.translation(step.target.col, step.target.row) @ (step.to_target or _IDENTITY)
-            pixels = self._read(asset, step, bands)
-            found.append((pixels, to_window, tuple(self.names[place] for place in places)))
+            pixels = np.empty((*step.source.shape, len(layer.places)), layer.dtype)
+            if not step.source.empty:
+                self._read_into(layer, pixels)
+            found.append((pixels, to_window, tuple(self.names[place] for place in layer.places)))
         return found
 
 
@@ -320,27 +279,6 @@ class DrawnImage:
     def read_into(self, window: Window, out: NDArray[Any], bands: list[int] | None = None) -> None:
         """Read a window that lies inside the image."""
         out[...] = self._image.read(window, self._drawing, bands)
-
-
-def fill_value(fill: float | None, dtype: np.dtype[Any]) -> Any:
-    """Return what stands outside the image: as given, or 0 for integers and NaN for floats.
-
-    Raises
-    ------
-    ConfigError
-        If the pixels cannot hold it.
-    """
-    if fill is None:
-        return np.nan if dtype.kind in "fc" else 0
-    if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        if fill != fill or fill != int(fill) or not info.min <= fill <= info.max:
-            raise ConfigError(
-                f"fill={fill!r} does not fit pixels of {dtype}; "
-                f"allowed are whole numbers from {info.min} to {info.max}."
-            )
-        return int(fill)
-    return fill
 
 
 def _invertible(matrix: Affine) -> bool:
@@ -381,32 +319,3 @@ def check_size(path: str, width: int | None, height: int | None, shape: tuple[in
             f"{path}: width={width}, height={height} are declared, but the file has width={cols}, "
             f"height={rows}. Correct the record, or leave the size out."
         )
-
-
-def _valid(source: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
-    """Return which samples are pixels; None if all are."""
-    valid: NDArray[np.bool_] | None = None
-    if nodata is not None and not np.isnan(nodata):
-        valid = source != nodata
-    if source.dtype.kind == "f":
-        numbers = ~np.isnan(source)
-        valid = numbers if valid is None else valid & numbers
-    return None if valid is None or valid.all() else valid
-
-
-def _resampled(
-    source: NDArray[Any], valid: NDArray[np.bool_] | None, step: AssetRead, filter_: Filter, antialias: bool
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Draw the source on the target; also return which values come from pixels (None: all)."""
-    if step.to_target is None:
-        return source, valid
-    shape = step.target.shape
-    if valid is None:
-        return resample(source, step.to_target, shape, filter_, antialias), None
-    # Samples without a pixel have no weight; a value needs at least half of its weights.
-    weight = resample(valid.astype(np.float32), step.to_target, shape, filter_, antialias)
-    values = resample(np.where(valid, source, 0), step.to_target, shape, filter_, antialias)
-    kept = weight >= 0.5
-    if filter_.support == 0:
-        return values, kept
-    return values / np.where(kept, weight, 1), kept

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import Drawing, fill_value
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
+from subregion.layers import Drawing, fill_value
 from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
 from subregion.reading import (
     Channels,

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage, Drawing, DrawnImage, check_asset, check_size, fill_value
+from subregion.aligned import AlignedImage, DrawnImage, check_asset, check_size
 from subregion.errors import ConfigError, DamagedFileError, RegionError
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.resample import filter_of
 from subregion.geometry.window import Window
+from subregion.layers import Drawing, fill_value
 from subregion.records import Asset, ImageRecord, unknown_channel
 
 if TYPE_CHECKING:

@@ -76,12 +76,15 @@ class AssetRead:
         Which pixels of the result the file covers.
     to_target : affine.Affine or None
         From pixel corners of `source` to those of `target`; None if it is pasted as it is.
+    widening : tuple of float
+        How many times wider than usual the filter is, along columns and rows, where the result shrinks.
     """
 
     source: Window
     level: int
     target: Window
     to_target: Affine | None
+    widening: tuple[float, float] = (1.0, 1.0)
 
 
 _NOTHING = AssetRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
@@ -121,23 +124,24 @@ def plan_asset(
     target = _covered(layout, grid)
     if target.empty:
         return _NOTHING
-    matrix = layout.to_grid
     # The grid begins somewhere in the image, and the target somewhere in the grid.
-    to_target = Affine(
-        matrix.a,
-        matrix.b,
-        matrix.c + grid.from_image.c - target.col,
-        matrix.d,
-        matrix.e,
-        matrix.f + grid.from_image.f - target.row,
-    )
-    shift = _whole_shift(to_target, target)
+    matrix = layout.to_grid
+    across, down = grid.from_image.c - target.col, grid.from_image.f - target.row
+    shift = _whole_shift(matrix, matrix.c + across, matrix.f + down, target)
     if shift is not None:
         source = Window(-shift[0], -shift[1], target.height, target.width)
         if source.inside(*layout.level_shape):
             return AssetRead(source, layout.level, target, None)
-    source = _needed(layout, to_target, target)
-    return AssetRead(source, layout.level, target, to_target @ Affine.translation(source.col, source.row))
+    source = _needed(layout, across, down, target)
+    to_target = Affine(
+        matrix.a,
+        matrix.b,
+        matrix.a * source.col + matrix.b * source.row + matrix.c + across,
+        matrix.d,
+        matrix.e,
+        matrix.d * source.col + matrix.e * source.row + matrix.f + down,
+    )
+    return AssetRead(source, layout.level, target, to_target, layout.widening)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +156,12 @@ class _Layout:
         Its rows and columns.
     to_grid : affine.Affine
         From its pixel corners to those of the whole image at that scale.
+    from_grid : affine.Affine
+        The way back.
     box : tuple of float
         Left, top, right and bottom of what may be drawn, on the same grid.
+    widening : tuple of float
+        How many times wider than usual the filter is, along columns and rows.
     margin : tuple of float
         How many pixels of the level the filter looks beyond an output pixel, along columns and rows.
     """
@@ -161,7 +169,9 @@ class _Layout:
     level: int
     level_shape: tuple[int, int]
     to_grid: Affine
+    from_grid: Affine
     box: tuple[float, float, float, float]
+    widening: tuple[float, float]
     margin: tuple[float, float]
 
 
@@ -187,14 +197,15 @@ def _layout(
             box = max(box[0], image[0]), max(box[1], image[1]), min(box[2], image[2]), min(box[3], image[3])
     wide, high = widths(filter_, to_grid, antialias)
     margin = filter_.support * wide + 1, filter_.support * high + 1
-    return _Layout(level, levels[level], to_grid, box, margin)
+    return _Layout(level, levels[level], to_grid, ~to_grid, box, (wide, high), margin)
 
 
 def _bounds(matrix: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
     """Return left, top, right and bottom of a rectangle that was transformed."""
-    points = [matrix @ (x, y) for x in (0, shape[1]) for y in (0, shape[0])]
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    return min(xs), min(ys), max(xs), max(ys)
+    across, down = shape[1] * matrix.a, shape[1] * matrix.d  # along the columns
+    over, along = shape[0] * matrix.b, shape[0] * matrix.e  # along the rows
+    left, top = matrix.c + min(0.0, across) + min(0.0, over), matrix.f + min(0.0, down) + min(0.0, along)
+    return left, top, left + abs(across) + abs(over), top + abs(down) + abs(along)
 
 
 def _covered(layout: _Layout, grid: OutputGrid) -> Window:
@@ -255,23 +266,26 @@ def _level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
     return Affine.scale(factor(full[1], level[1]), factor(full[0], level[0]))
 
 
-def _whole_shift(matrix: Affine, target: Window) -> tuple[int, int] | None:
-    """Return rows and columns if the transform is a shift by whole pixels all over the target."""
-    rows, cols = round(matrix.f), round(matrix.c)
+def _whole_shift(matrix: Affine, across: float, down: float, target: Window) -> tuple[int, int] | None:
+    """Return rows and columns if a transform with that offset shifts by whole pixels all over the target."""
+    rows, cols = round(down), round(across)
     extent = max(target.height, target.width) + max(abs(rows), abs(cols))
     turn = max(abs(matrix.a - 1), abs(matrix.e - 1), abs(matrix.b), abs(matrix.d)) * extent
-    slip = max(abs(matrix.c - cols), abs(matrix.f - rows))
+    slip = max(abs(across - cols), abs(down - rows))
     return (rows, cols) if turn + slip < WHOLE_PIXEL else None
 
 
-def _needed(layout: _Layout, to_target: Affine, target: Window) -> Window:
+def _needed(layout: _Layout, across: float, down: float, target: Window) -> Window:
     """Return the source pixels that the filter looks at, inside the file."""
-    left, top, right, bottom = _bounds(~to_target, target.shape)
+    inverse = layout.from_grid
+    left, top, right, bottom = _bounds(inverse, target.shape)
+    from_left = -inverse.a * across - inverse.b * down
+    from_top = -inverse.d * across - inverse.e * down
     margin_x, margin_y = layout.margin
     rows, cols = layout.level_shape
     # At least one pixel: the border is repeated outwards.
-    first_row = min(max(0, math.floor(top - margin_y)), rows - 1)
-    first_col = min(max(0, math.floor(left - margin_x)), cols - 1)
-    stop_row = max(min(rows, math.ceil(bottom + margin_y)), first_row + 1)
-    stop_col = max(min(cols, math.ceil(right + margin_x)), first_col + 1)
+    first_row = min(max(0, math.floor(top + from_top - margin_y)), rows - 1)
+    first_col = min(max(0, math.floor(left + from_left - margin_x)), cols - 1)
+    stop_row = max(min(rows, math.ceil(bottom + from_top + margin_y)), first_row + 1)
+    stop_col = max(min(cols, math.ceil(right + from_left + margin_x)), first_col + 1)
     return Window(first_row, first_col, stop_row - first_row, stop_col - first_col)

@@ -134,7 +134,11 @@ def widths(filter_: Filter, matrix: Affine, antialias: bool) -> tuple[float, flo
 
 
 def resample(
-    source: NDArray[Any], matrix: Affine, shape: tuple[int, int], filter_: Filter, antialias: bool
+    source: NDArray[Any],
+    matrix: Affine,
+    shape: tuple[int, int],
+    filter_: Filter,
+    widening: tuple[float, float] = (1.0, 1.0),
 ) -> NDArray[np.float64] | NDArray[np.float32] | NDArray[Any]:
     """Draw an array on another grid.
 
@@ -148,8 +152,8 @@ def resample(
         Rows and columns of the output.
     filter_ : Filter
         How to interpolate.
-    antialias : bool
-        Whether the filter widens when the output has fewer pixels than the source.
+    widening : tuple of float
+        How many times wider than usual the filter is, along columns and rows; see `widths`.
 
     Returns
     -------
@@ -158,8 +162,8 @@ def resample(
         float64 otherwise.
     """
     if matrix.b == 0 and matrix.d == 0:
-        return _separable(source, matrix, shape, filter_, antialias)
-    return _gathered(source, matrix, shape, filter_, antialias)
+        return _separable(source, matrix, shape, filter_, widening)
+    return _gathered(source, matrix, shape, filter_, widening)
 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
@@ -169,10 +173,14 @@ def working_dtype(dtype: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
 
 
 def _separable(
-    source: NDArray[Any], matrix: Affine, shape: tuple[int, int], filter_: Filter, antialias: bool
+    source: NDArray[Any],
+    matrix: Affine,
+    shape: tuple[int, int],
+    filter_: Filter,
+    widening: tuple[float, float],
 ) -> NDArray[Any]:
     """Resample without rotation: one axis after the other."""
-    wide, high = widths(filter_, matrix, antialias)
+    wide, high = widening
     rows = filter_.taps((np.arange(shape[0]) + 0.5 - matrix.f) / matrix.e, high, source.shape[0])
     cols = filter_.taps((np.arange(shape[1]) + 0.5 - matrix.c) / matrix.a, wide, source.shape[1])
     if filter_.support == 0:
@@ -197,12 +205,16 @@ def _along(
 
 
 def _gathered(
-    source: NDArray[Any], matrix: Affine, shape: tuple[int, int], filter_: Filter, antialias: bool
+    source: NDArray[Any],
+    matrix: Affine,
+    shape: tuple[int, int],
+    filter_: Filter,
+    widening: tuple[float, float],
 ) -> NDArray[Any]:
     """Resample with rotation or shear: every output pixel for itself."""
     inverse = ~matrix
     x, y = np.arange(shape[1]) + 0.5, (np.arange(shape[0]) + 0.5)[:, None]
-    wide, high = widths(filter_, matrix, antialias)
+    wide, high = widening
     cols, col_weights = filter_.taps(inverse.a * x + inverse.b * y + inverse.c, wide, source.shape[1])
     rows, row_weights = filter_.taps(inverse.d * x + inverse.e * y + inverse.f, high, source.shape[0])
     if filter_.support == 0:

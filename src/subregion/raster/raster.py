@@ -179,8 +179,17 @@ class BlockRaster(Raster):
         level: int = 0,
     ) -> None:
         """Read a window that lies inside the level; see `TileIndex.read_into`."""
-        index = self._levels[0] if level == 0 else self.levels[level]
-        index.read_into(self.file, window, out, bands, steps)
+        array = self._array if level == 0 else None
+        if array is None:
+            index = self._levels[0] if level == 0 else self.levels[level]
+            index.read_into(self.file, window, out, bands, steps)
+            return
+        part = _part(array, window, steps)
+        if bands is None:
+            out[...] = part
+            return
+        for k, band in enumerate(bands):
+            out[..., k] = part[..., band]
 
     @cached_property
     def _array(self) -> NDArray[Any] | None:
@@ -202,14 +211,9 @@ class BlockRaster(Raster):
         array = self._array if level == 0 else None
         if array is None:
             return super().read(window, bands, steps, level)
-        top, left = window.row, window.col
-        part = array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
         if bands is None:
-            return part.copy()
-        out = np.empty((*part.shape[:2], len(bands)), self.dtype)
-        for k, band in enumerate(bands):
-            out[..., k] = part[..., band]
-        return out
+            return _part(array, window, steps).copy()
+        return super().read(window, bands, steps, level)
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
@@ -221,3 +225,8 @@ class BlockRaster(Raster):
         for strip in super().strips(rows):
             yield strip
             self.file.forget_pages()
+
+
+def _part(array: NDArray[Any], window: Window, steps: tuple[int, int]) -> NDArray[Any]:
+    top, left = window.row, window.col
+    return array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
