@@ -183,10 +183,12 @@ class AlignedImage:
         plans: dict[Any, AssetRead] = {}
         for (number, filter_), places in self._groups(chosen, drawing).items():
             asset, raster = self._record.assets[number], self._raster(number)
-            key = asset.to_image, raster.level_shapes, filter_.name
+            to_image, levels = asset.to_image or _IDENTITY, raster.level_shapes
+            key = to_image, levels, filter_.name
             step = plans.get(key)
             if step is None:
-                step = plans[key] = self._plan(number, grid, filter_, drawing.antialias)
+                step = plan_asset(grid, to_image, levels, self.shape[:2], filter_, drawing.antialias)
+                plans[key] = step
             bands = tuple(self._places[chosen[place]][1] for place in places)
             yield Layer(
                 number,
@@ -199,11 +201,6 @@ class AlignedImage:
                 asset.quantization if drawing.dequantize else None,
                 self._inside(number, step, grid),
             )
-
-    def _plan(self, number: int, grid: OutputGrid, filter_: Filter, antialias: bool) -> AssetRead:
-        to_image = self._record.assets[number].to_image or _IDENTITY
-        levels = self._raster(number).level_shapes
-        return plan_asset(grid, to_image, levels, self.shape[:2], filter_, antialias)
 
     def _draw_together(self, layers: Sequence[Layer], canvas: Canvas) -> None:
         """Read layers of one step side by side and interpolate them in one go."""

@@ -165,7 +165,7 @@ class BlockRaster(Raster):
         """The full resolution and its overviews."""
         return self._levels
 
-    @property
+    @cached_property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
         return tuple(level.shape[:2] for level in self.levels)
