@@ -22,6 +22,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+import subregion
 from benchmarks.report import publish
 from subregion import CocoFrames, SimpleFrames
 from subregion.relief import Relief
@@ -164,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args(arguments)
     os.environ["GDAL_CACHEMAX"] = "1"  # megabytes
+    subregion.set_cache_limit(0)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="subregion-bench-") as name:
         folder = Path(name)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import subregion
 from benchmarks.report import publish
 from subregion import SimpleFrames, Window
 from subregion.cache.workdir import make_store
@@ -114,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=7)
     options = parser.parse_args(arguments)
     os.environ["GDAL_CACHEMAX"] = "1"  # megabytes
+    subregion.set_cache_limit(0)
     import rasterio
     import rasterio.errors
     from rasterio.windows import Window as RasterioWindow

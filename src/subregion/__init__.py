@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from subregion.files import open_image as open  # noqa: A004 - subregion.open is meant to read like open
     from subregion.frames import Frames
     from subregion.geometry.window import Window
+    from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
     from subregion.records import Asset, ImageRecord
 
 __version__ = "0.1.0.dev0"
@@ -22,6 +23,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
+    "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
     "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
@@ -31,12 +33,15 @@ _HOMES = {
     "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
     "Window": ("subregion.geometry.window", "Window"),
+    "cache_info": ("subregion.raster.blockcache", "cache_info"),
     "open": ("subregion.files", "open_image"),
+    "set_cache_limit": ("subregion.raster.blockcache", "set_cache_limit"),
 }
 
 __all__ = [
     "AlignableImageData",
     "Asset",
+    "CacheInfo",
     "CocoFrames",
     "Frames",
     "ImageRecord",
@@ -46,7 +51,9 @@ __all__ = [
     "SimpleFrames",
     "SubregionError",
     "Window",
+    "cache_info",
     "open",
+    "set_cache_limit",
 ]
 
 

@@ -27,7 +27,7 @@ class SourceFile:
         If it does not exist, may not be read, is a folder or no regular file, or is empty.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_map", "descriptor", "path", "size")
+    __slots__ = ("__weakref__", "_lock", "_map", "descriptor", "identity", "path", "size")
 
     def __init__(self, path: str) -> None:
         self.descriptor = -1
@@ -44,11 +44,14 @@ class SourceFile:
             self.descriptor = os.open(
                 path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
             )
-            self.size = os.fstat(self.descriptor).st_size
+            status = os.fstat(self.descriptor)
         except ValueError as error:  # a null byte in the path
             raise UnsupportedFormatError(f"{path!r}: not a path: {error}.") from error
         except OSError as error:
             raise source_error(path, error) from error
+        self.size = status.st_size
+        # Blocks that were decoded of this very file, as it is now, are known by it.
+        self.identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
         if self.size == 0:
             raise UnsupportedFormatError(f"{path}: is empty (0 bytes).")
 

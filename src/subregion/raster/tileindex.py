@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
+from subregion.raster.blockcache import BLOCKS
 from subregion.raster.codecs import BlockReader, StreamCodec
 from subregion.raster.color import Color
 
@@ -128,12 +129,20 @@ class TileIndex:
         """
         # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
         read, exact = self._block_reader(file), self.codec.exact
+        kept, offer = (BLOCKS.get if BLOCKS.limit and not self.codec.mapped else None), BLOCKS.offer
+        identity, level = file.identity, self._level
         for number, offset, nbytes, inner, samples, outer in pieces:
             if nbytes == 0:
                 out[outer] = self.fill
                 continue
             try:
-                block = read(offset, nbytes, number)
+                found = None if kept is None else kept((identity, level, number))
+                if found is None:
+                    block = read(offset, nbytes, number)
+                    if kept is not None:
+                        offer((identity, level, number), block)
+                else:
+                    block = found
                 if not exact:
                     _check_extent(block, inner)
             except (SubregionError, MemoryError):
@@ -141,6 +150,11 @@ class TileIndex:
             except Exception as error:
                 raise self._undecodable(file, number, offset, nbytes, error) from error
             out[outer] = block[inner] if samples is None else block[inner][..., samples]
+
+    @property
+    def _level(self) -> int:
+        """What tells the levels of a file apart: no two have one size."""
+        return self.shape[0] << 32 | self.shape[1]
 
     def _block_reader(self, file: SourceFile) -> BlockReader:
         codec = self.codec
@@ -227,12 +241,18 @@ class TileIndex:
         number, offset, nbytes, _, _, _ = piece
         if nbytes == 0:
             return None
+        key = file.identity, self._level, number
+        if BLOCKS.limit and (kept := BLOCKS.get(key)) is not None:
+            return kept
         try:
-            return self._block_reader(file)(offset, nbytes, number)
+            block = self._block_reader(file)(offset, nbytes, number)
         except (SubregionError, MemoryError):
             raise
         except Exception as error:
             raise self._undecodable(file, number, offset, nbytes, error) from error
+        if BLOCKS.limit:
+            BLOCKS.offer(key, block)
+        return block
 
     def paste(
         self, file: SourceFile, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from subregion.errors import DamagedFileError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
+from subregion.raster.blockcache import BLOCKS
 from subregion.raster.color import Inks
 from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
@@ -147,6 +148,11 @@ class VipsRaster(Raster):
 
     def read_many(self, reads: Sequence[Read]) -> None:
         """Read several windows while decoding once from the top."""
+        pixels = self._kept()
+        if pixels is not None:
+            for window, out, bands, steps in reads:
+                copy_selected(pixels[window.slices], out, bands, steps)
+            return
         wanted: dict[int, list[tuple[slice, slice, Read]]] = {}
         left, right = self.shape[1], 0
         for read in reads:
@@ -164,6 +170,19 @@ class VipsRaster(Raster):
             for inner, outer, (window, out, bands, steps) in wanted[strip]:
                 cols = slice(window.col - left, window.col_stop - left)
                 copy_selected(pixels[inner, cols], out[outer], bands, (1, steps[1]))
+
+    def _kept(self) -> NDArray[Any] | None:
+        """Return the whole image if it is small and was asked for more than once."""
+        rows, cols, bands = self.shape
+        nbytes = rows * cols * bands * self.dtype.itemsize
+        if nbytes > BLOCKS.limit // 4:
+            return None
+        key = self.file.identity, rows << 32 | cols, 0
+        pixels = BLOCKS.get(key)
+        if pixels is None and BLOCKS.note(key, nbytes):
+            pixels = np.concatenate(list(self.strips(rows)))
+            BLOCKS.keep(key, pixels)
+        return pixels
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom, `rows` rows at a time."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.raster import limits
+from subregion.raster.blockcache import BLOCKS
 from subregion.raster.raster import Raster, Read
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class WholeRaster(Raster):
     """An image that its library decodes in one piece only.
 
-    The pixels are decoded when first asked for and dropped with the raster.
+    It is one block: decoded for every read, unless the block cache has it.
 
     Parameters
     ----------
@@ -57,6 +58,16 @@ class WholeRaster(Raster):
         self._decode = decode
 
     def _pixels(self) -> NDArray[Any]:
+        if not BLOCKS.limit:
+            return self._decoded()
+        key = self.file.identity, self.shape[0] << 32 | self.shape[1], 0
+        pixels = BLOCKS.get(key)
+        if pixels is None:
+            pixels = self._decoded()
+            BLOCKS.offer(key, pixels)
+        return pixels
+
+    def _decoded(self) -> NDArray[Any]:
         try:
             pixels = self._decode()
         except (SubregionError, MemoryError):
@@ -90,7 +101,7 @@ class WholeRaster(Raster):
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom, `rows` rows at a time."""
-        pixels = self._pixels()
+        pixels = self._decoded()
         for row in range(0, self.shape[0], rows):
             yield pixels[row : row + rows]
 
