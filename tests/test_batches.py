@@ -84,9 +84,9 @@ def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: p
     decoded: list[int] = []
     original = TileIndex.decode
 
-    def counted(self: TileIndex, file: Any, piece: Any) -> Any:
+    def counted(self: TileIndex, file: Any, piece: Any, data: Any = None) -> Any:
         decoded.append(piece[0])
-        return original(self, file, piece)
+        return original(self, file, piece, data)
 
     monkeypatch.setattr(TileIndex, "decode", counted)
     window = Window(10, 10, 100, 100)

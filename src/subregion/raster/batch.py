@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from subregion.raster.tileindex import Piece
 
 Work = Callable[[], None]
+
+#: Blocks, bytes and bytes between two blocks of what is fetched in one read. Runs are short, so that there
+#: are enough of them for all threads.
+RUN_BLOCKS = 8
+RUN_BYTES = 1 << 20
+RUN_GAP = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,17 +97,23 @@ class _WholeReads:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _BlockWork:
-    """Decode one block and copy it to everyone who wants a part of it."""
+class _BlockRun:
+    """Fetch blocks that lie side by side in one read, decode each once, copy it to all who want a part."""
 
     raster: BlockRaster
-    parts: list[tuple[Piece, NDArray[Any]]]
+    blocks: list[list[tuple[Piece, NDArray[Any]]]]
 
     def __call__(self) -> None:
         index, file = self.raster.full, self.raster.file
-        block = index.decode(file, self.parts[0][0])
-        for piece, out in self.parts:
-            index.paste(file, block, piece, out)
+        _, start, _, *_ = self.blocks[0][0][0]
+        _, last, nbytes, *_ = self.blocks[-1][0][0]
+        fetched = memoryview(file.read(start, last + nbytes - start)) if len(self.blocks) > 1 else None
+        for parts in self.blocks:
+            _, offset, nbytes, *_ = parts[0][0]
+            data = None if fetched is None else fetched[offset - start : offset - start + nbytes]
+            block = index.decode(file, parts[0][0], data)
+            for piece, out in parts:
+                index.paste(file, block, piece, out)
 
 
 def _plan_blocks(
@@ -117,7 +129,30 @@ def _plan_blocks(
         if index.color is not None:
             afterwards.append(_Finish(raster, stored, read))
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
-    work.extend(_BlockWork(raster, parts) for parts in in_file_order)
+    work.extend(_BlockRun(raster, run) for run in _runs(in_file_order))
+
+
+def _runs(
+    blocks: list[list[tuple[Piece, NDArray[Any]]]],
+) -> Iterator[list[list[tuple[Piece, NDArray[Any]]]]]:
+    """Group blocks that are worth fetching together: many small reads cost more than a few gaps."""
+    run: list[list[tuple[Piece, NDArray[Any]]]] = []
+    end = 0
+    for parts in blocks:
+        _, offset, nbytes, *_ = parts[0][0]
+        if run and (
+            nbytes == 0
+            or not 0 <= offset - end <= RUN_GAP
+            or len(run) == RUN_BLOCKS
+            or offset + nbytes - run[0][0][0][1] > RUN_BYTES
+        ):
+            yield run
+            run = []
+        run.append(parts)
+        # What was never written has no place that others could lie beside.
+        end = offset + nbytes if nbytes else -1 - RUN_GAP
+    if run:
+        yield run
 
 
 @dataclass(frozen=True, slots=True, eq=False)

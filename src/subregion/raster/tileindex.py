@@ -230,8 +230,19 @@ class TileIndex:
             error,
         )
 
-    def decode(self, file: SourceFile, piece: Piece) -> NDArray[np.generic] | None:
-        """Fetch and decode the block of a piece whole; None if it was never written.
+    def decode(
+        self, file: SourceFile, piece: Piece, data: memoryview | None = None
+    ) -> NDArray[np.generic] | None:
+        """Decode the block of a piece whole; None if it was never written.
+
+        Parameters
+        ----------
+        file : SourceFile
+            The file that the offsets belong to.
+        piece : Piece
+            Part of the block.
+        data : memoryview or None
+            The bytes of the block, if they were fetched already.
 
         Raises
         ------
@@ -245,7 +256,10 @@ class TileIndex:
         if BLOCKS.limit and (kept := BLOCKS.get(key)) is not None:
             return kept
         try:
-            block = self._block_reader(file)(offset, nbytes, number)
+            if data is None:
+                block = self._block_reader(file)(offset, nbytes, number)
+            else:
+                block = self.codec(bytes(data), number)
         except (SubregionError, MemoryError):
             raise
         except Exception as error:
