@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from subregion.raster.raster import BlockRaster, Raster
+from subregion.raster.tileindex import announce_pieces
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
@@ -128,6 +129,7 @@ def _plan_blocks(
             wanted.setdefault(piece[0], []).append((piece, stored))
         if index.color is not None:
             afterwards.append(_Finish(raster, stored, read))
+    announce_pieces(raster.file, [parts[0][0] for parts in wanted.values()])
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
     work.extend(_BlockRun(raster, run) for run in _runs(in_file_order))
 

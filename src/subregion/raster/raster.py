@@ -154,6 +154,7 @@ class BlockRaster(Raster):
         self.nodata = nodata
         self.tags = tags
         self._levels = tuple(levels)
+        file.expect_windows()
 
     @property
     def full(self) -> TileIndex:
@@ -184,7 +185,7 @@ class BlockRaster(Raster):
             index = self._levels[0] if level == 0 else self.levels[level]
             index.read_into(self.file, window, out, bands, steps)
             return
-        part = _part(array, window, steps)
+        part = self._part(array, window, steps)
         if bands is None:
             out[...] = part
             return
@@ -212,8 +213,17 @@ class BlockRaster(Raster):
         if array is None:
             return super().read(window, bands, steps, level)
         if bands is None:
-            return _part(array, window, steps).copy()
+            return self._part(array, window, steps).copy()
         return super().read(window, bands, steps, level)
+
+    def _part(self, array: NDArray[Any], window: Window, steps: tuple[int, int]) -> NDArray[Any]:
+        """Return a window of a mapped image; the disk is told before its rows are touched one by one."""
+        top, left = window.row, window.col
+        start = int(self.full.offsets[0, 0, 0]) + top * array.strides[0] + left * array.strides[1]
+        if window.height > 1 and array.flags.c_contiguous and self.file.is_cold(start):
+            for row in range(0, window.height, steps[0]):
+                self.file.announce(start + row * array.strides[0], window.width * array.strides[1])
+        return array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
@@ -222,11 +232,10 @@ class BlockRaster(Raster):
             rows = self.shape[0]  # one block: decode it once
         elif not self._levels[0].codec.mapped:
             rows = max(1, round(rows / high)) * high
-        for strip in super().strips(rows):
-            yield strip
-            self.file.forget_pages()
-
-
-def _part(array: NDArray[Any], window: Window, steps: tuple[int, int]) -> NDArray[Any]:
-    top, left = window.row, window.col
-    return array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
+        self.file.expect_rows()
+        try:
+            for strip in super().strips(rows):
+                yield strip
+                self.file.forget_pages()
+        finally:
+            self.file.expect_windows()

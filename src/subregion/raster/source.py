@@ -9,6 +9,10 @@ import threading
 
 from subregion.errors import DamagedFileError, UnsupportedFormatError, source_error
 
+#: After so many looks that found bytes in memory, only one question in so many is answered by a look.
+WARM = 8
+_CAN_LOOK = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
+
 
 class SourceFile:
     """An open file without a cursor.
@@ -27,13 +31,25 @@ class SourceFile:
         If it does not exist, may not be read, is a folder or no regular file, or is empty.
     """
 
-    __slots__ = ("__weakref__", "_lock", "_map", "descriptor", "identity", "path", "size")
+    __slots__ = (
+        "__weakref__",
+        "_byte",
+        "_lock",
+        "_looks",
+        "_map",
+        "_warm",
+        "descriptor",
+        "identity",
+        "path",
+        "size",
+    )
 
     def __init__(self, path: str) -> None:
         self.descriptor = -1
         self.path = path
         self._map: mmap.mmap | None = None
         self._lock = threading.Lock()
+        self._byte, self._looks, self._warm = [bytearray(1)], 0, 0
         try:
             # A pipe would block in open(), so look before.
             mode = os.stat(path).st_mode
@@ -85,8 +101,52 @@ class SourceFile:
             with self._lock:
                 if self._map is None:
                     self._map = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ)
+                    self._advise_map(random=True)
                 view = self._map
         return memoryview(view)[offset : offset + count]
+
+    def expect_windows(self) -> None:
+        """Tell the system that reads are scattered, so that it reads nothing around what is asked for."""
+        self._advise(random=True)
+
+    def expect_rows(self) -> None:
+        """Tell the system that the file is read from its beginning to its end."""
+        self._advise(random=False)
+
+    def _advise(self, random: bool) -> None:
+        if hasattr(os, "posix_fadvise"):
+            advice = os.POSIX_FADV_RANDOM if random else os.POSIX_FADV_SEQUENTIAL
+            os.posix_fadvise(self.descriptor, 0, 0, advice)
+        self._advise_map(random)
+
+    def _advise_map(self, random: bool) -> None:
+        if self._map is not None and hasattr(self._map, "madvise"):
+            self._map.madvise(mmap.MADV_RANDOM if random else mmap.MADV_SEQUENTIAL)
+
+    def is_cold(self, offset: int) -> bool:
+        """Tell whether a byte would have to come from the disk.
+
+        It takes a microsecond, so where the last looks found everything in memory only every eighth
+        question is answered by a look, and the others by no.
+        """
+        self._looks += 1
+        if (self._warm >= WARM and self._looks % WARM) or not _CAN_LOOK:
+            return False
+        try:
+            os.preadv(self.descriptor, self._byte, offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            self._warm = 0
+            return True
+        except OSError:  # a file system that cannot tell
+            self._warm, self._looks = WARM, 1
+            return False
+        self._warm += 1
+        return False
+
+    def announce(self, offset: int, count: int) -> None:
+        """Tell the system that these bytes are wanted soon, so that the disk can work on several at once."""
+        if hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
 
     def forget_pages(self) -> None:
         """Tell the system that pages mapped so far are not needed soon."""

@@ -114,9 +114,9 @@ class TileIndex:
         if out.size == 0:
             return
         stored = self.stored_buffer(out)
-        self.read_pieces(
-            file, self.pieces(window, stored.shape[2], None if self.color else bands, steps), stored
-        )
+        pieces = self.pieces(window, stored.shape[2], None if self.color else bands, steps)
+        announce_pieces(file, pieces)
+        self.read_pieces(file, pieces, stored)
         self.finish(stored, out, bands)
 
     def read_pieces(self, file: SourceFile, pieces: Iterable[Piece], out: NDArray[np.generic]) -> None:
@@ -296,6 +296,13 @@ class TileIndex:
         if self.color is not None:
             pixels = self.color(stored)
             out[...] = pixels if bands is None else pixels[..., list(bands)]
+
+
+def announce_pieces(file: SourceFile, pieces: Sequence[Piece]) -> None:
+    """Let the disk fetch all blocks at once, if they have to come from there."""
+    if len(pieces) > 1 and file.is_cold(pieces[0][1]):
+        for _, offset, nbytes, *_ in pieces:
+            file.announce(offset, nbytes)
 
 
 def _check_extent(block: NDArray[np.generic], inner: tuple[slice, slice]) -> None:
