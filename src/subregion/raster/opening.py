@@ -14,7 +14,7 @@ from subregion.raster.pnm import open_pnm
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.raster.raster import FileTag, Raster
 
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -63,6 +63,24 @@ def open_raster(path: str) -> Raster:
     return _open_other(file, head)
 
 
+def tags_of(path: str) -> tuple[FileTag, ...]:
+    """Read the tags of an image file that its copies take along; empty where its format has none.
+
+    Its pixels are neither indexed nor decoded.
+
+    Raises
+    ------
+    SubregionError
+        If the file is missing, unreadable or damaged.
+    """
+    file = SourceFile(path)
+    if file.head(4) not in _TIFF_MAGICS:
+        return ()
+    from subregion.raster import tiff
+
+    return tiff.tags_of(file)
+
+
 def _open_tiff(file: SourceFile) -> Raster:
     from subregion.raster import tiff
     from subregion.raster.pillow import open_pillow
@@ -73,6 +91,8 @@ def _open_tiff(file: SourceFile) -> Raster:
         # What has no index may still be decoded whole.
         try:
             raster = open_pillow(file, ("TIFF",))
+            if not isinstance(first, tiff.StructureError):
+                raster.tags = tiff.tags_of(file)
             raster.layout = f"decoded in one piece, because {_cause(first, file)}"
             return raster
         except TooLargeError:

@@ -91,6 +91,18 @@ def open_tiff(file: SourceFile) -> TiffRaster:
         )
 
 
+def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
+    """Read the tags of the first page that a converted file takes along; its blocks are not looked at.
+
+    Raises
+    ------
+    DamagedFileError
+        If the structure is malformed.
+    """
+    with _tiff(file) as tiff:
+        return tuple(_kept_tags(_first_page(file, tiff)))
+
+
 class StructureError(DamagedFileError):
     """The tags of a TIFF cannot be made sense of; another library may be more patient."""
 
