@@ -376,6 +376,32 @@ def test_what_gdal_notes_beside_a_picture(tmp_path: Path, driver: str) -> None:
     assert_same_system(found.crs, crs, (1e5, 1e5))
 
 
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326", "EPSG:3035"])
+@pytest.mark.parametrize("left_out", ["", "GeoJP2", "GMLJP2"])
+def test_jpeg2000(tmp_path: Path, crs: str, left_out: str) -> None:
+    options = {left_out: "NO"} if left_out else {}
+    transform = Affine(0.5, 0, 10, 0, -0.25, 60) if crs == "EPSG:4326" else Affine(10, 0, 4e6, 0, -20, 3e6)
+    path = write(tmp_path / "a.jp2", crs, transform, driver="JP2OpenJPEG", **options)
+    expected, system = by_rasterio(path)
+    np.testing.assert_allclose(ours(path).to_world[:6], expected[:6])
+    assert pyproj.CRS.from_user_input(ours(path).crs) == system == pyproj.CRS.from_user_input(crs)
+    frames = frames_of(path, backend="cog", workdir=tmp_path / "work")
+    frames.prepare()
+    (copy,) = frames.cache_dpath.glob("??/*.tif")
+    assert by_rasterio(copy) == (expected, system)
+
+
+def test_a_damaged_box_leaves_the_pixels(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jp2", driver="JP2OpenJPEG", GMLJP2="NO")
+    data = path.read_bytes()
+    place = data.index(b"II*\0")
+    path.write_bytes(data[: place + 4] + b"\xff" * 60 + data[place + 64 :])
+    frames = frames_of(path)
+    assert frames.load_region(1).shape == (ROWS, COLS, 1)
+    with pytest.raises(DamagedFileError, match=r"a\.jp2.*GeoJP2"):
+        frames.georeference(1)
+
+
 def test_tags_come_before_a_world_file_and_notes_before_tags(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif")
     (tmp_path / "a.tfw").write_text("1\n0\n0\n-1\n5\n6\n")

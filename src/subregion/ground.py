@@ -73,9 +73,8 @@ def georeference(store: Store, record: ImageRecord, with_crs: bool = True) -> Ge
 
 def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
     opened = store.opened(asset)
-    if opened is not None:
-        tags = opened.raster.tags
-    else:
+    tags = () if opened is None else opened.raster.tags
+    if not tags:
         try:
             tags = tags_of(asset.path)
         except SourceNotFoundError:

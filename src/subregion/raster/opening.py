@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -74,11 +75,16 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
         If the file is missing, unreadable or damaged.
     """
     file = SourceFile(path)
-    if file.head(4) not in _TIFF_MAGICS:
-        return ()
-    from subregion.raster import tiff
+    head = file.head(32)
+    if head[:4] in _TIFF_MAGICS:
+        from subregion.raster import tiff
 
-    return tiff.tags_of(file)
+        return tiff.tags_of(file)
+    if head.startswith(_JPEG2000_MAGICS[0]):
+        from subregion.raster.jp2boxes import tags_of_jp2
+
+        return tags_of_jp2(file)
+    return ()
 
 
 def _open_tiff(file: SourceFile) -> Raster:
@@ -91,7 +97,7 @@ def _open_tiff(file: SourceFile) -> Raster:
         # What has no index may still be decoded whole.
         try:
             raster = open_pillow(file, ("TIFF",))
-            if not isinstance(first, tiff.StructureError):
+            with contextlib.suppress(SubregionError):  # as it has pixels, they are read
                 raster.tags = tiff.tags_of(file)
             raster.layout = f"decoded in one piece, because {_cause(first, file)}"
             return raster
@@ -151,8 +157,10 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
     from subregion.raster.pillow import open_pillow
 
     if head.startswith(_JPEG2000_MAGICS):
-        raster = open_jpeg2000(file)
-        return raster if raster is not None else open_pillow(file, ("JPEG2000",))
+        raster = open_jpeg2000(file) or open_pillow(file, ("JPEG2000",))
+        with contextlib.suppress(SubregionError):  # whoever asks where it lies will hear of it
+            raster.tags = tags_of(file.path)
+        return raster
     if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
         return _open_avif(file)
     for magic, (driver, codec) in _CODEC_FILES.items():
