@@ -1,7 +1,8 @@
-"""Lazy arrays: what chunks of several sizes cost against one read, and what it costs to begin.
+"""Lazy arrays: what chunks of several sizes cost against each other, and what it costs to begin.
 
 ``python -m benchmarks.lazy``; a picture of 10000 x 10000 RGB in blocks of 256 (ZSTD). The sum is
-taken of every chunk, so that reading and not memory is measured. Sizes take turns; the figure of each is its best.
+taken of every chunk, so that reading and not memory is measured. Sizes take turns; the figure of each is its
+best.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def picture(side: int) -> NDArray[np.uint8]:
     assert photograph is not None
     times = -(-side // min(photograph.shape[:2]))
     tiled = np.tile(photograph, (times, times, 1))[:side, :side]
-    return tiled ^ np.random.default_rng(0).integers(0, 4, tiled.shape, np.uint8)
+    noisy: NDArray[np.uint8] = tiled ^ np.random.default_rng(0).integers(0, 4, tiled.shape, np.uint8)
+    return noisy
 
 
 def seconds(call: Callable[[], object]) -> float:

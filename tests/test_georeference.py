@@ -158,6 +158,7 @@ OWN_SYSTEMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:You will likely lose important projection information")
 @pytest.mark.parametrize("text", OWN_SYSTEMS.values(), ids=OWN_SYSTEMS.keys())
 def test_systems_that_a_file_defines(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "a.tif", text)
@@ -249,6 +250,7 @@ def test_big_endian_and_bigtiff(tmp_path: Path) -> None:
     assert ours(path) == Georeference(Affine(2, 0, 10, 0, -3, 20), "EPSG:25832")
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_control_points_alone_are_no_affine(tmp_path: Path) -> None:
     points = [GroundControlPoint(r, c, 1e5 + c, 2e5 - r) for r, c in ((0, 0), (0, 90), (60, 0), (60, 90))]
     path = tmp_path / "a.tif"
@@ -738,7 +740,7 @@ def test_read_of_a_picture_with_a_world_file(tmp_path: Path) -> None:
     ("options", "said"),
     [
         (("--bounds", "1,2,3"), "MINX,MINY,MAXX,MAXY"),
-        (("--bounds", "1,2,3,4", "--window", "0,0,1,1"), "give one of"),
+        (("--bounds", "1,2,3,4", "--window", "0,0,1,1"), "not both"),
         (("--crs", "EPSG:4326"), "give them too"),
         (("--bounds", "1,2,3,4"), "beside the image"),
     ],

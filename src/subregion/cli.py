@@ -276,7 +276,7 @@ def read(
 
     wanted: Any = None
     if sum(given is not None for given in (region, window, bounds)) > 1:
-        raise ConfigError("give one of --region, --window and --bounds.")
+        raise ConfigError("give --region, --window or --bounds, not both.")
     if crs is not None and bounds is None:
         raise ConfigError("--crs says what --bounds mean; give them too.")
     if region is not None:
