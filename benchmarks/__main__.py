@@ -1,8 +1,9 @@
 """Run all benchmarks, the large conversion in its small form: ``python -m benchmarks``."""
 
-from benchmarks import aligned, conversion, opening, regions
+from benchmarks import aligned, conversion, lazy, opening, regions
 
 opening.main([])
 regions.main([])
 aligned.main([])
+lazy.main([])
 conversion.main(["--small"])

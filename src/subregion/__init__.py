@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from subregion.files import SimpleFrames
     from subregion.files import open_image as open  # noqa: A004 - subregion.open is meant to read like open
     from subregion.frames import Frames
+    from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
     from subregion.records import Asset, ImageRecord
@@ -26,6 +27,7 @@ _HOMES = {
     "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
     "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
+    "Georeference": ("subregion.geometry.georeference", "Georeference"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
     "LazyFrame": ("subregion.alignable", "LazyFrame"),
     "NativeCrop": ("subregion.alignable", "NativeCrop"),
@@ -44,6 +46,7 @@ __all__ = [
     "CacheInfo",
     "CocoFrames",
     "Frames",
+    "Georeference",
     "ImageRecord",
     "LazyFrame",
     "NativeCrop",

@@ -6,18 +6,23 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from subregion.aligned import AlignedImage
 from subregion.cache.workdir import make_store
-from subregion.errors import RegionError
+from subregion.errors import RegionError, RegionTypeError
+from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_integers
-from subregion.reading import Channels, Fill, Interpolation, drawing_of, is_plain, read_region
+from subregion.geometry.window import Window
+from subregion.reading import Channels, DrawingOptions, Fill, Interpolation, drawing_of, is_plain, read_region
 
 if TYPE_CHECKING:
+    import dask.array
+    import xarray
+
     from subregion.cache.recipe import Backend
     from subregion.cache.store import Store
     from subregion.raster.raster import Raster
@@ -113,6 +118,8 @@ class AlignableImageData:
         channels: Channels = None,
         fused: bool = True,
         *,
+        bounds: Bounds | None = None,
+        crs: Any = None,
         scale: float | tuple[float, float] = 1,
         interpolation: Interpolation = "linear",
         antialias: bool = True,
@@ -130,6 +137,8 @@ class AlignableImageData:
             Which channels; None for those of the default asset.
         fused : bool
             Whether to return one array, or what each file holds at its own resolution.
+        bounds, crs
+            Which pixels, by a rectangle on the ground; see `window`.
         scale, interpolation, antialias, nodata, dequantize, fill
             As for `Frames.load_region`; only for what is fused.
 
@@ -137,6 +146,8 @@ class AlignableImageData:
         -------
         ndarray, shape (rows, columns, channels), or list of NativeCrop
         """
+        if bounds is not None or crs is not None:
+            region = self._by_bounds(region, bounds, crs)
         if fused:
             drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
             return read_region(self._store, self.record, region, channels, fill, drawing)
@@ -151,6 +162,51 @@ class AlignableImageData:
             NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names)
             for pixels, transform, names in image.crops(selection.window)
         ]
+
+    def _by_bounds(self, region: Region, bounds: Bounds | None, crs: Any) -> Window:
+        if bounds is None:
+            raise RegionTypeError(f"crs={crs!r} has no meaning without bounds.")
+        if region is not None:
+            raise RegionTypeError(f"give region={region!r} or bounds={bounds!r}, not both.")
+        return self.window(bounds, crs)
+
+    def georeference(self) -> Georeference:
+        """Tell where the image lies on the ground; see `Frames.georeference`."""
+        from subregion.ground import georeference
+
+        return georeference(self._store, self.record)
+
+    def window(self, bounds: Bounds, crs: Any = None) -> Window:
+        """Return the pixels that a rectangle on the ground covers; see `Frames.window`."""
+        from subregion.ground import window_of
+
+        return window_of(self._store, self.record, bounds, crs)
+
+    def to_dask(
+        self,
+        channels: Channels = None,
+        *,
+        chunks: int | tuple[int, int] | None = None,
+        fill: float | None = None,
+        **drawing: Unpack[DrawingOptions],
+    ) -> dask.array.Array:
+        """Return a lazy array of all pixels; see `Frames.to_dask`."""
+        from subregion.labelled import to_dask
+
+        return to_dask(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
+
+    def to_xarray(
+        self,
+        channels: Channels = None,
+        *,
+        chunks: int | tuple[int, int] | None = None,
+        fill: float | None = None,
+        **drawing: Unpack[DrawingOptions],
+    ) -> xarray.DataArray:
+        """Return a lazy array with names and coordinates; see `Frames.to_xarray`."""
+        from subregion.labelled import to_xarray
+
+        return to_xarray(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
 
 
 class LazyFrame:
@@ -200,6 +256,22 @@ class LazyFrame:
         if not raster.windowed or raster.mapped:
             high, wide = 1024, 1024
         return min(high, rows), min(wide, cols), bands
+
+    def georeference(self) -> Georeference:
+        """Tell where the image lies on the ground; see `Frames.georeference`."""
+        return self._image.georeference()
+
+    def window(self, bounds: Bounds, crs: Any = None) -> Window:
+        """Return the pixels that a rectangle on the ground covers, to index with; see `Frames.window`."""
+        return self._image.window(bounds, crs)
+
+    def to_dask(self, chunks: int | tuple[int, int] | None = None) -> dask.array.Array:
+        """Return a dask array of whole blocks; see `Frames.to_dask`."""
+        return self._image.to_dask(chunks=chunks)
+
+    def to_xarray(self, chunks: int | tuple[int, int] | None = None) -> xarray.DataArray:
+        """Return a lazy array with coordinates; see `Frames.to_xarray`."""
+        return self._image.to_xarray(chunks=chunks)
 
     def __len__(self) -> int:
         return self.shape[0]

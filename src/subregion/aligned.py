@@ -119,7 +119,13 @@ class AlignedImage:
                 f"width={width}, height={height}. Give the transform, or correct the size."
             )
 
-    def read(self, window: Window, drawing: Drawing, bands: Iterable[int] | None = None) -> NDArray[Any]:
+    def read(
+        self,
+        window: Window,
+        drawing: Drawing,
+        bands: Iterable[int] | None = None,
+        part: Window | None = None,
+    ) -> NDArray[Any]:
         """Read a window of the image.
 
         Parameters
@@ -130,6 +136,8 @@ class AlignedImage:
             Scale, filters, fill.
         bands : iterable of int or None
             Which of the channels; None for all.
+        part : Window or None
+            Which pixels of the result, as if it had been cropped; None for all.
 
         Returns
         -------
@@ -138,6 +146,8 @@ class AlignedImage:
         """
         chosen = range(len(self._places)) if bands is None else list(bands)
         grid = OutputGrid.of(window, drawing.scale)
+        if part is not None:
+            grid = grid.part(part)
         whole = Window(0, 0, grid.height, grid.width)
         layers = list(self._layers(chosen, grid, drawing)) if chosen else []
         covered = all(layer.step.target == whole and layer.shown is None for layer in layers)
@@ -162,6 +172,11 @@ class AlignedImage:
         for bundle in together.values():
             self._draw_together(bundle, canvas)
         return canvas.finish()
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """For each channel, which file holds it and as which band."""
+        return list(self._places)
 
     def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
         """Return the type of what `read` returns."""

@@ -123,6 +123,17 @@ def whole_numbers(text: str) -> list[int]:
     return numbers
 
 
+def four_numbers(text: str) -> tuple[float, float, float, float]:
+    """Parse ``"15.0,50.5,15.1,50.6"``."""
+    try:
+        numbers = [float(number) for number in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:
+        raise ConfigError(f"--bounds {text}: write MINX,MINY,MAXX,MAXY, such as 15.0,50.5,15.1,50.6.")
+    return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
 def number_or_mode(fill: str | None) -> float | str | None:
     """Parse what lies outside an image."""
     if fill is None:

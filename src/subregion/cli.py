@@ -23,6 +23,7 @@ from subregion.arguments import (
     Workdir,
     asset_of,
     cache_folder,
+    four_numbers,
     listed,
     make_cache,
     number_or_mode,
@@ -231,6 +232,16 @@ def read(
         str | None,
         typer.Option(metavar="ROW,COL,HEIGHT,WIDTH", help="A window in pixels, which may leave the image."),
     ] = None,
+    bounds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MINX,MINY,MAXX,MAXY", help="A rectangle on the ground, of a georeferenced image."
+        ),
+    ] = None,
+    crs: Annotated[
+        str | None,
+        typer.Option(help="The reference system of --bounds, such as EPSG:4326. Default: the image's own."),
+    ] = None,
     channels: Annotated[str | None, typer.Option(help="Channels by name, such as 'r|g|b'.")] = None,
     fill: Annotated[
         str | None, typer.Option(help="What lies outside the image: a number, or a mode such as 'reflect'.")
@@ -243,6 +254,8 @@ def read(
 ) -> None:
     """Read a region of an image into a file, with the pixels as they are stored.
 
+    A .tif of a georeferenced image is georeferenced too.
+
     Where the image is slow to read by region, backend 'auto' makes a converted copy first, once;
     with 'none' nothing is kept.
 
@@ -251,25 +264,35 @@ def read(
       subregion read huge.png crop.png --region 1000:1512,2000:2512
 
       subregion read scan.tif patch.npy --window -64,-64,512,512 --fill reflect --backend none
+
+      subregion read scene.tif city.tif --bounds 15.0,50.5,15.1,50.6 --crs EPSG:4326
     """
     from subregion.alignable import AlignableImageData
     from subregion.export import writer
+    from subregion.geometry.region import select
     from subregion.geometry.window import Window
+    from subregion.ground import tags_of_part
     from subregion.records import ImageRecord
 
     wanted: Any = None
-    if region is not None and window is not None:
-        raise ConfigError("give --region or --window, not both.")
+    if sum(given is not None for given in (region, window, bounds)) > 1:
+        raise ConfigError("give --region, --window or --bounds, not both.")
+    if crs is not None and bounds is None:
+        raise ConfigError("--crs says what --bounds mean; give them too.")
     if region is not None:
         wanted = slices(region)
     elif window is not None:
         wanted = Window(*whole_numbers(window))
     write = writer(output, overwrite)
     store, _ = make_cache(workdir, backend, config, hashid_mode)
-    image = AlignableImageData.from_store(ImageRecord(str(file), (asset_of(file),)), store)
+    record = ImageRecord(str(file), (asset_of(file),))
+    image = AlignableImageData.from_store(record, store)
     with _status(f"reading {file}"):
+        if bounds is not None:
+            wanted = image.window(four_numbers(bounds), crs)
         pixels = image.load_region(wanted, channels, fill=number_or_mode(fill))
-        write(pixels)
+        is_tiff = output.suffix.lower() in (".tif", ".tiff")
+        write(pixels, tags_of_part(store, record, select(wanted, image.shape)) if is_tiff else ())
     rows, cols, bands = pixels.shape
     typer.echo(f"{output}: {rows} x {cols} x {bands} {pixels.dtype} (rows x columns x bands)")
 

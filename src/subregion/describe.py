@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from subregion.cache import store as stores
 from subregion.cache.store import Store
-from subregion.errors import SubregionError
+from subregion.errors import NotGeoreferencedError, SubregionError
+from subregion.raster.georeference import georeference_of
 from subregion.raster.opening import open_raster
 from subregion.records import Asset
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from subregion.cache.publish import Entry
+    from subregion.geometry.georeference import Georeference
     from subregion.raster.raster import Raster
 
 
@@ -61,6 +63,14 @@ class Description:
         Rows and columns of each resolution, the full one first.
     nodata : float or None
         The file's own value for "no pixel here".
+    crs : str or None
+        The coordinate reference system, where the image is georeferenced.
+    to_world : tuple of float or None
+        The six numbers of the affine from pixel corners (x, y) to the ground, row by row.
+    bounds : tuple of float or None
+        What the image covers: min x, min y, max x, max y.
+    ground : str
+        Where the image lies on the ground, or why that is not known, in words.
     windowed : bool
         Whether a window costs what the window costs.
     reading : str
@@ -82,6 +92,10 @@ class Description:
     block: tuple[int, int]
     levels: tuple[tuple[int, int], ...]
     nodata: float | None
+    crs: str | None
+    to_world: tuple[float, ...] | None
+    bounds: tuple[float, ...] | None
+    ground: str
     windowed: bool
     reading: str
     auto_converts: bool
@@ -117,6 +131,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         if entry is not None:
             kind = os.path.splitext(entry.data)[1].removeprefix(".")
             found[entry.data] = CachedCopy({"tif": "cog"}.get(kind, kind), entry.data, entry.size)
+    place, ground = _place(raster)
     return Description(
         path=asset.path,
         nbytes=os.path.getsize(asset.path),
@@ -127,6 +142,10 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         block=raster.block,
         levels=raster.level_shapes,
         nodata=raster.nodata,
+        crs=None if place is None else place.crs,
+        to_world=None if place is None else tuple(place.to_world[:6]),
+        bounds=None if place is None else place.bounds(*raster.shape[:2]),
+        ground=ground,
         windowed=raster.windowed,
         reading=_reading(raster),
         auto_converts=not in_place,
@@ -145,6 +164,18 @@ def find_copy(cache: Store, asset: Asset) -> Entry | None:
         return None  # whoever reads the source reports that better
     entry = cache.folder.look_up(key)
     return entry if entry is not None and entry.signature == signature else None
+
+
+def _place(raster: Raster) -> tuple[Georeference | None, str]:
+    try:
+        place = georeference_of(raster.path, raster.tags)
+    except NotGeoreferencedError as error:
+        said = str(error).removeprefix(f"{raster.path}: ")
+        return None, said if "ground control" in said or "affine" in said else "not georeferenced"
+    except SubregionError as error:
+        return None, str(error)  # what is wrong beside the pixels does not keep them from being read
+    low_x, low_y, high_x, high_y = place.bounds(*raster.shape[:2])
+    return place, f"{place.crs_name}: x {low_x:.10g} to {high_x:.10g}, y {low_y:.10g} to {high_y:.10g}"
 
 
 def _block_bytes(raster: Raster) -> int:
@@ -186,6 +217,7 @@ def in_lines(description: Description) -> str:
         "block": f"{high} x {wide}" if description.windowed else "the whole image",
         "levels": ", ".join(f"{level[0]} x {level[1]}" for level in description.levels),
         "nodata": "none" if description.nodata is None else f"{description.nodata:g}",
+        "ground": description.ground,
         "reading": description.reading,
         "auto": description.auto,
         "copies": "none",

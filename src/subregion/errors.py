@@ -81,6 +81,14 @@ class CacheError(SubregionError, OSError):
     """The cache folder cannot be written or read."""
 
 
+class NotGeoreferencedError(SubregionError, ValueError):
+    """Nothing tells where the image lies on the ground, or not by an affine."""
+
+
+class MissingPackageError(SubregionError, ImportError):
+    """An optional package is needed; the message says how to install it."""
+
+
 class PrepareError(SubregionError, RuntimeError):
     """Some images could not be prepared; all others were.
 
@@ -142,3 +150,23 @@ def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError
             f"{name}: is a folder, not an image. Use SimpleFrames.from_folder() for a folder of images."
         )
     return SourceReadError(f"{name}: cannot be read: {error.strerror or error}.")
+
+
+def missing_package(what: str, package: str, extra: str) -> MissingPackageError:
+    """Say that an optional package is needed, and how to install it.
+
+    Parameters
+    ----------
+    what : str
+        What needs it, such as ``"to_xarray"``.
+    package : str
+        Its name.
+    extra : str
+        The extra of this library that brings it.
+
+    Returns
+    -------
+    MissingPackageError
+        Ready to be raised ``from error``.
+    """
+    return MissingPackageError(f"{what} needs {package}: pip install 'subregion[{extra}]'.")

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, SubregionError
 
+if TYPE_CHECKING:
+    from subregion.raster.raster import FileTag
 
-def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
+
+class Write(Protocol):
+    """Writes pixels into a file."""
+
+    def __call__(self, pixels: NDArray[Any], tags: Sequence[FileTag] = ()) -> None:
+        """Write pixels, (rows, columns, bands), and the tags that a TIFF of them has besides."""
+        ...
+
+
+def writer(output: Path, overwrite: bool) -> Write:
     """Check before any work that an output can be written, and return what writes it.
 
     Parameters
@@ -27,8 +38,8 @@ def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
     Returns
     -------
     callable
-        Takes pixels, (rows, columns, bands). They are written beside the output, which appears or is
-        replaced when all of them are there.
+        Takes pixels, (rows, columns, bands), and tags for a TIFF. They are written beside the output, which
+        appears or is replaced when all of them are there.
 
     Raises
     ------
@@ -48,7 +59,7 @@ def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
     if output.exists() and not overwrite:
         raise ConfigError(f"{output}: exists already; give --overwrite to replace it.")
 
-    def write(pixels: NDArray[Any]) -> None:
+    def write(pixels: NDArray[Any], tags: Sequence[FileTag] = ()) -> None:
         if pixels.size == 0 and suffix != ".npy":
             rows, cols, _ = pixels.shape
             raise ConfigError(
@@ -62,7 +73,7 @@ def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
             )
         unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}{suffix}")
         try:
-            _encode(unfinished, suffix, pixels)
+            _encode(unfinished, suffix, pixels, tags)
             os.replace(unfinished, output)
         except OSError as error:
             raise SubregionError(f"{output}: cannot be written: {error.strerror or error}.") from error
@@ -72,7 +83,7 @@ def writer(output: Path, overwrite: bool) -> Callable[[NDArray[Any]], None]:
     return write
 
 
-def _encode(path: Path, suffix: str, pixels: NDArray[Any]) -> None:
+def _encode(path: Path, suffix: str, pixels: NDArray[Any], tags: Sequence[FileTag]) -> None:
     if suffix == ".npy":
         np.save(path, pixels, allow_pickle=False)
     elif suffix == ".png":
@@ -91,4 +102,5 @@ def _encode(path: Path, suffix: str, pixels: NDArray[Any]) -> None:
             planarconfig="contig" if pixels.shape[2] > 1 else None,
             extrasamples=["unspecified"] * extra if extra else None,
             metadata=None,
+            extratags=[(tag.code, tag.kind, tag.count, tag.value, True) for tag in tags],
         )

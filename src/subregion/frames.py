@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,12 @@ from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.aligned import check_size
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
+from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
+from subregion.geometry.window import Window
 from subregion.reading import (
     Channels,
+    DrawingOptions,
     Fill,
     Interpolation,
     check_declared_size,
@@ -30,6 +33,9 @@ from subregion.reading import (
 from subregion.records import ImageRecord
 
 if TYPE_CHECKING:
+    import dask.array
+    import xarray
+
     from subregion.cache.recipe import Backend
 
 
@@ -123,6 +129,8 @@ class Frames(ABC):
         region: Region = None,
         channels: Channels = None,
         *,
+        bounds: Bounds | None = None,
+        crs: Any = None,
         width: int | None = None,
         height: int | None = None,
         scale: float | tuple[float, float] = 1,
@@ -145,6 +153,11 @@ class Frames(ABC):
         channels : str, sequence of str or None
             Which channels, by name: ``"r|g|b"``, ``["B8", "B1"]``, ``"B8.0:4"``, ``"<all>"``; None for all of
             the default file. Those of other files are drawn on the grid of the image.
+        bounds : tuple of float or None
+            Which pixels, by a rectangle on the ground: min x, min y, max x, max y. Instead of `region`; see
+            `window`.
+        crs : str, int, pyproj.CRS or None
+            The reference system of the bounds; None if it is that of the image.
         width, height : int or None
             The size that the whole image is known to have; another size of the file is an error.
         scale : float or tuple of float
@@ -175,7 +188,7 @@ class Frames(ABC):
         UnknownImageError, UnknownChannelError
             If there is no such image or channel (`KeyError`).
         RegionError, RegionTypeError
-            If the region has no meaning (`IndexError`, `TypeError`).
+            If the region has no meaning, or the bounds lie beside the image (`IndexError`, `TypeError`).
         SubregionError
             If the file is missing, unreadable or damaged.
 
@@ -189,6 +202,8 @@ class Frames(ABC):
         (64, 64, 3)
         """
         record = self.record(image_id)
+        if bounds is not None or crs is not None:
+            region = self.load_alignable(image_id)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
             asset = record.default_asset
             check_size(asset.path, width, height, self._store.open(asset).raster.shape)
@@ -297,6 +312,118 @@ class Frames(ABC):
     def load_alignable(self, image_id: Any) -> AlignableImageData:
         """Return the files of an image, to be read by region and channel."""
         return AlignableImageData.from_store(self.record(image_id), self._store)
+
+    def georeference(self, image_id: Any) -> Georeference:
+        """Tell where an image lies on the ground.
+
+        From GeoTIFF tags, GDAL's ``.aux.xml``, or a world file with its ``.prj``; of several files of an
+        image, from the default one, otherwise the first that tells, by way of its transform to the image.
+        Only headers are read, and nothing is converted.
+
+        Returns
+        -------
+        Georeference
+            ``to_world``, from pixel corners (x, y) to coordinates, and ``crs``, as ``"EPSG:..."`` or WKT.
+
+        Raises
+        ------
+        NotGeoreferencedError
+            If nothing tells, or only by ground control points.
+        """
+        return self.load_alignable(image_id).georeference()
+
+    def window(self, image_id: Any, bounds: Bounds, crs: Any = None) -> Window:
+        """Return the pixels of an image that a rectangle on the ground covers.
+
+        Parameters
+        ----------
+        image_id : hashable
+            Which image.
+        bounds : tuple of float
+            Min x, min y, max x and max y; x is east or longitude, whatever the reference system says.
+        crs : str, int, pyproj.CRS or None
+            The reference system of the bounds, such as ``"EPSG:4326"``; None if it is that of the image. In
+            degrees, min x may be more than max x: across the antimeridian. Another one than that of the
+            image needs pyproj.
+
+        Returns
+        -------
+        Window
+            The smallest of whole pixels that holds the rectangle, up to a thousandth of a pixel: bounds at
+            the edges of pixels give exactly those pixels. It may leave the image.
+
+        Raises
+        ------
+        NotGeoreferencedError
+            If nothing tells where the image lies.
+        RegionError, RegionTypeError
+            If the bounds are no rectangle, or no pixel of the image is in it.
+        """
+        return self.load_alignable(image_id).window(bounds, crs)
+
+    def to_dask(
+        self,
+        image_id: Any,
+        channels: Channels = None,
+        *,
+        chunks: int | tuple[int, int] | None = None,
+        fill: float | None = None,
+        **drawing: Unpack[DrawingOptions],
+    ) -> dask.array.Array:
+        """Return an image as a dask array, read chunk by chunk when it is computed.
+
+        Headers are read now, for shape and type; no pixel is read and nothing converted before that. What is
+        cut out of it before is all that is read. Tasks hold no open files: they run in threads, processes and
+        clusters. Equal arrays have equal names. Needs the extra `xarray`.
+
+        Parameters
+        ----------
+        image_id : hashable
+            Which image.
+        channels : str, sequence of str or None
+            Which channels.
+        chunks : int, tuple of int or None
+            Rows and columns of a chunk; None is whole blocks of the file that is read, about 2048 x 2048
+            pixels and at most 64 MiB. Channels of different files never share a chunk.
+        fill : float or None
+            What lies outside the files of the image.
+        **drawing
+            ``scale``, ``interpolation``, ``antialias``, ``nodata`` and ``dequantize``, as for `load_region`.
+
+        Returns
+        -------
+        dask.array.Array, shape (rows, columns, channels)
+        """
+        return self.load_alignable(image_id).to_dask(channels, chunks=chunks, fill=fill, **drawing)
+
+    def to_xarray(
+        self,
+        image_id: Any,
+        channels: Channels = None,
+        *,
+        chunks: int | tuple[int, int] | None = None,
+        fill: float | None = None,
+        **drawing: Unpack[DrawingOptions],
+    ) -> xarray.DataArray:
+        """Return an image as a lazy array with names and coordinates.
+
+        The pixels are those of `to_dask`, and so are the parameters. Needs the extra `xarray`.
+
+        Returns
+        -------
+        xarray.DataArray, dimensions (y, x, channel)
+            ``channel`` are names, or numbers from 0 where there are none. ``x`` and ``y`` are the centres of
+            pixels: on the ground where the image lies along the axes of its reference system, otherwise in
+            pixels of the image (the first is at 0.5). ``spatial_ref`` is there where the image is
+            georeferenced, with the reference system and the transform as CF and rioxarray write them, and
+            the attribute ``_FillValue`` where the files say which value means "no pixel".
+
+        Raises
+        ------
+        ConfigError
+            For ``nodata="ma"``: xarray has no masked arrays.
+        """
+        return self.load_alignable(image_id).to_xarray(channels, chunks=chunks, fill=fill, **drawing)
 
     def prepare(
         self,

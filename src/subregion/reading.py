@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 Channels: TypeAlias = "str | Sequence[str] | None"
 Fill: TypeAlias = "float | str | None"
 Interpolation: TypeAlias = "str | Mapping[str | None, str]"
+
+
+class DrawingOptions(TypedDict, total=False):
+    """The options of `drawing_of`, passed on by name."""
+
+    scale: float | tuple[float, float]
+    interpolation: Interpolation
+    antialias: bool
+    nodata: str | None
+    dequantize: bool
+
 
 #: Modes of `numpy.pad` in which every pixel outside is a copy of one inside.
 _CONSTANT = ("constant", "empty")

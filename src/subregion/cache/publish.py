@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from subregion.cache.carried import NOTHING, Carried
 from subregion.cache.identity import Signature
 from subregion.errors import CacheError, SubregionError
 
@@ -43,12 +44,15 @@ class Entry:
         Its bytes.
     signature : Signature or None
         What the source looked like when it was converted.
+    carried : Carried
+        What the source says beside its pixels.
     """
 
     key: str
     data: str
     size: int
     signature: Signature | None
+    carried: Carried = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,12 @@ class Folder:
             data = os.path.join(os.path.dirname(pointer), name)
             if os.stat(data).st_size != size:
                 return None
+            carried = Carried.from_document(document)
         except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, IndexError):
             return None
         except OSError as error:
             raise CacheError(f"{pointer}: the cache entry cannot be read: {error.strerror}.") from error
-        return Entry(key, data, size, signature)
+        return Entry(key, data, size, signature, carried)
 
     def present(self) -> set[str]:
         """List the keys of all entries whose pointer and data are both there."""
@@ -176,7 +181,7 @@ class Folder:
         finally:
             self._remove_unfinished(name)
         self._remove_older(key, name)
-        return Entry(key, data, size, signature)
+        return Entry(key, data, size, signature, Carried.from_document(document))
 
     def _cannot_write(self, error: OSError) -> CacheError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

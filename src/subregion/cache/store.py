@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from subregion.cache.carried import Carried
 from subregion.cache.identity import Identity, Signature, identify, look_at
 from subregion.cache.publish import Entry, Folder
 from subregion.cache.recipe import LOSSLESS, Recipe
@@ -130,16 +131,45 @@ class Store:
         if self.recipe.kind == "none":
             return
         identity = identify(asset, self.mode)
-        if self._fresh_entry(identity, self._stored_as) is None:
+        if self._fresh_entry(identity, self.stored_as) is None:
             self._open(asset, progress)
 
     def key_of(self, asset: Asset) -> tuple[str, Signature | None]:
         """Return the name that the entry of an asset has, and what the source looks like."""
         identity = identify(asset, self.mode)
-        return _key(identity, self._stored_as), identity.signature
+        return _key(identity, self.stored_as), identity.signature
+
+    def opened(self, asset: Asset) -> OpenAsset | None:
+        """Return an asset that is open and unchanged; None if it would have to be opened."""
+        found: OpenAsset | None = POOL.get((self.name, asset.path, asset.hashid))
+        if found is None or (found.watched is not None and found.watched != self._watch(asset)):
+            return None
+        return found
+
+    def header(self, asset: Asset) -> Raster:
+        """Open an asset for all but its pixels, without a conversion.
+
+        Returns
+        -------
+        Raster
+            What is open already, or the source; the copy where only that is left.
+        """
+        opened = self.opened(asset)
+        if opened is None:
+            try:
+                opened = self.in_place.open(asset)
+            except SourceNotFoundError:
+                opened = self.open(asset)
+        return opened.raster
 
     @property
-    def _stored_as(self) -> Recipe:
+    def in_place(self) -> Store:
+        """The same without copies: sources are read as they are."""
+        return replace(self, recipe=Recipe("none"))
+
+    @property
+    def stored_as(self) -> Recipe:
+        """How a copy is stored, where one is made."""
         return LOSSLESS if self.recipe.kind == "auto" else self.recipe
 
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
@@ -168,7 +198,7 @@ class Store:
         if self.recipe.kind == "none":
             return OpenAsset(open_raster(asset.path), None, watched, self.recipe)
         identity = identify(asset, self.mode)
-        recipe = self._stored_as
+        recipe = self.stored_as
         entry = self._fresh_entry(identity, recipe)
         if entry is None:
             source = open_raster(asset.path)
@@ -182,6 +212,7 @@ class Store:
         except SubregionError as error:
             self.folder.discard(entry)
             raise _ReplacedError from error
+        entry.carried.give(raster)
         return OpenAsset(raster, entry, watched, recipe)
 
     def _fresh_entry(self, identity: Identity, recipe: Recipe) -> Entry | None:
@@ -207,7 +238,8 @@ class Store:
                 key,
                 SUFFIXES[recipe.kind],
                 identity.signature,
-                {"source": asset.path, "mode": identity.mode, "identity": identity.value, **recipe.document},
+                {"source": asset.path, "mode": identity.mode, "identity": identity.value, **recipe.document}
+                | Carried.by(source).document,
                 write,
             )
         if identity.signature is not None and look_at(asset.path) != identity.signature:

@@ -57,6 +57,11 @@ class OutputGrid:
         """Rows and columns."""
         return self.height, self.width
 
+    def part(self, window: Window) -> OutputGrid:
+        """Return the grid of some pixels of this one."""
+        moved = Affine.translation(-window.col, -window.row) @ self.from_image
+        return OutputGrid(window.height, window.width, moved)
+
 
 def _scaled(size: int, scale: float) -> int:
     return max(1, math.floor(size * scale + 0.5)) if size else 0

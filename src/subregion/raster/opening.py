@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from subregion.raster.pnm import open_pnm
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.raster.raster import FileTag, Raster
 
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -63,6 +64,29 @@ def open_raster(path: str) -> Raster:
     return _open_other(file, head)
 
 
+def tags_of(path: str) -> tuple[FileTag, ...]:
+    """Read the tags of an image file that its copies take along; empty where its format has none.
+
+    Its pixels are neither indexed nor decoded.
+
+    Raises
+    ------
+    SubregionError
+        If the file is missing, unreadable or damaged.
+    """
+    file = SourceFile(path)
+    head = file.head(32)
+    if head[:4] in _TIFF_MAGICS:
+        from subregion.raster import tiff
+
+        return tiff.tags_of(file)
+    if head.startswith(_JPEG2000_MAGICS[0]):
+        from subregion.raster.jp2boxes import tags_of_jp2
+
+        return tags_of_jp2(file)
+    return ()
+
+
 def _open_tiff(file: SourceFile) -> Raster:
     from subregion.raster import tiff
     from subregion.raster.pillow import open_pillow
@@ -73,6 +97,8 @@ def _open_tiff(file: SourceFile) -> Raster:
         # What has no index may still be decoded whole.
         try:
             raster = open_pillow(file, ("TIFF",))
+            with contextlib.suppress(SubregionError):  # as it has pixels, they are read
+                raster.tags = tiff.tags_of(file)
             raster.layout = f"decoded in one piece, because {_cause(first, file)}"
             return raster
         except TooLargeError:
@@ -131,8 +157,10 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
     from subregion.raster.pillow import open_pillow
 
     if head.startswith(_JPEG2000_MAGICS):
-        raster = open_jpeg2000(file)
-        return raster if raster is not None else open_pillow(file, ("JPEG2000",))
+        raster = open_jpeg2000(file) or open_pillow(file, ("JPEG2000",))
+        with contextlib.suppress(SubregionError):  # whoever asks where it lies will hear of it
+            raster.tags = tags_of(file.path)
+        return raster
     if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
         return _open_avif(file)
     for magic, (driver, codec) in _CODEC_FILES.items():

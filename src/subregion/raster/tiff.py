@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -89,6 +89,25 @@ def open_tiff(file: SourceFile) -> TiffRaster:
         return TiffRaster(
             file, "TIFF", _layout(page), [index], nodata=_nodata(page), tags=tuple(_kept_tags(page))
         )
+
+
+def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
+    """Read the tags of the first page that a converted file takes along; its blocks are not looked at.
+
+    Raises
+    ------
+    DamagedFileError
+        If the structure is malformed.
+    """
+    with _tiff(file) as tiff:
+        return tuple(_kept_tags(_first_page(file, tiff)))
+
+
+def tags_in(stream: BinaryIO) -> tuple[FileTag, ...]:
+    """Read the same of a TIFF inside another file; any exception may come out of malformed bytes."""
+    with tifffile.TiffFile(stream) as tiff:
+        page = tiff.pages[0]
+        return tuple(_kept_tags(page)) if isinstance(page, tifffile.TiffPage) else ()
 
 
 class StructureError(DamagedFileError):

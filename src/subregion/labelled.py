@@ -1,0 +1,358 @@
+"""Lazy arrays of an image: for dask in chunks of whole blocks, for xarray with names and coordinates."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from subregion.aligned import AlignedImage
+from subregion.cache.identity import look_at
+from subregion.cache.store import serves_in_place
+from subregion.errors import (
+    ConfigError,
+    NotGeoreferencedError,
+    RecordError,
+    SourceNotFoundError,
+    missing_package,
+)
+from subregion.geometry.plan import OutputGrid
+from subregion.geometry.region import Selection, select
+from subregion.geometry.window import Window
+from subregion.ground import georeference
+from subregion.layers import Drawing
+from subregion.raster.crs import import_pyproj
+from subregion.reading import Channels, read_region
+
+if TYPE_CHECKING:
+    import dask.array
+    import xarray
+
+    from subregion.cache.store import Store
+    from subregion.geometry.georeference import Georeference
+    from subregion.records import Asset, ImageRecord
+
+#: A chunk has about so many rows and columns: the cost of a task vanishes, and some chunks fit into memory.
+CHUNK_SIDE = 2048
+#: A chunk holds at most so many bytes, unless a single block of the file holds more.
+CHUNK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LazyPixels:
+    """An image drawn on one grid, read when it is indexed. A value that pickles small.
+
+    Parameters
+    ----------
+    store : Store
+        Where converted copies are.
+    record : ImageRecord
+        The image.
+    channels : str, sequence of str or None
+        Which channels.
+    drawing : Drawing
+        How pixels get to the grid.
+    shape : tuple of int
+        Rows, columns and channels of the result.
+    dtype : numpy.dtype
+        Its type.
+    """
+
+    store: Store
+    record: ImageRecord
+    channels: Channels
+    drawing: Drawing
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+
+    @property
+    def ndim(self) -> int:
+        """Always 3."""
+        return 3
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        """Read what NumPy would take: dask passes on whatever was cut out of the array."""
+        items = index if isinstance(index, tuple) else (index,)
+        items += (slice(None),) * (3 - len(items))
+        region, then = zip(*map(_axis, items, self.shape), strict=True)
+        pixels = self._read(select(region, self.shape))
+        for axis in (2, 1, 0):
+            if then[axis] is not None:
+                pixels = pixels[(slice(None),) * axis + (then[axis],)]
+        return pixels
+
+    def _read(self, selection: Selection) -> NDArray[Any]:
+        window, bands = selection.window, selection.bands
+        rows = slice(window.row, window.row_stop, selection.row_step)
+        cols = slice(window.col, window.col_stop, selection.col_step)
+        if self.drawing.scale == (1, 1):
+            third = slice(None) if bands is None else slice(bands.start, bands.stop, bands.step)
+            drawing = None if self.drawing == Drawing() else self.drawing
+            region = (rows, cols, third)
+            pixels = read_region(self.store, self.record, region, self.channels, self.drawing.fill, drawing)
+        else:
+            image = AlignedImage(self.store, self.record, self.channels)
+            whole = Window(0, 0, *image.shape[:2])
+            pixels = image.read(whole, self.drawing, bands, window)
+            pixels = pixels[:: selection.row_step, :: selection.col_step]
+        wanted = (*selection.shape, self.shape[2] if bands is None else len(bands))
+        if pixels.shape != wanted:
+            raise RecordError(
+                f"{self.record.default_asset.path}: gives {pixels.shape} where {wanted} were there when the "
+                f"array was made; the file was replaced since. Make the array anew."
+            )
+        return pixels
+
+
+def _axis(item: Any, size: int) -> tuple[slice, Any]:
+    """Split an index along one axis into what to read and what to take of that."""
+    if isinstance(item, slice) and (item.step is None or item.step > 0):
+        return item, None
+    places = np.arange(size)[item]
+    if places.ndim == 0:
+        return slice(int(places), int(places) + 1), 0
+    if places.size == 0:
+        return slice(0, 0), places
+    first = int(places.min())
+    return slice(first, int(places.max()) + 1), places - first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Header:
+    """What is known of an image before a pixel is read.
+
+    Parameters
+    ----------
+    image : AlignedImage
+        Its files, open for their headers.
+    grid : OutputGrid
+        The pixels of the result.
+    drawing : Drawing
+        How it is drawn.
+    """
+
+    image: AlignedImage
+    grid: OutputGrid
+    drawing: Drawing
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and channels of the result."""
+        return (*self.grid.shape, self.image.shape[2])
+
+
+def read_header(store: Store, record: ImageRecord, channels: Channels, drawing: Drawing) -> Header:
+    """Open the files of an image for their headers; nothing is converted."""
+    try:
+        image = AlignedImage(store.in_place, record, channels)
+    except SourceNotFoundError:
+        image = AlignedImage(store, record, channels)  # some identities need the copy only
+    return Header(image, OutputGrid.of(Window(0, 0, *image.shape[:2]), drawing.scale), drawing)
+
+
+def to_dask(
+    store: Store,
+    record: ImageRecord,
+    channels: Channels = None,
+    drawing: Drawing | None = None,
+    chunks: Any = None,
+    fill: float | None = None,
+) -> dask.array.Array:
+    """Make a dask array of an image; see `Frames.to_dask`."""
+    drawing = replace(drawing or Drawing(), fill=fill)
+    return _dask_array(store, record, channels, read_header(store, record, channels, drawing), chunks)
+
+
+def _dask_array(
+    store: Store, record: ImageRecord, channels: Channels, header: Header, chunks: Any
+) -> dask.array.Array:
+    try:
+        import dask.array
+    except ImportError as error:
+        raise missing_package("a lazy array", "dask", "xarray") from error
+    drawing, image = header.drawing, header.image
+    pixels = LazyPixels(store, record, channels, drawing, header.shape, image.dtype_of(drawing))
+    along = _chunks(store, record, header, pixels.dtype) if chunks is None else _given(chunks, pixels.shape)
+    meta: NDArray[Any] = np.empty((0, 0, 0), pixels.dtype)
+    return dask.array.from_array(
+        pixels,
+        chunks=along,
+        name=f"subregion-{_token(store, record, channels, drawing, along)}",
+        meta=np.ma.masked_array(meta) if drawing.nodata == "ma" else meta,
+        asarray=False,
+        inline_array=True,
+    )
+
+
+def _given(chunks: Any, shape: tuple[int, int, int]) -> tuple[Any, ...]:
+    pair = chunks if isinstance(chunks, tuple) else (chunks, chunks)
+    if len(pair) != 2 or not all(type(size) is int and size > 0 for size in pair):
+        raise ConfigError(f"chunks={chunks!r}: a number of pixels is needed, or a pair for rows and columns.")
+    return min(pair[0], shape[0]), min(pair[1], shape[1]), shape[2]
+
+
+def _chunks(store: Store, record: ImageRecord, header: Header, dtype: np.dtype[Any]) -> tuple[Any, ...]:
+    """Choose chunks of whole blocks; channels of different files never share one."""
+    runs = [len(list(run)) for _, run in groupby(asset for asset, _ in header.image.places)]
+    asset = record.default_asset
+    across, down = header.drawing.scale[1], header.drawing.scale[0]
+    if asset.to_image is not None:
+        across *= math.hypot(asset.to_image.a, asset.to_image.d)
+        down *= math.hypot(asset.to_image.b, asset.to_image.e)
+    high, wide = _block(store, asset)
+    block = max(1, round(high * down)), max(1, round(wide * across))
+    area = min(CHUNK_SIDE**2, CHUNK_BYTES // (dtype.itemsize * max(runs, default=1)))
+    rows, cols = chunk_shape(header.shape[:2], block, area)
+    return rows, cols, tuple(runs) if runs else 0
+
+
+def chunk_shape(shape: tuple[int, int], block: tuple[int, int], area: int) -> tuple[int, int]:
+    """Choose chunks of whole blocks, near square and of at most `area` pixels where the blocks allow it.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the image.
+    block : tuple of int
+        Rows and columns of a block.
+    area : int
+        How many pixels a chunk may hold.
+
+    Returns
+    -------
+    tuple of int
+        Rows and columns.
+
+    Examples
+    --------
+    >>> chunk_shape((30000, 40000), (256, 256), 2048 * 2048)
+    (2048, 2048)
+    >>> chunk_shape((30000, 40000), (8, 40000), 2048 * 2048)  # strips
+    (104, 40000)
+    """
+    side = max(1, math.isqrt(area))
+    high, wide = min(block[0], shape[0]), min(block[1], shape[1])
+    # The larger side of the block goes first, and the other takes what is left.
+    if wide >= high:
+        cols = min(max(side // wide, 1) * wide, shape[1])
+        rows = max(max(area // cols, 1) // high, 1) * high if cols > side else max(side // high, 1) * high
+        return min(rows, shape[0]), cols
+    cols, rows = chunk_shape((shape[1], shape[0]), (wide, high), area)
+    return rows, cols
+
+
+def _block(store: Store, asset: Asset) -> tuple[int, int]:
+    """Return the rows and columns that will be decoded together; 1, 1 if a window costs what it holds."""
+    opened = store.opened(asset)
+    raster = store.header(asset) if opened is None else opened.raster
+    kind = store.recipe.kind
+    if opened is None and kind != "none" and not (kind == "auto" and serves_in_place(raster)):
+        size = store.stored_as.options.get("blocksize", 1)  # of the copy that will be made
+        return size, size
+    return (1, 1) if raster.mapped else raster.block
+
+
+def _token(
+    store: Store, record: ImageRecord, channels: Channels, drawing: Drawing, chunks: tuple[Any, ...]
+) -> str:
+    """Name an array by all that its pixels depend on, so that equal arrays share their tasks."""
+    parts: list[Any] = [
+        (store.recipe.document, record.width, record.height, record.default),
+        (channels if isinstance(channels, str | None) else tuple(channels), drawing, chunks),
+    ]
+    for asset in record.assets:
+        try:
+            seen = None if store.mode == "GIVEN" else look_at(asset.path)
+        except SourceNotFoundError:
+            seen = None
+        parts.append((asset, seen))
+    return hashlib.blake2b(repr(parts).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def to_xarray(
+    store: Store,
+    record: ImageRecord,
+    channels: Channels = None,
+    drawing: Drawing | None = None,
+    chunks: Any = None,
+    fill: float | None = None,
+) -> xarray.DataArray:
+    """Make a labelled array of an image; see `Frames.to_xarray`."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise missing_package("to_xarray", "xarray", "xarray") from error
+    drawing = replace(drawing or Drawing(), fill=fill)
+    if drawing.nodata == "ma":
+        raise ConfigError("nodata='ma': xarray has no masked arrays; write nodata='float', which gives NaN.")
+    header = read_header(store, record, channels, drawing)
+    array = _dask_array(store, record, channels, header, chunks)
+    names: list[Any] = list(header.image.names)
+    if None in names:
+        names = list(range(len(names)))
+    coords: dict[str, Any] = {"channel": names}
+    try:
+        place = georeference(store, record)
+    except NotGeoreferencedError:
+        coords |= _centres(~header.grid.from_image, header.grid.shape)
+    else:
+        coords |= _on_the_ground(place.of_part(header.grid.from_image), header.grid.shape)
+    found = xarray.DataArray(array, coords, ("y", "x", "channel"), attrs=_nodata(store, record, header))
+    found.name = None  # xarray takes that of the dask array
+    if "spatial_ref" in coords:
+        found.encoding["grid_mapping"] = "spatial_ref"
+    return found
+
+
+def _centres(matrix: Affine, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return the coordinates of the centres of rows and columns."""
+    return {
+        "y": matrix.f + matrix.e * (np.arange(shape[0]) + 0.5),
+        "x": matrix.c + matrix.a * (np.arange(shape[1]) + 0.5),
+    }
+
+
+def _on_the_ground(place: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
+    """Return coordinates by the conventions of CF and rioxarray."""
+    a, b, c, d, e, f = place.to_world[:6]
+    about: dict[str, Any] = {"GeoTransform": " ".join(f"{float(n)!r}" for n in (c, a, b, f, d, e))}
+    coords = _centres(place.to_world if place.axis_aligned else Affine.identity(), shape)
+    if place.crs is not None:
+        crs = import_pyproj("an image with a coordinate reference system as xarray").CRS.from_user_input(
+            place.crs
+        )
+        wkt = crs.to_wkt()
+        about = crs.to_cf() | {"crs_wkt": wkt, "spatial_ref": wkt} | about
+        if place.axis_aligned:
+            for axis in crs.cs_to_cf():
+                name = {"X": "x", "Y": "y"}.get(axis.get("axis", ""))
+                if name is not None:
+                    coords[name] = (name, coords[name], axis)
+    coords["spatial_ref"] = ((), 0, about)
+    return coords
+
+
+def _nodata(store: Store, record: ImageRecord, header: Header) -> dict[str, Any]:
+    """Return the attribute that says which value means "no pixel", if that is one value for all channels."""
+    if header.drawing.nodata == "float":
+        return {"_FillValue": np.nan}
+    values = set()
+    for number in {asset for asset, _ in header.image.places}:
+        asset = record.assets[number]
+        values.add(asset.nodata if asset.nodata is not None else store.header(asset).nodata)
+    value = values.pop() if len(values) == 1 else None
+    dtype = header.image.dtype_of(header.drawing)
+    if value is None or (dtype.kind in "iu" and not _holds(dtype, value)):
+        return {}
+    return {"_FillValue": dtype.type(value)}
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    limits = np.iinfo(dtype)
+    return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max
