@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from subregion.cache import store as stores
+from subregion.cache.identity import look_at
 from subregion.cache.store import Store
 from subregion.errors import NotGeoreferencedError, SubregionError
 from subregion.raster.georeference import georeference_of
@@ -29,9 +30,9 @@ class CachedCopy:
     Parameters
     ----------
     kind : str
-        ``"npy"`` or ``"cog"``.
+        ``"npy"``, ``"cog"`` or ``"zarr"``.
     path : str
-        The file.
+        The file, or folder.
     nbytes : int
         Its size.
     """
@@ -134,7 +135,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
     place, ground = _place(raster)
     return Description(
         path=asset.path,
-        nbytes=os.path.getsize(asset.path),
+        nbytes=look_at(asset.path).size,
         driver=raster.driver,
         layout=raster.layout,
         shape=raster.shape,

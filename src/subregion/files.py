@@ -12,6 +12,7 @@ from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.cache.workdir import make_store
 from subregion.errors import ConfigError, RegionTypeError, SourceNotFoundError, UnknownImageError
 from subregion.frames import Frames
+from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class SimpleFrames(Frames):
         backend: Backend = None,
         hashid_mode: str = "PATH",
     ) -> SimpleFrames:
-        """Collect the files of a folder.
+        """Collect the files of a folder; a zarr folder is one image.
 
         Parameters
         ----------
@@ -97,11 +98,18 @@ class SimpleFrames(Frames):
         if not root.is_dir():
             raise SourceNotFoundError(f"{root}: no such folder.")
         patterns = (pattern,) if isinstance(pattern, str) else pattern
+        files: set[Path] = set()
+        folders: set[Path] = set()
+        for each in patterns:
+            for place in root.glob(each):
+                if place.is_file():
+                    files.add(place)
+                elif place != root and is_zarr(str(place)):
+                    folders.add(place)
         found = {
             place.relative_to(root).as_posix(): str(place)
-            for each in patterns
-            for place in root.glob(each)
-            if place.is_file() and not _hidden(place.relative_to(root))
+            for place in files | folders
+            if not _hidden(place.relative_to(root)) and folders.isdisjoint(place.parents)
         }
         return cls({name: found[name] for name in sorted(found)}, workdir, backend, hashid_mode)
 

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from subregion.errors import ConfigError, IdentityError, source_error
+from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset
 
 MODES = ("PATH", "PIXELS", "DVC", "GIVEN")
@@ -87,12 +89,21 @@ def identify(asset: Asset, mode: str) -> Identity:
 
 
 def look_at(path: str) -> Signature:
-    """Return size and time of change of a file."""
+    """Return size and time of change of a file; of a zarr folder, of all that is in it."""
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode) and is_zarr(path):
+            found = [os.stat(inner) for inner in _files_below(path)]
+            return Signature(
+                sum(each.st_size for each in found), max(each.st_mtime_ns for each in (status, *found))
+            )
     except (OSError, ValueError) as error:
         raise source_error(path, error if isinstance(error, OSError) else OSError(str(error))) from error
     return Signature(status.st_size, status.st_mtime_ns)
+
+
+def _files_below(folder: str) -> list[str]:
+    return sorted(os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
 
 
 _hashes: dict[str, tuple[tuple[int, ...], str]] = {}
@@ -101,6 +112,8 @@ _HASHES_KEPT = 100_000
 
 def _content_hash(path: str) -> str:
     """Hash the bytes of a file, once for each state that the file is in."""
+    if os.path.isdir(path) and is_zarr(path):
+        return _folder_hash(path)
     try:
         with open(path, "rb") as file:
             status = os.fstat(file.fileno())
@@ -117,6 +130,16 @@ def _content_hash(path: str) -> str:
         _hashes.clear()
     _hashes[path] = (state, value)
     return value
+
+
+def _folder_hash(path: str) -> str:
+    """Hash the names and bytes of all files in a folder."""
+    value = hashlib.blake2b(digest_size=32)
+    for inner in _files_below(path):
+        value.update(
+            f"{os.path.relpath(inner, path)}\n{_content_hash(inner)}\n".encode("utf-8", "surrogateescape")
+        )
+    return value.hexdigest()
 
 
 _DVC_OBJECT = re.compile(r"(?:^|[/\\])([0-9a-f]{2})[/\\]([0-9a-f]{30,62}(?:\.dir)?)$")

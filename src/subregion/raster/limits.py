@@ -84,7 +84,7 @@ def check_whole(path: str, rows: int, cols: int, bands: int, dtype: np.dtype[np.
         )
 
 
-def check_block(path: str, shape: tuple[int, int, int], dtype: np.dtype[np.generic]) -> None:
+def check_block(path: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     """Refuse a block that is too large to be decoded.
 
     Raises

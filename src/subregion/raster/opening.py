@@ -6,7 +6,13 @@ import contextlib
 import struct
 from typing import TYPE_CHECKING
 
-from subregion.errors import DamagedFileError, SubregionError, TooLargeError, UnsupportedFormatError
+from subregion.errors import (
+    DamagedFileError,
+    SourceIsDirectoryError,
+    SubregionError,
+    TooLargeError,
+    UnsupportedFormatError,
+)
 from subregion.raster import limits
 from subregion.raster.npy import MAGIC as NPY_MAGIC
 from subregion.raster.npy import open_npy
@@ -30,7 +36,7 @@ _JPEG2000_MAGICS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 
 def open_raster(path: str) -> Raster:
-    """Open an image file, by blocks where its format allows it.
+    """Open an image file or a zarr folder, by blocks where its format allows it.
 
     Parameters
     ----------
@@ -47,7 +53,12 @@ def open_raster(path: str) -> Raster:
     SubregionError
         If the file is missing, unreadable, empty, no image, damaged, or declares absurd sizes.
     """
-    file = SourceFile(path)
+    try:
+        file = SourceFile(path)
+    except SourceIsDirectoryError:
+        from subregion.raster.zarr import open_zarr
+
+        return open_zarr(path)
     head = file.head(32)
     if head.startswith(NPY_MAGIC):
         return open_npy(file)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subregion.geometry.window import Window
 
 if TYPE_CHECKING:
-    from subregion.raster.source import SourceFile
+    from subregion.raster.source import ByteSource
     from subregion.raster.tileindex import TileIndex
 
 
@@ -71,6 +71,9 @@ class Raster(ABC):
         The file's own tag for "no pixel here".
     tags : tuple of FileTag
         What a converted file takes along.
+    watched : tuple or None
+        The file whose change means that the image changed, with its size, time of change and number when it
+        was opened; None if that is `path`.
     """
 
     path: str
@@ -83,6 +86,7 @@ class Raster(ABC):
     mapped: bool = False
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
+    watched: tuple[str, tuple[int, int, int]] | None = None
 
     @abstractmethod
     def read_into(
@@ -135,7 +139,7 @@ class BlockRaster(Raster):
 
     def __init__(
         self,
-        file: SourceFile,
+        file: ByteSource,
         driver: str,
         layout: str,
         levels: Sequence[TileIndex],

@@ -6,12 +6,59 @@ import mmap
 import os
 import stat
 import threading
+from typing import Protocol
 
 from subregion.errors import DamagedFileError, UnsupportedFormatError, source_error
 
 #: After so many looks that found bytes in memory, only one question in so many is answered by a look.
 WARM = 8
 _CAN_LOOK = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
+
+
+class ByteSource(Protocol):
+    """Bytes by position: a file, or several that are read as one."""
+
+    @property
+    def path(self) -> str:
+        """What to name in messages."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What decoded blocks are known by; empty if they are not to be kept."""
+        ...
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return exactly `count` bytes from `offset`, or raise `DamagedFileError`."""
+        ...
+
+    def mapped(self, offset: int, count: int) -> memoryview:
+        """Return a view of `count` bytes from `offset`."""
+        ...
+
+    def describe(self, offset: int) -> str:
+        """Say where a position is, for people."""
+        ...
+
+    def forget_pages(self) -> None:
+        """Tell the system that pages mapped so far are not needed soon."""
+        ...
+
+    def expect_windows(self) -> None:
+        """Tell the system that reads are scattered."""
+        ...
+
+    def expect_rows(self) -> None:
+        """Tell the system that all is read from its beginning to its end."""
+        ...
+
+    def is_cold(self, offset: int) -> bool:
+        """Tell whether a byte would have to come from the disk."""
+        ...
+
+    def announce(self, offset: int, count: int) -> None:
+        """Tell the system that these bytes are wanted soon."""
+        ...
 
 
 class SourceFile:
@@ -147,6 +194,10 @@ class SourceFile:
         """Tell the system that these bytes are wanted soon, so that the disk can work on several at once."""
         if hasattr(os, "posix_fadvise"):
             os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
+
+    def describe(self, offset: int) -> str:
+        """Say where a position is, for people."""
+        return f"offset {offset}"
 
     def forget_pages(self) -> None:
         """Tell the system that pages mapped so far are not needed soon."""

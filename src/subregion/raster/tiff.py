@@ -28,7 +28,7 @@ from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChrom
 from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
-from subregion.raster.tileindex import Codec, TileIndex
+from subregion.raster.tileindex import Codec, TileIndex, same_picture
 
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -56,6 +56,8 @@ _APERIO_YCBCR = 33003
 
 class TiffRaster(BlockRaster):
     """The first page of a TIFF, with its overviews."""
+
+    file: SourceFile
 
     @cached_property
     def _with_overviews(self) -> tuple[TileIndex, ...]:
@@ -447,15 +449,9 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> It
             index = _index(file, page)
         except SubregionError:
             continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        if index.dtype == full.dtype and index.shape[2] == full.shape[2] and _same_picture(index, full):
+        if index.dtype == full.dtype and index.shape[2] == full.shape[2] and same_picture(index, full):
             found.append(index)
     yield from sorted(found, key=lambda index: -index.shape[1])
-
-
-def _same_picture(small: TileIndex, full: TileIndex) -> bool:
-    """Whether the proportions agree within the rounding of one pixel."""
-    ratio = full.shape[1] / small.shape[1]
-    return ratio > 1 and abs(full.shape[0] / ratio - small.shape[0]) <= 1.5
 
 
 def _layout(page: tifffile.TiffPage) -> str:

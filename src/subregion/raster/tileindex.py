@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.blockcache import BLOCKS
-from subregion.raster.codecs import BlockReader, StreamCodec
+from subregion.raster.codecs import BlockReader
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from subregion.geometry.window import Window
-    from subregion.raster.source import SourceFile
+    from subregion.raster.source import ByteSource
 
 
 class Codec(Protocol):
@@ -48,7 +48,9 @@ class Codec(Protocol):
 #: A part of one block, and where it goes: number of the block (row by row through the grid, then plane by
 #: plane), its offset and bytes in the file (0 bytes: never written), rows and columns inside it, which of its
 #: samples (None: all), and rows, columns and bands of the output. A plain tuple: it is made by the dozen.
-Piece: TypeAlias = tuple[int, int, int, tuple[slice, slice], "list[int] | None", tuple[slice, slice, slice]]
+Piece: TypeAlias = tuple[
+    int, int, int, tuple[slice, slice], "list[int] | None", tuple[slice, slice, "slice | list[int]"]
+]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,14 +66,16 @@ class TileIndex:
     block : tuple of int
         Rows and columns of a block; a strip is a block as wide as the image.
     offsets, nbytes : ndarray of int64, shape (planes, block rows, block columns)
-        Where each block lies. One plane holds all samples of a pixel, or there is a plane for each.
-        0 bytes: the block was never written and holds `fill`.
+        Where each block lies. One plane holds all samples of a pixel, or there is a plane for each, or for
+        every `samples` of them. 0 bytes: the block was never written and holds `fill`.
     codec : Codec
         Bytes to samples.
     fill : float
         What a block that was never written holds.
     color : Color or None
         From the stored samples to the pixels of the contract (palette to RGB, and so on).
+    samples : int
+        How many samples of a pixel a plane holds, if there are several planes.
     """
 
     shape: tuple[int, int, int]
@@ -82,10 +86,11 @@ class TileIndex:
     codec: Codec
     fill: float = 0
     color: Color | None = None
+    samples: int = 1
 
     def read_into(
         self,
-        file: SourceFile,
+        file: ByteSource,
         window: Window,
         out: NDArray[np.generic],
         bands: Sequence[int] | None = None,
@@ -95,7 +100,7 @@ class TileIndex:
 
         Parameters
         ----------
-        file : SourceFile
+        file : ByteSource
             The file that the offsets belong to.
         window : Window
             What to read, in pixels of this level.
@@ -119,7 +124,7 @@ class TileIndex:
         self.read_pieces(file, pieces, stored)
         self.finish(stored, out, bands)
 
-    def read_pieces(self, file: SourceFile, pieces: Iterable[Piece], out: NDArray[np.generic]) -> None:
+    def read_pieces(self, file: ByteSource, pieces: Iterable[Piece], out: NDArray[np.generic]) -> None:
         """Fetch, decode and copy one piece after the other.
 
         Raises
@@ -128,9 +133,9 @@ class TileIndex:
             If a block cannot be fetched or decoded.
         """
         # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
-        read, exact = self._block_reader(file), self.codec.exact
-        kept, offer = (BLOCKS.get if BLOCKS.limit and not self.codec.mapped else None), BLOCKS.offer
+        read, exact = self._block_reader(file, lasting=False), self.codec.exact
         identity, level = file.identity, self._level
+        kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
         for number, offset, nbytes, inner, samples, outer in pieces:
             if nbytes == 0:
                 out[outer] = self.fill
@@ -139,8 +144,8 @@ class TileIndex:
                 found = None if kept is None else kept((identity, level, number))
                 if found is None:
                     block = read(offset, nbytes, number)
-                    if kept is not None:
-                        offer((identity, level, number), block)
+                    if kept is not None and BLOCKS.note((identity, level, number), block.nbytes):
+                        BLOCKS.keep((identity, level, number), block.copy())  # the next may overwrite it
                 else:
                     block = found
                 if not exact:
@@ -156,10 +161,12 @@ class TileIndex:
         """What tells the levels of a file apart: no two have one size."""
         return self.shape[0] << 32 | self.shape[1]
 
-    def _block_reader(self, file: SourceFile) -> BlockReader:
+    def _block_reader(self, file: ByteSource, lasting: bool) -> BlockReader:
+        """Return what fetches and decodes blocks; unless they must last, the next may overwrite the last."""
         codec = self.codec
-        if isinstance(codec, StreamCodec) and (direct := codec.direct(file)) is not None:
-            return direct
+        shortest = getattr(codec, "direct", None)
+        if shortest is not None and (direct := shortest(file, lasting)) is not None:
+            return cast("BlockReader", direct)
         fetch = file.mapped if codec.mapped else file.read
 
         def block(offset: int, nbytes: int, number: int) -> NDArray[np.generic]:
@@ -198,46 +205,50 @@ class TileIndex:
         cols = overlaps(window.col, window.col_stop, steps[1], wide)
         first_row, first_col = rows[0][0], cols[0][0]
         found: list[Piece] = []
-        for plane, here, there in _plane_jobs(planes, bands, count):
-            grid = (plane, slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1))
-            offsets = self.offsets[grid].tolist()
-            nbytes = self.nbytes[grid].tolist()
+        for plane, here, there in _plane_jobs(planes, self.samples, bands, count):
+            offsets, nbytes = self.places(
+                plane, slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1)
+            )
             for row, inner_rows, outer_rows in rows:
                 line, sizes = offsets[row - first_row], nbytes[row - first_row]
                 number = (plane * grid_rows + row) * grid_cols
-                for col, inner_cols, outer_cols in cols:
-                    k = col - first_col
-                    found.append(
-                        (
-                            number + col,
-                            line[k],
-                            sizes[k],
-                            (inner_rows, inner_cols),
-                            here,
-                            (outer_rows, outer_cols, there),
-                        )
+                found += [
+                    (
+                        number + col,
+                        line[col - first_col],
+                        sizes[col - first_col],
+                        (inner_rows, inner_cols),
+                        here,
+                        (outer_rows, outer_cols, there),
                     )
+                    for col, inner_cols, outer_cols in cols
+                ]
         return found
 
+    def places(self, plane: int, rows: slice, cols: slice) -> tuple[list[list[int]], list[list[int]]]:
+        """Return offset and bytes of a part of the grid, row by row."""
+        grid = (plane, rows, cols)
+        return self.offsets[grid].tolist(), self.nbytes[grid].tolist()
+
     def _undecodable(
-        self, file: SourceFile, number: int, offset: int, nbytes: int, error: Exception
+        self, file: ByteSource, number: int, offset: int, nbytes: int, error: Exception
     ) -> DamagedFileError:
         _, grid_rows, grid_cols = self.offsets.shape
         row, col = divmod(number % (grid_rows * grid_cols), grid_cols)
         return decoding_error(
             f"{file.path}: the block at row {row * self.block[0]}, column {col * self.block[1]} "
-            f"({nbytes} bytes at offset {offset}) cannot be decoded",
+            f"({nbytes} bytes at {file.describe(offset)}) cannot be decoded",
             error,
         )
 
     def decode(
-        self, file: SourceFile, piece: Piece, data: memoryview | None = None
+        self, file: ByteSource, piece: Piece, data: memoryview | None = None
     ) -> NDArray[np.generic] | None:
         """Decode the block of a piece whole; None if it was never written.
 
         Parameters
         ----------
-        file : SourceFile
+        file : ByteSource
             The file that the offsets belong to.
         piece : Piece
             Part of the block.
@@ -253,23 +264,24 @@ class TileIndex:
         if nbytes == 0:
             return None
         key = file.identity, self._level, number
-        if BLOCKS.limit and (kept := BLOCKS.get(key)) is not None:
+        cached = BLOCKS.limit > 0 and file.identity != ""
+        if cached and (kept := BLOCKS.get(key)) is not None:
             return kept
         try:
             if data is None:
-                block = self._block_reader(file)(offset, nbytes, number)
+                block = self._block_reader(file, lasting=True)(offset, nbytes, number)
             else:
                 block = self.codec(bytes(data), number)
         except (SubregionError, MemoryError):
             raise
         except Exception as error:
             raise self._undecodable(file, number, offset, nbytes, error) from error
-        if BLOCKS.limit:
+        if cached:
             BLOCKS.offer(key, block)
         return block
 
     def paste(
-        self, file: SourceFile, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]
+        self, file: ByteSource, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]
     ) -> None:
         """Copy the part of a decoded block that a piece wants."""
         number, offset, nbytes, inner, samples, outer = piece
@@ -298,7 +310,7 @@ class TileIndex:
             out[...] = pixels if bands is None else pixels[..., list(bands)]
 
 
-def announce_pieces(file: SourceFile, pieces: Sequence[Piece]) -> None:
+def announce_pieces(file: ByteSource, pieces: Sequence[Piece]) -> None:
     """Let the disk fetch all blocks at once, if they have to come from there."""
     if len(pieces) > 1 and file.is_cold(pieces[0][1]):
         for _, offset, nbytes, *_ in pieces:
@@ -312,10 +324,23 @@ def _check_extent(block: NDArray[np.generic], inner: tuple[slice, slice]) -> Non
 
 
 def _plane_jobs(
-    planes: int, bands: Sequence[int] | None, count: int
-) -> list[tuple[int, list[int] | None, slice]]:
+    planes: int, samples: int, bands: Sequence[int] | None, count: int
+) -> list[tuple[int, list[int] | None, slice | list[int]]]:
     """List which plane to read, which of its samples, and into which bands of the output."""
     if planes == 1:
         return [(0, None if bands is None else list(bands), slice(None))]
     wanted = range(count) if bands is None else bands
-    return [(band, None, slice(k, k + 1)) for k, band in enumerate(wanted)]
+    if samples == 1:
+        return [(band, None, slice(k, k + 1)) for k, band in enumerate(wanted)]
+    jobs: dict[int, tuple[list[int], list[int]]] = {}
+    for k, band in enumerate(wanted):
+        here, there = jobs.setdefault(band // samples, ([], []))
+        here.append(band % samples)
+        there.append(k)
+    return [(plane, here, there) for plane, (here, there) in jobs.items()]
+
+
+def same_picture(small: TileIndex, full: TileIndex) -> bool:
+    """Whether the proportions of an overview are those of the picture, within the rounding of one pixel."""
+    ratio = full.shape[1] / small.shape[1]
+    return ratio > 1 and abs(full.shape[0] / ratio - small.shape[0]) <= 1.5

@@ -1,0 +1,232 @@
+"""The files of a zarr array: shards with their indexes, and chunks that are a file each."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError, decoding_error, source_error
+from subregion.raster.pool import POOL
+from subregion.raster.source import SourceFile
+from subregion.raster.zarr_codecs import check
+from subregion.raster.zarr_metadata import ArraySpec, ShardSpec, is_zarr
+
+#: The files of an array are addressed as if they lay this many bytes apart, one behind the other.
+SPAN = 1 << 48
+_NEVER_WRITTEN = np.uint64(2**64 - 1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """An open file of several blocks.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The file.
+    offsets, nbytes : ndarray of int64
+        Where each block lies, with an axis for each axis of the array; 0 bytes: never written.
+    state : tuple of int
+        Size, time of change and number of the file when its index was read.
+    """
+
+    file: SourceFile
+    offsets: NDArray[np.int64]
+    nbytes: NDArray[np.int64]
+    state: tuple[int, int, int]
+
+
+def open_shard(path: str, spec: ShardSpec, grid: tuple[int, ...]) -> Shard:
+    """Open a shard and read its index, and nothing else.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    spec : ShardSpec
+        Where its index is.
+    grid : tuple of int
+        How many blocks it has along each axis.
+
+    Raises
+    ------
+    SourceNotFoundError
+        If there is no such file.
+    DamagedFileError
+        If it is too short for its index, the checksum of the index is wrong, or a block lies outside.
+    """
+    file = SourceFile(path)
+    state = state_of(os.fstat(file.descriptor))
+    count = math.prod(grid)
+    size = spec.index_nbytes(count)
+    if size > file.size:
+        raise DamagedFileError(
+            f"{path}: truncated: the index of its {count} blocks has {size} bytes, but the file {file.size}. "
+            f"Fetch or write it again."
+        )
+    data = file.read(file.size - size if spec.at_end else 0, size)
+    if spec.checksum:
+        try:
+            check(data)
+        except ValueError as error:
+            raise decoding_error(f"{path}: its block index cannot be trusted", error) from error
+    entries = np.frombuffer(data, ">u8" if spec.big_endian else "<u8", 2 * count).astype(np.uint64)
+    offsets, nbytes = entries[0::2], entries[1::2]
+    missing = (offsets == _NEVER_WRITTEN) & (nbytes == _NEVER_WRITTEN)
+    if missing.any():
+        offsets, nbytes = np.where(missing, 0, offsets), np.where(missing, 0, nbytes)
+    end = np.uint64(file.size)
+    outside = (offsets > end) | (nbytes > end - np.minimum(offsets, end))
+    if outside.any():
+        worst = int(np.argmax(outside))
+        raise file.too_short(int(offsets[worst]), int(nbytes[worst]))
+    if bool((nbytes == 0).any()) and bool(((nbytes == 0) & ~missing).any()):
+        raise DamagedFileError(f"{path}: its index lists a block of 0 bytes.")
+    return Shard(file, offsets.astype(np.int64).reshape(grid), nbytes.astype(np.int64).reshape(grid), state)
+
+
+class ChunkFiles:
+    """The files of an array, read as if they lay one behind the other.
+
+    Nothing is kept open but the shards, and those by the pool of the process, which bounds their number. A
+    shard that was rewritten meanwhile is noticed when its blocks are looked up.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        The array.
+    """
+
+    __slots__ = ("identity", "path", "spec")
+
+    def __init__(self, spec: ArraySpec) -> None:
+        self.spec = spec
+        self.path = spec.path
+        self.identity = ""  # any of the files may be written anew at any time, so no block is kept
+
+    def place(self, block: Sequence[int], seen: dict[int, Shard | None]) -> tuple[int, int]:
+        """Return address and bytes of a block, which are 0 if it was never written.
+
+        Parameters
+        ----------
+        block : sequence of int
+            Its position in the grid of blocks, on all axes of the array.
+        seen : dict
+            Shards that were looked at for the same read.
+        """
+        spec = self.spec
+        if spec.shard is None:
+            number = _number(block, spec.grid)
+            return number * SPAN, self._chunk_nbytes(spec.file_of(tuple(block)))
+        chunk = [at // count for at, count in zip(block, spec.in_shard, strict=True)]
+        number = _number(chunk, spec.grid)
+        if number not in seen:
+            seen[number] = self._shard_now(self._path(number), spec.shard)
+        shard = seen[number]
+        if shard is None:
+            return number * SPAN, 0
+        inside = tuple(at % count for at, count in zip(block, spec.in_shard, strict=True))
+        return number * SPAN + int(shard.offsets[inside]), int(shard.nbytes[inside])
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return exactly `count` bytes from an address, or raise `DamagedFileError`."""
+        number, inside = divmod(offset, SPAN)
+        path = self._path(number)
+        return self._file(path).read(inside, count)
+
+    def mapped(self, offset: int, count: int) -> memoryview:
+        """Return a view of `count` bytes from an address."""
+        number, inside = divmod(offset, SPAN)
+        return self._file(self._path(number)).mapped(inside, count)
+
+    def describe(self, offset: int) -> str:
+        """Say where an address is, for people."""
+        number, inside = divmod(offset, SPAN)
+        return f"offset {inside} of {os.path.relpath(self._path(number), self.path)}"
+
+    def forget_pages(self) -> None:
+        """Do nothing: chunks are not mapped for long."""
+
+    def expect_windows(self) -> None:
+        """Do nothing: a chunk is read whole."""
+
+    def expect_rows(self) -> None:
+        """Do nothing: a chunk is read whole."""
+
+    def is_cold(self, offset: int) -> bool:
+        """Tell whether a byte would have to come from the disk; that of a chunk is not asked."""
+        shard = self._open_shard(offset)
+        return shard is not None and shard.is_cold(offset % SPAN)
+
+    def announce(self, offset: int, count: int) -> None:
+        """Tell the system that these bytes of a shard are wanted soon."""
+        shard = self._open_shard(offset)
+        if shard is not None:
+            shard.announce(offset % SPAN, count)
+
+    def _open_shard(self, offset: int) -> SourceFile | None:
+        return None if self.spec.shard is None else self._file(self._path(offset // SPAN))
+
+    def _path(self, number: int) -> str:
+        chunk = []
+        for count in reversed(self.spec.grid):
+            number, at = divmod(number, count)
+            chunk.append(at)
+        return self.spec.file_of(tuple(reversed(chunk)))
+
+    def _chunk_nbytes(self, path: str) -> int:
+        try:
+            size = os.stat(path).st_size
+        except FileNotFoundError:
+            self._check_there()
+            return 0
+        except OSError as error:
+            raise source_error(path, error) from error
+        if size == 0:
+            raise DamagedFileError(f"{path}: is empty (0 bytes): its writer did not finish.")
+        return size
+
+    def _shard_now(self, path: str, spec: ShardSpec) -> Shard | None:
+        """Return a shard as it is now; None if it was never written."""
+        try:
+            state = state_of(os.stat(path))
+        except FileNotFoundError:
+            self._check_there()
+            return None
+        except OSError as error:
+            raise source_error(path, error) from error
+        return self._shard(path, spec, state)
+
+    def _shard(self, path: str, spec: ShardSpec, state: tuple[int, int, int] | None = None) -> Shard:
+        key = ("shard", path)
+        shard: Shard | None = POOL.get(key)
+        if shard is None or (state is not None and state != shard.state):
+            shard = open_shard(path, spec, self.spec.in_shard)
+            POOL.put(key, shard)
+        return shard
+
+    def _file(self, path: str) -> SourceFile:
+        spec = self.spec.shard
+        return SourceFile(path) if spec is None else self._shard(path, spec).file
+
+    def _check_there(self) -> None:
+        """Tell an array of which a file was never written from one that was taken away."""
+        if not is_zarr(self.path):
+            raise DamagedFileError(f"{self.path}: was taken away while it was open. Open it again.")
+
+
+def _number(position: Sequence[int], grid: Sequence[int]) -> int:
+    number = 0
+    for at, count in zip(position, grid, strict=True):
+        number = number * count + at
+    return number
+
+
+def state_of(status: os.stat_result) -> tuple[int, int, int]:
+    """Return what tells that a file was changed: size, time of change, and number."""
+    return status.st_size, status.st_mtime_ns, status.st_ino
