@@ -46,7 +46,7 @@ def requests(frames: SimpleFrames, count: int, size: int = 50) -> list[tuple[Any
 
 
 @pytest.mark.parametrize("threads", [None, 0, 1, 2, 8])
-@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "auto"])
 def test_batches_equal_single_reads(
     backend: str | None, threads: int | None, collection: SimpleFrames
 ) -> None:

@@ -35,7 +35,7 @@ from subregion.errors import (
 from subregion.raster.pool import POOL
 from subregion.records import Asset
 
-STORED = ["npy", "cog"]
+STORED = ["npy", "cog", "zarr"]
 
 
 def save(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -43,13 +43,29 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def files(frames: SimpleFrames) -> list[Path]:
-    """All files of a cache, without the stamps of `prepare`."""
-    found = (place for place in frames.cache_dpath.rglob("*") if place.is_file())
-    return sorted(place for place in found if place.parent.name != "stamps")
+    """All files of a cache, without the stamps of `prepare`; a zarr folder counts as one."""
+    found = []
+    for place in frames.cache_dpath.rglob("*"):
+        inside = any(parent.suffix == ".zarr" for parent in place.parents)
+        if (place.is_file() or place.suffix == ".zarr") and not inside and place.parent.name != "stamps":
+            found.append(place)
+    return sorted(found)
 
 
 def data_files(frames: SimpleFrames) -> list[Path]:
-    return [place for place in files(frames) if place.suffix in (".npy", ".tif")]
+    return [place for place in files(frames) if place.suffix in (".npy", ".tif", ".zarr")]
+
+
+def pixel_file(data: Path) -> Path:
+    """The file of an entry that holds the pixels of the full resolution."""
+    return data / "0/c/0/0/0" if data.suffix == ".zarr" else data
+
+
+def remove(place: Path) -> None:
+    if place.is_dir():
+        shutil.rmtree(place)
+    else:
+        place.unlink()
 
 
 @pytest.fixture
@@ -64,7 +80,7 @@ def frames(request: pytest.FixtureRequest, source: Path, workdir: Path) -> Simpl
     return SimpleFrames({1: source}, workdir=workdir, backend=request.param)
 
 
-@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "auto"])
 @pytest.mark.parametrize("mode", ["PATH", "PIXELS"])
 def test_a_source_that_was_replaced_is_read_anew(
     mode: str, backend: str | None, source: Path, workdir: Path, photograph: NDArray[np.uint8]
@@ -143,29 +159,33 @@ def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograp
     (data,) = data_files(frames)
     (pointer,) = (place for place in files(frames) if place.suffix == ".json")
     if harm == "truncated":
-        with data.open("r+b") as file:
-            file.truncate(data.stat().st_size // 2)
+        with pixel_file(data).open("r+b") as file:
+            file.truncate(pixel_file(data).stat().st_size // 2)
     elif harm == "deleted":
-        data.unlink()
+        remove(data)
     elif harm == "pointer garbled":
         pointer.write_bytes(b"{")
     elif harm == "pointer elsewhere":
         pointer.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
     else:
-        data.write_bytes(b"")
+        pixel_file(data).write_bytes(b"")
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(frames.load_region(1), photograph)
     assert len(data_files(frames)) == 1
 
 
+@pytest.mark.parametrize("backend", ["cog", "zarr", {"type": "zarr", "config": {"compress": "ZSTD"}}])
 def test_a_flipped_bit_in_a_compressed_entry_is_mended(
-    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+    backend: Any, source: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:
-    frames = SimpleFrames({1: source}, workdir=workdir, backend="cog")
+    frames = SimpleFrames({1: source}, workdir=workdir, backend=backend)
     frames.load_region(1)
     rng = random.Random(0)
     for _ in range(20):
-        (data,) = data_files(frames)
+        (entry,) = data_files(frames)
+        data = pixel_file(entry)
+        if entry.is_dir():
+            POOL.forget(lambda key: True)  # checksums are looked at when a block is first read after opening
         with data.open("r+b") as file:
             at = rng.randrange(data.stat().st_size // 2, data.stat().st_size)
             file.seek(at)
@@ -179,7 +199,7 @@ def test_the_stamp_of_prepare_is_checked(frames: SimpleFrames, photograph: NDArr
     frames.prepare()
     frames.prepare()
     for place in files(frames):
-        place.unlink()
+        remove(place)
     frames.prepare()
     assert len(data_files(frames)) == 1
     save(Path(frames.record(1).default_asset.path), 255 - photograph)
@@ -387,12 +407,12 @@ def test_a_read_only_workdir_serves_what_it_has(
 import os, sys
 from subregion import SimpleFrames, SubregionError
 if os.getuid() == 0:
-    for backend in ("npy", "cog"):  # imports everything, while it may still be read
+    for backend in ("npy", "cog", "zarr"):  # imports everything, while it may still be read
         SimpleFrames({1: sys.argv[1]}, workdir=sys.argv[4], backend=backend).load_region(1)
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 frames = SimpleFrames({1: sys.argv[1]}, workdir=sys.argv[2], backend=sys.argv[3])
 print(frames.load_region(1).shape)
-frames.backend = {"npy": "cog", "cog": "npy"}[sys.argv[3]]
+frames.backend = {"npy": "cog", "cog": "zarr", "zarr": "npy"}[sys.argv[3]]
 try:
     frames.load_region(1)
 except SubregionError as error:
@@ -433,7 +453,7 @@ frames.prepare(workers=2)
     rng = random.Random(1)
     killed = 0
     for attempt in range(20):
-        backend = STORED[attempt % 2]
+        backend = STORED[attempt % 3]
         writer = subprocess.Popen(
             [sys.executable, "-c", code, str(sources), str(workdir), backend],
             stdout=subprocess.PIPE,
@@ -454,8 +474,8 @@ frames.prepare(workers=2)
         for name in frames.image_ids:
             with Image.open(sources / str(name)) as image:
                 np.testing.assert_array_equal(frames.load_image(name), np.asarray(image))
-    assert len(data_files(frames)) == 24
-    assert len(files(frames)) == 48  # no leftovers
+    assert len(data_files(frames)) == 36
+    assert len(files(frames)) == 72  # no leftovers
 
 
 def test_an_owner_that_hangs_is_passed_by(
@@ -487,31 +507,104 @@ def test_without_locks_everything_still_works(
     assert len(data_files(frames)) == 1
 
 
-def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(tmp_path: Path) -> None:
+def write_file(path: str) -> None:
+    Path(path).write_bytes(b"pixels")
+
+
+def write_folder(path: str) -> None:
+    inner = Path(path, "0", "c")
+    inner.mkdir(parents=True)
+    inner.with_name("zarr.json").write_bytes(b"{}")
+    (inner / "0").write_bytes(b"pixels")
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(write: Any, tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
     key = "ab" * 20
     first = []
-
-    def write(path: str) -> None:
-        Path(path).write_bytes(b"pixels")
 
     def write_slowly(path: str) -> None:
         write(path)
         first.append(folder.publish(key, ".npy", None, {}, write))
 
     assert [folder.publish(key, ".npy", None, {}, write_slowly)] == first == [folder.look_up(key)]
-    assert {Path(place).name for place in tmp_path.rglob("*.*")} == {
+    assert {place.name for place in tmp_path.glob("*/*.*")} == {
         f"{key}.json",
         os.path.basename(first[0].data),
     }
 
 
-def test_sweeping_spares_what_a_living_writer_holds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["zarr.json", "0/zarr.json", "0/c/0/0/0", "1/c/0/0/0"])
+@pytest.mark.parametrize("harm", ["cut", "gone"])
+def test_a_folder_is_no_entry_without_all_of_its_files(
+    harm: str, name: str, source: Path, workdir: Path
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
+    frames.prepare()
+    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    entry = frames._store.folder.look_up(key)
+    assert entry is not None
+    assert entry.size == sum(place.stat().st_size for place in Path(entry.data).rglob("*") if place.is_file())
+    place = Path(entry.data, name)
+    if harm == "cut":
+        place.write_bytes(place.read_bytes()[:-1])
+    else:
+        place.unlink()
+    assert frames._store.folder.look_up(key) is None
+    frames.load_region(1)
+    renewed = frames._store.folder.look_up(key)
+    assert renewed is not None
+    assert renewed.data != entry.data
+    assert len(data_files(frames)) == 1
+
+
+def test_names_in_a_pointer_do_not_lead_out_of_the_folder(source: Path, workdir: Path) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
+    frames.prepare()
+    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    pointer = Path(frames._store.folder.pointer(key))
+    for name in ("../../../../../etc/passwd", "/etc/passwd", "0/../../x", ""):
+        document = json.loads(pointer.read_bytes())
+        pointer.write_text(json.dumps(document | {"files": {name: 1}}))
+        assert frames._store.folder.look_up(key) is None
+        pointer.write_text(json.dumps(document))
+        assert frames._store.folder.look_up(key) is not None
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_discarding_takes_the_entry_and_nothing_else(write: Any, tmp_path: Path) -> None:
+    folder = Folder(str(tmp_path))
+    kept, gone = "ab" * 20, "ab" + "cd" * 19
+    entries = {key: folder.publish(key, ".zarr", None, {}, write) for key in (kept, gone)}
+    folder.discard(entries[gone])
+    assert folder.look_up(gone) is None
+    assert not os.path.exists(entries[gone].data)
+    assert folder.look_up(kept) == entries[kept]
+    assert os.listdir(tmp_path / "unfinished") == []
+
+
+def test_readers_of_a_replaced_zarr_entry_see_no_fill(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
+    expected = frames.load_region(1, scale=1 / 2)
+    asset = frames.record(1).default_asset
+    opened = frames._store.open(asset)
+    assert opened.entry is not None
+    frames._store.folder.discard(opened.entry)  # as another process does
+    POOL.forget(lambda key: isinstance(key, tuple) and key[0] == "shard")
+    np.testing.assert_array_equal(frames.load_region(1, scale=1 / 2), expected)
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+
+
+@pytest.mark.parametrize("write", [write_file, write_folder])
+def test_sweeping_spares_what_a_living_writer_holds(write: Any, tmp_path: Path) -> None:
     folder = Folder(str(tmp_path / "cache"))
     key = "ab" * 20
     unfinished = tmp_path / "cache/unfinished"
     unfinished.mkdir(parents=True)
-    (unfinished / f"{key}.0123456789abcdef.npy").write_bytes(b"half")
+    write(str(unfinished / f"{key}.0123456789abcdef.npy"))
     with folder.turn(key, lambda: False):
         folder.sweep()
         assert len(list(unfinished.iterdir())) == 1
@@ -592,7 +685,8 @@ def test_dvc_folders_are_looked_up_in_their_list(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("backend", "words"),
     [
-        ("zip", ["zip", "cog", "npy"]),
+        ("zip", ["zip", "cog", "npy", "zarr"]),
+        ({"type": "zarr", "config": {"compress": "JPEG"}}, ["compress", "JPEG", "LZ4"]),
         ({"type": "cog", "config": {"compres": "ZSTD"}}, ["compres", "compress"]),
         ({"type": "cog", "config": {"compress": "zip"}}, ["compress", "zip", "ZSTD"]),
         ({"type": "cog", "config": {"blocksize": 100}}, ["blocksize", "100", "16"]),

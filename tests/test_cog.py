@@ -375,11 +375,11 @@ def test_a_failure_on_the_way_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     target = {
-        "encode": "_Conveyor._encode_all",
-        "spool": "_Spool.append",
-        "join": "shutil.copyfileobj",
+        "encode": "blocks.Conveyor._encode_all",
+        "spool": "cog._Spool.append",
+        "join": "cog.shutil.copyfileobj",
     }
-    monkeypatch.setattr(f"subregion.convert.cog.{target[when]}", full)
+    monkeypatch.setattr(f"subregion.convert.{target[when]}", full)
     with pytest.raises(OSError, match="No space"):
         write(tmp_path / "image.tif", picture((100, 90, 3)), CogConfig(blocksize=16))
     assert not os.listdir(tmp_path)

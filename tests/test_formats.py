@@ -37,7 +37,7 @@ def beyond(pixels: NDArray[Any], window: Window, fill: Any) -> NDArray[Any]:
     return padded[rows, cols]
 
 
-@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "auto"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_same_pixels(
     kind: str, backend: str | None, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]

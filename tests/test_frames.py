@@ -163,7 +163,7 @@ def test_floats_are_surrounded_by_nan(tmp_path: Path, photograph: NDArray[np.uin
 
 
 def test_results_belong_to_the_caller(frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
-    for backend in (None, "npy", "cog"):
+    for backend in (None, "npy", "cog", "zarr"):
         frames.backend = backend
         first = frames.load_region("a", (slice(0, 9), slice(0, 9)))
         first[:] = 0
@@ -190,7 +190,7 @@ def test_channels_of_a_file_by_name(tmp_path: Path, photograph: NDArray[np.uint8
         def record(self, image_id: Any) -> ImageRecord:
             return ImageRecord(image_id, (Asset(str(path), channels=("r", "g", "b", "nir")),))
 
-    for backend in (None, "npy", "cog"):
+    for backend in (None, "npy", "cog", "zarr"):
         frames = Named(workdir=workdir, backend=backend)
         np.testing.assert_array_equal(frames.load_region(1, channels="nir|r"), expected[..., [3, 0]])
         np.testing.assert_array_equal(frames.load_region(1, channels=["g", "g"]), expected[..., [1, 1]])

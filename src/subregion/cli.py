@@ -177,7 +177,9 @@ def info(
     workdir: Workdir = None,
     backend: Annotated[
         str | None,
-        typer.Option(metavar="npy|cog|auto", help="Look for copies of this backend only. Default: of all."),
+        typer.Option(
+            metavar="npy|cog|zarr|auto", help="Look for copies of this backend only. Default: of all."
+        ),
     ] = None,
     config: Config = None,
     hashid_mode: HashidMode = "PATH",
@@ -197,7 +199,7 @@ def info(
 
     from subregion.describe import describe, in_lines
 
-    names = [backend] if backend is not None else ["npy", "cog"]
+    names = [backend] if backend is not None else ["npy", "cog", "zarr"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     documents: list[dict[str, Any]] = []
     failed = False

@@ -50,8 +50,9 @@ class Frames(ABC):
     workdir : path or None
         Where converted copies are kept; None is the user's cache folder, with a warning.
     backend : None, str or dict
-        How images are stored for reading: None reads the sources as they are; ``"npy"``, ``"cog"`` and
-        ``"auto"`` convert each image once. ``{"type": "cog", "config": {"compress": "ZSTD"}}`` sets options.
+        How images are stored for reading: None reads the sources as they are; ``"npy"``, ``"cog"``,
+        ``"zarr"`` and ``"auto"`` convert each image once.
+        ``{"type": "cog", "config": {"compress": "ZSTD"}}`` sets options.
     hashid_mode : str
         What names a source: its ``"PATH"`` (with size and time of change), the bytes (``"PIXELS"``), the
         hash that ``"DVC"`` holds, or one that is ``"GIVEN"``.

@@ -1,8 +1,9 @@
 """Entries on disk: written beside their final names, checked, synced, and only then made visible.
 
-An entry is two files. The data carries a token in its name that is never used twice; the *pointer*
-``<key>.json`` names the data and says what it was made from. A reader starts at the pointer, so renaming
-the pointer is the moment at which an entry exists, and a rebuilt entry never mixes with an older one.
+An entry is its data, a file or a folder of files, and a *pointer*. The data carry a token in their name that
+is never used twice; the pointer ``<key>.json`` names the data and says what they were made from. A reader
+starts at the pointer, so renaming the pointer is the moment at which an entry exists, and a rebuilt entry
+never mixes with an older one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ PATIENCE = 60.0
 ABANDONED = 24 * 3600.0
 
 _KEY = re.compile(r"[0-9a-f]{40}")
+_INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,9 @@ class Entry:
     key : str
         Hash of identity and recipe.
     data : str
-        Absolute path of the file that holds the pixels.
+        Absolute path of the file or folder that holds the pixels.
     size : int
-        Its bytes.
+        Bytes of its files.
     signature : Signature or None
         What the source looked like when it was converted.
     carried : Carried
@@ -85,17 +88,20 @@ class Folder:
         try:
             with open(pointer, "rb") as file:
                 document = json.loads(file.read(1 << 20))
-            name, size = document["data"], document["size"]
+            name, size, inner = document["data"], document["size"], document.get("files")
             seen = document["signature"]
             signature = None if seen is None else Signature(int(seen[0]), int(seen[1]))
             # Names come from a file that others may have written: they must stay in this folder.
             if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
                 return None
             data = os.path.join(os.path.dirname(pointer), name)
-            if os.stat(data).st_size != size:
+            if inner is None:
+                if os.stat(data).st_size != size:
+                    return None
+            elif not _has_files(data, inner):
                 return None
             carried = Carried.from_document(document)
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, IndexError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError, AttributeError):
             return None
         except OSError as error:
             raise CacheError(f"{pointer}: the cache entry cannot be read: {error.strerror}.") from error
@@ -130,13 +136,13 @@ class Folder:
         key : str
             Its name.
         suffix : str
-            File suffix of the data, such as ``".tif"``.
+            Suffix of the data, such as ``".tif"``.
         signature : Signature or None
             What the source looks like.
         about : dict
             Further facts for people who look into the folder.
         write : callable
-            Writes and checks the data at the path that it is given.
+            Writes and checks the data, a file or a folder, at the path that it is given.
 
         Returns
         -------
@@ -156,17 +162,19 @@ class Folder:
             os.makedirs(self._unfinished, exist_ok=True)
             os.makedirs(home, exist_ok=True)
             write(unfinished)
-            size = _synced_size(unfinished)
+            sizes = _synced_sizes(unfinished)
+            size = sum(sizes.values())
             document = {
                 "data": name,
                 "size": size,
+                **({"files": sizes} if os.path.isdir(unfinished) else {}),
                 "signature": None if signature is None else [signature.size, signature.mtime_ns],
                 **about,
             }
             pointer = f"{unfinished}.json"
             with open(pointer, "w", encoding="utf-8") as file:
                 json.dump(document, file)
-            _synced_size(pointer)
+            _sync_file(pointer)
             current = self.look_up(key)
             if current is not None and current.signature == signature:
                 return current  # another writer was faster, and readers may be about to open its entry
@@ -197,14 +205,23 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.pointer(entry.key))
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(entry.data)
+            self._take_away(entry.data)
+
+    def _take_away(self, data: str) -> None:
+        """Remove the data of an entry; a folder goes all at once, so that nobody finds a part of it."""
+        if os.path.isdir(data) and not os.path.islink(data):
+            gone = os.path.join(self._unfinished, os.path.basename(data))
+            os.makedirs(self._unfinished, exist_ok=True)
+            os.replace(data, gone)
+            data = gone
+        _remove(data)
 
     def _remove_unfinished(self, name: str) -> None:
         with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
             for item in listing:
                 if item.name.startswith(name):
                     with contextlib.suppress(OSError):
-                        os.unlink(item.path)
+                        _remove(item.path)
 
     def _remove_older(self, key: str, kept: str = "") -> None:
         """Remove data that no pointer names any more: of a rebuilt entry, or of a writer that was killed."""
@@ -214,7 +231,7 @@ class Folder:
             for item in listing:
                 if item.name.startswith(f"{key}.") and item.name not in spared:
                     with contextlib.suppress(OSError):  # another host was faster
-                        os.unlink(item.path)
+                        self._take_away(item.path)
 
     @contextlib.contextmanager
     def turn(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
@@ -271,8 +288,8 @@ class Folder:
             for item in listing:
                 if item.name.startswith(key):
                     with contextlib.suppress(OSError):
-                        status = item.stat()
-                        signs.append((item.name, status.st_size, status.st_mtime_ns))
+                        sizes = _sizes(item.path)
+                        signs.append((item.name, sum(sizes.values()), item.stat().st_mtime_ns))
         return tuple(sorted(signs))
 
     def sweep(self) -> None:
@@ -294,7 +311,7 @@ class Folder:
                 paths = [path for path in paths if _older_than(path, ABANDONED)]
             for path in paths:
                 with contextlib.suppress(OSError):
-                    os.unlink(path)
+                    _remove(path)
             if lock.is_locked:
                 self._remove_older(key)
                 with contextlib.suppress(OSError):
@@ -309,13 +326,53 @@ def _older_than(path: str, seconds: float) -> bool:
         return False
 
 
-def _synced_size(path: str) -> int:
+def _has_files(folder: str, sizes: dict[str, int]) -> bool:
+    """Whether a folder holds all these files, in these sizes."""
+    for name, size in sizes.items():
+        if not _INNER_NAME.fullmatch(name) or os.stat(os.path.join(folder, name)).st_size != size:
+            return False
+    return True
+
+
+def _files_below(path: str) -> Iterator[str]:
+    for folder, _, names in os.walk(path):
+        yield from (os.path.join(folder, name) for name in names)
+
+
+def _sizes(path: str) -> dict[str, int]:
+    """Return the size of each file in a folder, by its name there; of a file, its own."""
+    if not os.path.isdir(path):
+        return {"": os.stat(path).st_size}
+    return {
+        os.path.relpath(inner, path).replace(os.sep, "/"): os.stat(inner).st_size
+        for inner in _files_below(path)
+    }
+
+
+def _synced_sizes(path: str) -> dict[str, int]:
+    """Bring a file, or all that is in a folder, to the disk, and return the sizes."""
+    if not os.path.isdir(path):
+        _sync_file(path)
+    for folder, _, names in os.walk(path, topdown=False):
+        for name in names:
+            _sync_file(os.path.join(folder, name))
+        _sync_folder(folder)
+    return _sizes(path)
+
+
+def _sync_file(path: str) -> None:
     descriptor = os.open(path, os.O_RDWR)
     try:
         os.fsync(descriptor)
-        return os.fstat(descriptor).st_size
     finally:
         os.close(descriptor)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
 
 
 def _sync_folder(path: str) -> None:

@@ -13,7 +13,7 @@ Backend: TypeAlias = "str | Mapping[str, Any] | None"
 #: Raised whenever the bytes that a converter writes change, so that older entries are made anew.
 FORMAT_VERSION = 1
 
-BACKENDS = ("auto", "npy", "cog")
+BACKENDS = ("auto", "npy", "cog", "zarr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ def _whole_number(low: int, high: int, multiple: int = 1) -> Callable[[Any], Any
 
 
 _COMPRESS = ("auto", "ZSTD", "DEFLATE", "LZW", "JPEG", "RAW")
+_ZARR_COMPRESS = ("auto", "LZ4", "ZSTD", "RAW")
 _OVERVIEWS = ("average", "nearest", "none")
 _OPTIONS: dict[str, dict[str, _Option]] = {
     "npy": {},
@@ -54,7 +55,14 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
         "quality": _Option(90, "a whole number from 1 to 100", _whole_number(1, 100)),
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
+    "zarr": {
+        "compress": _Option("auto", ", ".join(_ZARR_COMPRESS), _one_of(*_ZARR_COMPRESS)),
+        "blocksize": _Option(128, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
+        "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
+    },
 }
+#: What `compress="auto"` is: lossless, and the fastest to decode of those that others read everywhere.
+_AUTO_COMPRESS = {"cog": "ZSTD", "zarr": "LZ4"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,7 @@ class Recipe:
     Parameters
     ----------
     kind : str
-        ``"none"`` (read the source as it is), ``"auto"``, ``"npy"`` or ``"cog"``.
+        ``"none"`` (read the source as it is), ``"auto"``, ``"npy"``, ``"cog"`` or ``"zarr"``.
     config : tuple of (str, value)
         Every option of that kind with its value, sorted; empty for ``"none"`` and ``"auto"``.
     """
@@ -137,7 +145,7 @@ def _check_config(kind: str, config: Mapping[str, Any]) -> tuple[tuple[str, Any]
         except ValueError:
             raise ConfigError(f"backend {kind!r}: {name}={value!r}; allowed: {option.allowed}.") from None
     if values.get("compress") == "auto":
-        values["compress"] = "ZSTD"  # lossless, and the fastest to decode of those that GDAL reads everywhere
+        values["compress"] = _AUTO_COMPRESS[kind]
     if values.get("compress") != "JPEG":
         values.pop("quality", None)  # it changes nothing, so it must not make another entry
     return tuple(sorted(values.items()))

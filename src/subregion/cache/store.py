@@ -32,6 +32,35 @@ ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Watched:
+    """What a file looked like, so that a change is noticed.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    state : tuple of int
+        Its size, time of change and number.
+    """
+
+    path: str
+    state: tuple[int, int, int]
+
+    @classmethod
+    def now(cls, path: str) -> Watched:
+        """Look at a file."""
+        return cls(path, _look(path))
+
+    def holds(self) -> bool:
+        """Whether it still looks like that."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return False  # opening it again says what is wrong, if anything is
+        return (status.st_size, status.st_mtime_ns, status.st_ino) == self.state
+
+
+@dataclass(frozen=True, slots=True)
 class OpenAsset:
     """An asset that is open for reading.
 
@@ -41,15 +70,15 @@ class OpenAsset:
         The source itself, or its converted copy.
     entry : Entry or None
         The copy; None if the source is read in place.
-    watched : tuple of int or None
-        Size and time of change of the source when it was opened; None if its identity says all.
+    watched : Watched or None
+        What the source looked like when it was opened; None if its identity says all.
     recipe : Recipe
         How it is stored.
     """
 
     raster: Raster
     entry: Entry | None
-    watched: tuple[int, int, int] | None
+    watched: Watched | None
     recipe: Recipe
 
 
@@ -95,7 +124,7 @@ class Store:
         opened: OpenAsset | None = POOL.get(key)
         if opened is not None:
             watched = opened.watched
-            if watched is None or watched == self._watch(asset):
+            if watched is None or watched.holds():
                 return opened
         opened = self._open(asset)
         POOL.put(key, opened)
@@ -184,26 +213,31 @@ class Store:
                     ) from None
         raise AssertionError("unreachable")
 
-    def _watch(self, asset: Asset) -> tuple[int, int, int] | None:
+    def _watch(self, asset: Asset) -> Watched | None:
         """Look at the source of an asset, unless its identity stands without it."""
         if self.recipe.kind != "none" and self.mode != "PATH":
             if self.mode == "GIVEN":
                 return None
             if self.mode == "DVC" and not os.path.exists(asset.path):
                 return None  # only its link is here; the entry serves
-        return _look(asset.path)
+        return Watched.now(asset.path)
 
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         watched = self._watch(asset)
         if self.recipe.kind == "none":
-            return OpenAsset(open_raster(asset.path), None, watched, self.recipe)
+            return self._in_place(open_raster(asset.path), watched)
+        if self.recipe.kind == "auto" and os.path.isdir(asset.path):
+            # A folder may hold a million files; none of them is looked at before it must be.
+            source = open_raster(asset.path)
+            if serves_in_place(source):
+                return self._in_place(source, watched)
         identity = identify(asset, self.mode)
         recipe = self.stored_as
         entry = self._fresh_entry(identity, recipe)
         if entry is None:
             source = open_raster(asset.path)
             if self.recipe.kind == "auto" and serves_in_place(source):
-                return OpenAsset(source, None, _look(asset.path), self.recipe)
+                return self._in_place(source, Watched.now(asset.path))
             entry = self._convert(asset, identity, recipe, source, progress)
         try:
             raster = open_raster(entry.data)
@@ -214,6 +248,11 @@ class Store:
             raise _ReplacedError from error
         entry.carried.give(raster)
         return OpenAsset(raster, entry, watched, recipe)
+
+    def _in_place(self, source: Raster, watched: Watched | None) -> OpenAsset:
+        if source.watched is not None:  # what tells a change of a folder is a file in it
+            watched = Watched(*source.watched)
+        return OpenAsset(source, None, watched, self.recipe)
 
     def _fresh_entry(self, identity: Identity, recipe: Recipe) -> Entry | None:
         entry = self.folder.look_up(_key(identity, recipe))

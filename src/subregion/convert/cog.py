@@ -14,9 +14,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -24,6 +23,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from subregion.convert.blocks import Conveyor, Cutter
 from subregion.convert.cog_layout import (
     CLASSIC_LIMIT,
     checked_extra_tags,
@@ -31,14 +31,12 @@ from subregion.convert.cog_layout import (
     pixel_tags,
     plan_layout,
 )
-from subregion.convert.encodings import Encode, encoding_for
+from subregion.convert.encodings import encoding_for
 from subregion.convert.overviews import Pyramid, overview_shapes
 from subregion.convert.strips import checked_strips, removed_on_error
 from subregion.convert.tiff_tags import Tag
 from subregion.errors import CacheError, UnsupportedFormatError
 from subregion.raster.batch import processors
-
-_JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +133,12 @@ def write_cog(
     method = "average" if config.overviews == "none" else config.overviews
     levels = 0 if config.overviews == "none" else len(overview_shapes(rows, cols, size))
     pyramid = Pyramid(shape, dtype, levels, method, nodata)
-    cutters = [_Cutter(level_shape, dtype, size) for level_shape in pyramid.shapes]
+    cutters = [Cutter(level_shape, dtype, size) for level_shape in pyramid.shapes]
 
     with removed_on_error(path), contextlib.ExitStack() as stack:
         spools = [stack.enter_context(_Spool(f"{os.fspath(path)}.level{n}")) for n in range(levels + 1)]
         pool = stack.enter_context(ThreadPoolExecutor(threads or processors(), "subregion-encode"))
-        conveyor = _Conveyor(pool, encoding.encode, limit=cutters[0].row_nbytes)
+        conveyor = Conveyor(pool, encoding.encode, limit=cutters[0].row_nbytes)
         for strip in checked_strips(strips, shape, dtype):
             for level, part in pyramid.push(strip):
                 for blocks in cutters[level].push(part):
@@ -161,48 +159,6 @@ def write_cog(
                 spool.append_to(file)
             if file.tell() != layout.nbytes:
                 raise CacheError(f"{os.fspath(path)}: {file.tell()} of {layout.nbytes} bytes were written.")
-
-
-class _Cutter:
-    """Cuts a stream of rows into rows of blocks; where a block leaves the image, the last pixels repeat.
-
-    Repeated pixels compress to almost nothing and, unlike a fill value, give JPEG no edge to ring at.
-    """
-
-    def __init__(self, shape: tuple[int, int, int], dtype: np.dtype[Any], size: int) -> None:
-        self._rows_left, self._cols, bands = shape
-        self._size = size
-        self._dtype = dtype
-        self._shape = (-(-self._cols // size), size, size, bands)
-        self._blocks = np.empty(0, dtype)
-        self._filled = 0  # rows of `_blocks` that hold pixels
-        self.row_nbytes = int(np.prod(self._shape)) * dtype.itemsize
-
-    def push(self, rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
-        """Take the next rows, (n, columns, bands); give whole rows of blocks, (blocks, size, size, bands)."""
-        while len(rows):
-            if not self._filled:
-                self._blocks = np.empty(self._shape, self._dtype)
-            taken = rows[: self._size - self._filled]
-            rows = rows[len(taken) :]
-            self._fill(taken)
-            self._rows_left -= len(taken)
-            if not self._rows_left:
-                self._blocks[:, self._filled :] = self._blocks[:, self._filled - 1 : self._filled]
-            if not self._rows_left or self._filled == self._size:
-                self._filled = 0
-                yield self._blocks
-
-    def _fill(self, rows: NDArray[Any]) -> None:
-        """Copy rows into the blocks, where each block is contiguous."""
-        whole, cols = divmod(self._cols, self._size)
-        target = self._blocks[:, self._filled : self._filled + len(rows)]
-        across = rows[:, : whole * self._size].reshape(len(rows), whole, self._size, rows.shape[2])
-        target[:whole] = across.swapaxes(0, 1)
-        if cols:
-            target[whole, :, :cols] = rows[:, whole * self._size :]
-            target[whole, :, cols:] = rows[:, -1:]
-        self._filled += len(rows)
 
 
 class _Spool:
@@ -242,40 +198,3 @@ class _Spool:
         self._file.seek(done)
         file.seek(0, os.SEEK_END)
         shutil.copyfileobj(self._file, file, 1 << 20)
-
-
-class _Conveyor:
-    """Rows of blocks on their way through the encoders to the spools, in the order in which they came."""
-
-    def __init__(self, pool: ThreadPoolExecutor, encode: Encode, limit: int) -> None:
-        self._pool = pool
-        self._encode = encode
-        self._limit = limit  # bytes of pixels that may wait while the caller goes for more
-        self._waiting: deque[tuple[_Spool, int, list[Future[list[bytes | memoryview]]]]] = deque()
-        self._waiting_nbytes = 0
-
-    def put(self, blocks: NDArray[Any], spool: _Spool) -> None:
-        """Hand over blocks, (n, size, size, bands), that nobody writes to any more."""
-        per_job = max(1, _JOB_NBYTES * len(blocks) // blocks.nbytes)
-        jobs = [
-            self._pool.submit(self._encode_all, blocks[first : first + per_job])
-            for first in range(0, len(blocks), per_job)
-        ]
-        self._waiting.append((spool, blocks.nbytes, jobs))
-        self._waiting_nbytes += blocks.nbytes
-        while self._waiting_nbytes > self._limit:
-            self._take()
-
-    def finish(self) -> None:
-        """Wait until all is in the spools."""
-        while self._waiting:
-            self._take()
-
-    def _take(self) -> None:
-        spool, nbytes, jobs = self._waiting.popleft()
-        self._waiting_nbytes -= nbytes
-        for job in jobs:
-            spool.append(job.result())
-
-    def _encode_all(self, blocks: NDArray[Any]) -> list[bytes | memoryview]:
-        return [self._encode(block) for block in blocks]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from subregion.convert.cog import CogConfig, write_cog
 from subregion.convert.npy import write_npy
 from subregion.convert.tiff_tags import FieldType, Tag
+from subregion.convert.zarr import ZarrConfig, write_zarr
 from subregion.errors import DamagedFileError
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], object]
 
 #: File suffix of each kind of entry.
-SUFFIXES = {"npy": ".npy", "cog": ".tif"}
+SUFFIXES = {"npy": ".npy", "cog": ".tif", "zarr": ".zarr"}
 #: About how many bytes are decoded at a time; libvips holds several times as many.
 STRIP_BYTES = 8 << 20
 
@@ -45,7 +46,7 @@ def convert(
     path : str
         Where to write.
     kind : str
-        ``"npy"`` or ``"cog"``.
+        ``"npy"``, ``"cog"`` or ``"zarr"``.
     options : mapping
         The options of that kind.
     threads : int or None
@@ -64,6 +65,16 @@ def convert(
     strips = _Watched(source, max(16, min(256, STRIP_BYTES // row_bytes)), progress)
     if kind == "npy":
         write_npy(path, source.shape, source.dtype, strips)
+    elif kind == "zarr":
+        write_zarr(
+            path,
+            source.shape,
+            source.dtype,
+            strips,
+            ZarrConfig(**options),
+            nodata=source.nodata,
+            threads=threads,
+        )
     else:
         write_cog(
             path,

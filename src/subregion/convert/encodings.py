@@ -72,7 +72,7 @@ def encoding_for(
     if compress == "JPEG":
         return _jpeg(blocksize, dtype, bands, quality)
     if compress == "RAW":
-        return Encoding(1, _raw)
+        return Encoding(1, raw_bytes)
     raise ConfigError(f"compress={compress!r}: allowed are 'ZSTD', 'DEFLATE', 'LZW', 'JPEG' and 'RAW'.")
 
 
@@ -91,20 +91,20 @@ def _zstd(level: int) -> Encode:
             compressor = local.compressor = zstandard.ZstdCompressor(
                 level=level, write_checksum=True, write_content_size=True
             )
-        return compressor.compress(_raw(block))
+        return compressor.compress(raw_bytes(block))
 
     return encode
 
 
 def _deflate(block: NDArray[Any], level: int) -> bytes:
-    return bytes(imagecodecs.deflate_encode(_raw(block), level=level))
+    return bytes(imagecodecs.deflate_encode(raw_bytes(block), level=level))
 
 
 def _lzw(block: NDArray[Any]) -> bytes:
-    return bytes(imagecodecs.lzw_encode(_raw(block)))
+    return bytes(imagecodecs.lzw_encode(raw_bytes(block)))
 
 
-def _raw(block: NDArray[Any]) -> Any:
+def raw_bytes(block: NDArray[Any]) -> Any:
     """Return the pixels as a memoryview of bytes, which the hints of imagecodecs do not know."""
     return block.reshape(-1).view(np.uint8).data
 

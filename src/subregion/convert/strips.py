@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -59,10 +60,13 @@ def checked_strips(
 
 @contextlib.contextmanager
 def removed_on_error(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Leave no half-written file behind, whatever goes wrong, Ctrl-C included."""
+    """Leave no half-written file or folder behind, whatever goes wrong, Ctrl-C included."""
     try:
         yield
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        if os.path.isdir(path):
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
         raise

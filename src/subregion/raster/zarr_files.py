@@ -159,7 +159,7 @@ class ChunkFiles:
         """Do nothing: a chunk is read whole."""
 
     def is_cold(self, offset: int) -> bool:
-        """Tell whether a byte would have to come from the disk; that of a chunk is not asked."""
+        """Tell whether a byte of an open shard would have to come from the disk."""
         shard = self._open_shard(offset)
         return shard is not None and shard.is_cold(offset % SPAN)
 
@@ -170,7 +170,8 @@ class ChunkFiles:
             shard.announce(offset % SPAN, count)
 
     def _open_shard(self, offset: int) -> SourceFile | None:
-        return None if self.spec.shard is None else self._file(self._path(offset // SPAN))
+        shard: Shard | None = POOL.get(("shard", self._path(offset // SPAN))) if self.spec.shard else None
+        return None if shard is None else shard.file
 
     def _path(self, number: int) -> str:
         chunk = []
