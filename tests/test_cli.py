@@ -239,7 +239,7 @@ def test_what_auto_does_is_what_is_said(tmp_path: Path) -> None:
 # --- read ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", ["none", "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", ["none", "npy", "cog", "zarr", "auto"])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".npy"])
 def test_read_gives_the_pixels(backend: str, suffix: str, tmp_path: Path) -> None:
     output = tmp_path / f"crop{suffix}"
@@ -440,7 +440,7 @@ def bad(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("backend", ["none", "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", ["none", "npy", "cog", "zarr", "auto"])
 def test_bad_input_is_one_line(bad: Path, backend: str, folder: Path, tmp_path: Path) -> None:
     result = run("read", bad, folder / "out.png", "--backend", backend, "--workdir", tmp_path / "work")
     assert result.exit_code == 1, result.output

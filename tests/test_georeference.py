@@ -319,7 +319,7 @@ def test_any_bytes_are_read_or_refused(tags: list[FileTag]) -> None:
 # --- copies and files beside ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("backend", [None, "npy", "cog", "auto"])
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "auto"])
 def test_copies_keep_the_place(tmp_path: Path, backend: str | None) -> None:
     path = write(tmp_path / "a.tif", OWN_SYSTEMS["laea"], NORTH_UP, nodata=7)
     frames = frames_of(path, backend=backend, workdir=tmp_path / "work")
@@ -333,11 +333,11 @@ def test_copies_keep_the_place(tmp_path: Path, backend: str | None) -> None:
 
 def test_a_copy_outlives_its_source(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", nodata=7)
-    for backend in ("npy", "cog"):
+    for backend in ("npy", "cog", "zarr"):
         frames = SimpleFrames({1: path}, tmp_path / "work", backend, "GIVEN", id_to_hashid={1: "abc"})
         frames.prepare()
     path.unlink()
-    for backend in ("npy", "cog"):
+    for backend in ("npy", "cog", "zarr"):
         frames = SimpleFrames({1: path}, tmp_path / "work", backend, "GIVEN", id_to_hashid={1: "abc"})
         assert frames.georeference(1) == Georeference(NORTH_UP, "EPSG:32633")
         left, bottom, right, top = frames.georeference(1).bounds(ROWS, COLS)
