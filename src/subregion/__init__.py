@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
+    from subregion.clips import Clip
     from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
     from subregion.files import SimpleFrames
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
-    from subregion.records import Asset, ImageRecord
+    from subregion.records import Asset, ImageRecord, VideoPlace
+    from subregion.videos import VideoCollection
 
 __version__ = "0.1.0.dev0"
 
@@ -25,6 +27,7 @@ _HOMES = {
     "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
     "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
+    "Clip": ("subregion.clips", "Clip"),
     "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
@@ -34,6 +37,8 @@ _HOMES = {
     "PrepareError": ("subregion.errors", "PrepareError"),
     "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
+    "VideoCollection": ("subregion.videos", "VideoCollection"),
+    "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
     "cache_info": ("subregion.raster.blockcache", "cache_info"),
     "open": ("subregion.files", "open_image"),
@@ -44,6 +49,7 @@ __all__ = [
     "AlignableImageData",
     "Asset",
     "CacheInfo",
+    "Clip",
     "CocoFrames",
     "Frames",
     "Georeference",
@@ -53,6 +59,8 @@ __all__ = [
     "PrepareError",
     "SimpleFrames",
     "SubregionError",
+    "VideoCollection",
+    "VideoPlace",
     "Window",
     "cache_info",
     "open",
