@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -180,6 +179,8 @@ class AlignedImage:
 
     def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
         """Return the type of what `read` returns."""
+        if drawing.dtype is not None:
+            return drawing.dtype
         measured = drawing.dequantize and any(
             self._record.assets[asset].quantization is not None for asset, _ in self._places
         )

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage, Drawing, fill_value
+from subregion.aligned import AlignedImage
 from subregion.batch import read_regions
 from subregion.errors import RecordError, RegionError
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.plan import OutputGrid
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.window import Window
+from subregion.layers import Drawing, fill_value
 from subregion.reading import Channels, Fill, check_fill, is_plain
 from subregion.records import ImageRecord, unknown_channel
 
@@ -157,7 +158,9 @@ def _names(
                 if name not in listed:
                     raise unknown_channel(name, tuple(listed), owner)
         return wanted
-    defaults = {record.default_asset.channels: record.image_id for record in pattern}
+    defaults: dict[tuple[str, ...] | None, Any] = {}
+    for record in pattern:
+        defaults.setdefault(record.default_asset.channels, record.image_id)
     if len(defaults) > 1:
         (first, one), (second, other) = list(defaults.items())[:2]
         raise RecordError(
@@ -172,9 +175,9 @@ def _listed(names: tuple[str, ...] | None) -> str:
 
 
 def _band_count(store: Store, owner: str, pattern: Sequence[ImageRecord]) -> int:
-    counts: dict[int, Any] = {
-        store.open(record.default_asset).raster.shape[2]: record.image_id for record in pattern
-    }
+    counts: dict[int, Any] = {}
+    for record in pattern:
+        counts.setdefault(store.open(record.default_asset).raster.shape[2], record.image_id)
     if len(counts) > 1:
         (first, one), (second, other) = list(counts.items())[:2]
         raise RecordError(
@@ -257,28 +260,25 @@ class _Drawer:
             One that holds all.
         """
         check_fill(self.fill, dtype)
-        same = all(each == dtype for each in dtypes)
+        drawing = self.drawing
+        if any(each != dtype for each in dtypes):  # what lies outside is filled as that of all has it
+            drawing = replace(drawing or Drawing(), dtype=dtype)
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, read in enumerate(reads):
             groups.setdefault(read.held, []).append(place)
-        if same and len(groups) == 1 and len(reads[0].held) == len(self.labels) > 0:
-            whole: NDArray[Any] = self._batch(reads, self.fill)
+        if len(groups) == 1 and len(reads[0].held) == len(self.labels) > 0:
+            whole: NDArray[Any] = self._batch(reads, drawing)
             return whole
         out = np.empty((len(reads), *self.shape, len(self.labels)), dtype)
         out[...] = self._absent(dtype)
         missing = np.ones(out.shape, bool) if self.masked else None
         for held, places in groups.items():
             if held:
-                part = self._batch([reads[place] for place in places], self.fill if same else None)
+                part = self._batch([reads[place] for place in places], drawing)
                 where = np.ix_(places, range(self.shape[0]), range(self.shape[1]), held)
                 out[where] = np.ma.getdata(part)
                 if missing is not None:
                     missing[where] = np.ma.getmaskarray(part)
-        if not same and not isinstance(self.fill, str):
-            # What lies outside was filled as the type of each frame has it, not as that of all.
-            for place, read in enumerate(reads):
-                rows, cols = self._outside(read)
-                out[place][rows] = out[place][:, cols] = fill_value(self.fill, dtype)
         return out if missing is None else np.ma.MaskedArray(out, missing)
 
     def _absent(self, dtype: np.dtype[Any]) -> Any:
@@ -287,7 +287,7 @@ class _Drawer:
             return np.nan
         return fill_value(None if isinstance(self.fill, str) else self.fill, dtype)
 
-    def _batch(self, reads: list[_FrameRead], fill: Fill) -> Any:
+    def _batch(self, reads: list[_FrameRead], drawing: Drawing | None) -> Any:
         """Read frames that hold the same channels."""
         unnamed = self.channels_of(reads[0]) is None
         requests = [(place, _region(read.selection, unnamed)) for place, read in enumerate(reads)]
@@ -298,23 +298,9 @@ class _Drawer:
             self.channels_of(reads[0]),
             None,
             self.threads,
-            fill,
-            self.drawing,
+            self.fill,
+            drawing,
         )
-
-    def _outside(self, read: _FrameRead) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Tell which rows and columns of the result have their centres outside the image."""
-        window = read.selection.window
-        scale = (1.0, 1.0) if self.drawing is None else self.drawing.scale
-        steps = read.selection.row_step, read.selection.col_step
-        rows, cols = (
-            start + (np.arange(count) * step + 0.5) / factor
-            for start, count, step, factor in zip(
-                (window.row, window.col), self.shape, steps, scale, strict=True
-            )
-        )
-        height, width = _size(self.store, read.record)
-        return (rows < 0) | (rows > height), (cols < 0) | (cols > width)
 
 
 def _region(selection: Selection, with_bands: bool) -> Region:
