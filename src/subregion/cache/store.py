@@ -91,7 +91,7 @@ class Store:
         SubregionError
             If the source cannot be read, or the cache cannot be written.
         """
-        key = (self.name, asset.path, asset.hashid)
+        key = (self.name, asset.path, asset.hashid, asset.frame)
         opened: OpenAsset | None = POOL.get(key)
         if opened is not None:
             watched = opened.watched
@@ -106,7 +106,7 @@ class Store:
         if damaged.entry is None:
             return None
         self.folder.discard(damaged.entry)
-        POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid))
+        POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid, asset.frame))
         return self.open(asset)
 
     def forget(self) -> None:
@@ -196,12 +196,12 @@ class Store:
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         watched = self._watch(asset)
         if self.recipe.kind == "none":
-            return OpenAsset(open_raster(asset.path), None, watched, self.recipe)
+            return OpenAsset(open_raster(asset.path, asset.frame), None, watched, self.recipe)
         identity = identify(asset, self.mode)
         recipe = self.stored_as
         entry = self._fresh_entry(identity, recipe)
         if entry is None:
-            source = open_raster(asset.path)
+            source = open_raster(asset.path, asset.frame)
             if self.recipe.kind == "auto" and serves_in_place(source):
                 return OpenAsset(source, None, _look(asset.path), self.recipe)
             entry = self._convert(asset, identity, recipe, source, progress)
@@ -238,8 +238,8 @@ class Store:
                 key,
                 SUFFIXES[recipe.kind],
                 identity.signature,
-                {"source": asset.path, "mode": identity.mode, "identity": identity.value, **recipe.document}
-                | Carried.by(source).document,
+                {"source": asset.path, "mode": identity.mode, "identity": identity.value}
+                | {"frame": identity.frame, **recipe.document, **Carried.by(source).document},
                 write,
             )
         if identity.signature is not None and look_at(asset.path) != identity.signature:
@@ -252,7 +252,10 @@ class _ReplacedError(Exception):
 
 
 def _key(identity: Identity, recipe: Recipe) -> str:
-    document = json.dumps([identity.mode, identity.value, recipe.document], sort_keys=True)
+    names = [identity.mode, identity.value, recipe.document]
+    if identity.frame is not None:
+        names.append({"frame": identity.frame})
+    document = json.dumps(names, sort_keys=True)
     return hashlib.blake2b(document.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
 
 

@@ -6,8 +6,15 @@ import contextlib
 import struct
 from typing import TYPE_CHECKING
 
-from subregion.errors import DamagedFileError, SubregionError, TooLargeError, UnsupportedFormatError
+from subregion.errors import (
+    DamagedFileError,
+    RecordError,
+    SubregionError,
+    TooLargeError,
+    UnsupportedFormatError,
+)
 from subregion.raster import limits
+from subregion.raster.container import container_of
 from subregion.raster.npy import MAGIC as NPY_MAGIC
 from subregion.raster.npy import open_npy
 from subregion.raster.pnm import MAGICS as PNM_MAGICS
@@ -29,13 +36,15 @@ _CODEC_FILES = {
 _JPEG2000_MAGICS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 
-def open_raster(path: str) -> Raster:
+def open_raster(path: str, frame: int | None = None) -> Raster:
     """Open an image file, by blocks where its format allows it.
 
     Parameters
     ----------
     path : str
         The file.
+    frame : int or None
+        Which frame of a video file; None for other files, and for the first.
 
     Returns
     -------
@@ -49,6 +58,13 @@ def open_raster(path: str) -> Raster:
     """
     file = SourceFile(path)
     head = file.head(32)
+    container = container_of(file, head)
+    if container is not None:
+        from subregion.raster.movie import open_movie
+
+        return open_movie(file, container, 0 if frame is None else frame)
+    if frame is not None:
+        raise RecordError(f"{path}: frame={frame!r} is asked for, but this is no video file; leave it out.")
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
     if head[:2] in PNM_MAGICS:
