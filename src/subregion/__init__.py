@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from subregion.geometry.window import Window
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
     from subregion.records import Asset, ImageRecord, VideoPlace
+    from subregion.videofiles import VideoFrames
     from subregion.videos import VideoCollection
 
 __version__ = "0.1.0.dev0"
@@ -38,6 +39,7 @@ _HOMES = {
     "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
     "VideoCollection": ("subregion.videos", "VideoCollection"),
+    "VideoFrames": ("subregion.videofiles", "VideoFrames"),
     "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
     "cache_info": ("subregion.raster.blockcache", "cache_info"),
@@ -60,6 +62,7 @@ __all__ = [
     "SimpleFrames",
     "SubregionError",
     "VideoCollection",
+    "VideoFrames",
     "VideoPlace",
     "Window",
     "cache_info",

@@ -23,6 +23,7 @@ from subregion.errors import (
     source_error,
 )
 from subregion.geometry.channels import parse_channels
+from subregion.raster.container import SUFFIXES
 from subregion.records import Asset, ImageRecord, Quantization, VideoPlace
 from subregion.videos import VideoCollection
 
@@ -105,7 +106,7 @@ class CocoFrames(VideoCollection):
         return len(self._dataset["images"])
 
     def __getstate__(self) -> dict[str, Any]:
-        lazy = {"_index": {}, "_known": OrderedDict(), "_video_index": {}, "_members": None}
+        lazy: dict[str, Any] = {"_index": {}, "_known": OrderedDict(), "_video_index": {}, "_members": None}
         return self.__dict__ | lazy
 
     @property
@@ -213,24 +214,25 @@ class CocoFrames(VideoCollection):
 
     def _assets(self, image: Mapping[str, Any], owner: str) -> Iterator[Asset]:
         if image.get("file_name") is not None:
-            yield self._asset(image, owner, main=True)
+            yield self._asset(image, owner, image)
         for key in ("auxiliary", "assets"):
             for entry in image.get(key) or ():
                 if entry.get("file_name") is not None:
-                    yield self._asset(entry, owner, main=False)
+                    yield self._asset(entry, owner, image)
 
-    def _asset(self, entry: Mapping[str, Any], owner: str, main: bool) -> Asset:
+    def _asset(self, entry: Mapping[str, Any], owner: str, image: Mapping[str, Any]) -> Asset:
         path = self._path(entry["file_name"], owner)
         channels = entry.get("channels")
         return Asset(
             path=path,
             channels=None if channels is None else parse_channels(channels),
-            to_image=None if main else _transform(entry.get("warp_aux_to_img"), path),
+            to_image=None if entry is image else _transform(entry.get("warp_aux_to_img"), path),
             width=_size(entry, "width", path),
             height=_size(entry, "height", path),
             bands=_size(entry, "num_bands", path),
             nodata=_nodata(entry),
             quantization=_quantization(entry.get("quantization"), path),
+            frame=_frame(path, entry, image),
         )
 
     def _path(self, name: Any, owner: str) -> str:
@@ -292,6 +294,16 @@ def _frame_index(image: Mapping[str, Any]) -> int:
             f"frame_index={index!r} is no whole number; give it one."
         )
     return index
+
+
+def _frame(path: str, entry: Mapping[str, Any], image: Mapping[str, Any]) -> int | None:
+    """Tell which frame of a video file is meant; None for other files."""
+    frame = entry.get("frame")
+    if frame is None and os.path.splitext(path)[1].lower() in SUFFIXES:
+        frame = image.get("frame_index")
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
+        raise RecordError(f"{path}: frame={frame!r} must be a whole number, at least 0.")
+    return frame
 
 
 def _default(assets: tuple[Asset, ...], width: int | None, height: int | None) -> int:

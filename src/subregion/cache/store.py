@@ -91,7 +91,7 @@ class Store:
         SubregionError
             If the source cannot be read, or the cache cannot be written.
         """
-        key = (self.name, asset.path, asset.hashid, asset.frame)
+        key = self._pooled_as(asset)
         opened: OpenAsset | None = POOL.get(key)
         if opened is not None:
             watched = opened.watched
@@ -106,7 +106,8 @@ class Store:
         if damaged.entry is None:
             return None
         self.folder.discard(damaged.entry)
-        POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid, asset.frame))
+        gone = self._pooled_as(asset)
+        POOL.forget(lambda key: key == gone)
         return self.open(asset)
 
     def forget(self) -> None:
@@ -141,7 +142,7 @@ class Store:
 
     def opened(self, asset: Asset) -> OpenAsset | None:
         """Return an asset that is open and unchanged; None if it would have to be opened."""
-        found: OpenAsset | None = POOL.get((self.name, asset.path, asset.hashid))
+        found: OpenAsset | None = POOL.get(self._pooled_as(asset))
         if found is None or (found.watched is not None and found.watched != self._watch(asset)):
             return None
         return found
@@ -171,6 +172,9 @@ class Store:
     def stored_as(self) -> Recipe:
         """How a copy is stored, where one is made."""
         return LOSSLESS if self.recipe.kind == "auto" else self.recipe
+
+    def _pooled_as(self, asset: Asset) -> tuple[str, str, str | None, int | None]:
+        return self.name, asset.path, asset.hashid, asset.frame
 
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
         for attempt in range(ATTEMPTS):

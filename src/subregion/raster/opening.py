@@ -103,6 +103,25 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
     return ()
 
 
+def count_frames(path: str) -> int:
+    """Count the frames of a video file.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If it is no video file.
+    SubregionError
+        If it cannot be read.
+    """
+    file = SourceFile(path)
+    container = container_of(file, file.head(32))
+    if container is None:
+        raise UnsupportedFormatError(f"{path}: is no video file of a known format.")
+    from subregion.raster.movie import movie_of
+
+    return movie_of(file, container).count
+
+
 def _open_tiff(file: SourceFile) -> Raster:
     from subregion.raster import tiff
     from subregion.raster.pillow import open_pillow
