@@ -298,9 +298,9 @@ def _frame_index(image: Mapping[str, Any]) -> int:
 
 def _frame(path: str, entry: Mapping[str, Any], image: Mapping[str, Any]) -> int | None:
     """Tell which frame of a video file is meant; None for other files."""
-    frame = entry.get("frame")
-    if frame is None and os.path.splitext(path)[1].lower() in SUFFIXES:
-        frame = image.get("frame_index")
+    if not path.lower().endswith(SUFFIXES):
+        return None
+    frame = entry.get("frame", image.get("frame_index"))
     if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
         raise RecordError(f"{path}: frame={frame!r} must be a whole number, at least 0.")
     return frame

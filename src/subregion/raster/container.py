@@ -46,37 +46,11 @@ _MAGICS = {
 }
 _AVI = Container("AVI", "avi")
 _TRANSPORT = Container("MPEG-TS", "mpegts")
-#: How the names of video files end. Files are told by their bytes; a dataset that says nothing else is read by
-#: the names in it.
-SUFFIXES = frozenset(
-    [
-        ".3g2",
-        ".3gp",
-        ".asf",
-        ".avi",
-        ".flv",
-        ".f4v",
-        ".ivf",
-        ".m2ts",
-        ".m2v",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogv",
-        ".qt",
-        ".ts",
-        ".vob",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    ]
-)
+#: How the names of video files end, for those who have to know before they open one.
+SUFFIXES = (
+    ".3g2", ".3gp", ".asf", ".avi", ".flv", ".f4v", ".ivf", ".m2ts", ".m2v", ".m4v", ".mkv", ".mov", ".mp4",
+    ".mpeg", ".mpg", ".mts", ".mxf", ".nut", ".ogv", ".qt", ".ts", ".vob", ".webm", ".wmv", ".y4m",
+)  # fmt: skip
 #: QuickTime files from before there was `ftyp` begin with one of these.
 _QUICKTIME_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 #: Brands of `ftyp` that are pictures.
