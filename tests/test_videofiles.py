@@ -38,7 +38,7 @@ from subregion.raster import frameindex, movie
 from subregion.raster.framedecoder import FrameDecoder
 from subregion.raster.opening import open_raster
 
-HEIGHT, WIDTH, COUNT = 48, 64, 40
+HEIGHT, WIDTH, COUNT = 96, 128, 60
 REGION = (slice(5, 30), slice(-40, None))
 
 
@@ -48,7 +48,7 @@ def scene(count: int = COUNT, height: int = HEIGHT, width: int = WIDTH) -> NDArr
     blocks = rng.integers(0, 255, (height // 8, width // 8, 3), np.uint8)
     still = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
     frames = np.stack([np.roll(still, 3 * n, 1) for n in range(count)])
-    frames[:, :8, :8] = (np.arange(count) * 5)[:, None, None, None]
+    frames[:, :8, :8] = (np.arange(count) * 4)[:, None, None, None]
     return frames
 
 
@@ -88,7 +88,7 @@ FILMS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "h264 with open groups, mov": ("a.mov", "libx264", "yuv420p", OPEN),
     "h264 with open groups, transport stream": ("a.ts", "libx264", "yuv420p", OPEN),
     "h264 that is refreshed in stripes": (
-        "a.mkv", "libx264", "yuv420p", {"x264-params": "intra-refresh=1:keyint=10:bframes=0"}),
+        "a.mkv", "libx264", "yuv420p", {"x264-params": "intra-refresh=1:keyint=12:bframes=0"}),
     "h264 without times of presentation": ("a.avi", "libx264", "yuv420p", H264),
     "h264 at variable rate": ("a.mp4", "libx264", "yuv420p", H264 | {"when": lambda n: n * n}),
     "h264 in flash": ("a.flv", "libx264", "yuv420p", H264),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Decoded frames that a decoder remembers, in bytes: readers in several threads come a little out of order.
 REMEMBERED_BYTES = 24 << 20
 
+#: About how many frames could be decoded while a container is made to go elsewhere.
+JUMP = 8
+
 
 def import_av(path: str) -> Any:
     """Return PyAV.
@@ -162,7 +165,7 @@ class FrameDecoder:
 
     def cost(self, number: int, index: FrameIndex) -> int:
         """Estimate how many frames have to be decoded to get to one."""
-        again = number - index.start_of(number) + 8  # a jump costs about as much as some frames
+        again = number - index.start_of(number) + JUMP
         if index is not self._index:
             return again
         if number in self._remembered:

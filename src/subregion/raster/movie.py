@@ -23,7 +23,7 @@ from subregion.errors import (
 )
 from subregion.raster import limits
 from subregion.raster.container import Container, check_whole
-from subregion.raster.framedecoder import FrameDecoder, MisledError, said
+from subregion.raster.framedecoder import JUMP, FrameDecoder, MisledError, said
 from subregion.raster.frameindex import FrameIndex, index_frames, index_packets
 from subregion.raster.pool import Pool
 from subregion.raster.whole import WholeRaster
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 #: How many decoders one video may have at work at once, for readers in several threads.
 DECODERS_EACH = 4
+#: A reader waits for a decoder at work that will have passed its frame by fewer frames than this, ...
+_BEHIND = 32
+#: ... or will save it more frames than this.
+_PATIENCE = 2
 #: How many idle decoders the process keeps.
 DECODERS_KEPT = 8
 
@@ -298,18 +302,20 @@ class _Decoders:
 
     def _take(self, key: Key, number: int, index: FrameIndex) -> FrameDecoder | None:
         """Return an idle decoder, or None if a new one may be made; wait for one that is on its way."""
-        again = number - index.start_of(number) + 8
+        again = number - index.start_of(number) + JUMP
         with self._changed:
             while True:
                 idle = [each for each in self._idle if each[0] == key]
                 best = min(idle, key=lambda each: each[1].cost(number, index), default=None)
+                cost = again if best is None else best[1].cost(number, index)
                 going = self._going.get(key, [])
-                near = any(-8 < number - target < again for target in going)
-                if best is not None and (best[1].cost(number, index) < again or not near):
-                    self._idle.remove(best)
-                elif near or len(going) >= DECODERS_EACH:
+                # One that is on its way to a frame just before, or just behind, is worth waiting for.
+                ahead = min((max(0, number - at) for at in going if at - number < _BEHIND), default=again)
+                if ahead + _PATIENCE < cost or (best is None and len(going) >= DECODERS_EACH):
                     self._changed.wait()
                     continue
+                if best is not None:
+                    self._idle.remove(best)
                 self._going.setdefault(key, []).append(number)
                 return None if best is None else best[1]
 
