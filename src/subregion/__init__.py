@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
+    from subregion.clips import Clip
     from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
     from subregion.files import SimpleFrames
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
-    from subregion.records import Asset, ImageRecord
+    from subregion.records import Asset, ImageRecord, VideoPlace
+    from subregion.videofiles import VideoFrames
+    from subregion.videos import VideoCollection
 
 __version__ = "0.1.0.dev0"
 
@@ -25,6 +28,7 @@ _HOMES = {
     "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
     "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
+    "Clip": ("subregion.clips", "Clip"),
     "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
@@ -34,6 +38,9 @@ _HOMES = {
     "PrepareError": ("subregion.errors", "PrepareError"),
     "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
+    "VideoCollection": ("subregion.videos", "VideoCollection"),
+    "VideoFrames": ("subregion.videofiles", "VideoFrames"),
+    "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
     "cache_info": ("subregion.raster.blockcache", "cache_info"),
     "open": ("subregion.files", "open_image"),
@@ -44,6 +51,7 @@ __all__ = [
     "AlignableImageData",
     "Asset",
     "CacheInfo",
+    "Clip",
     "CocoFrames",
     "Frames",
     "Georeference",
@@ -53,6 +61,9 @@ __all__ = [
     "PrepareError",
     "SimpleFrames",
     "SubregionError",
+    "VideoCollection",
+    "VideoFrames",
+    "VideoPlace",
     "Window",
     "cache_info",
     "open",

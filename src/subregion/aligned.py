@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from subregion.geometry.plan import AssetRead, OutputGrid, covers_image, plan_as
 from subregion.geometry.resample import Filter, working_dtype
 from subregion.geometry.window import Window
 from subregion.layers import Canvas, Drawing, Layer
-from subregion.records import Asset, ImageRecord, unknown_channel
+from subregion.records import Asset, ImageRecord, invertible, unknown_channel
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
@@ -107,7 +106,7 @@ class AlignedImage:
     def _check_grid(self, number: int) -> None:
         """Refuse a file that cannot be laid on the grid of the image."""
         asset, (rows, cols, _) = self._record.assets[number], self._raster(number).shape
-        if asset.to_image is not None and not _invertible(asset.to_image):
+        if asset.to_image is not None and not invertible(asset.to_image):
             numbers = tuple(asset.to_image[:6])
             raise RecordError(
                 f"{asset.path}: its transform to the image, {numbers}, is singular; correct it."
@@ -180,6 +179,8 @@ class AlignedImage:
 
     def dtype_of(self, drawing: Drawing) -> np.dtype[Any]:
         """Return the type of what `read` returns."""
+        if drawing.dtype is not None:
+            return drawing.dtype
         measured = drawing.dequantize and any(
             self._record.assets[asset].quantization is not None for asset, _ in self._places
         )
@@ -291,11 +292,6 @@ class DrawnImage:
     def read_into(self, window: Window, out: NDArray[Any], bands: list[int] | None = None) -> None:
         """Read a window that lies inside the image."""
         out[...] = self._image.read(window, self._drawing, bands)
-
-
-def _invertible(matrix: Affine) -> bool:
-    area = matrix.determinant
-    return math.isfinite(area) and area != 0 and math.isfinite(matrix.c) and math.isfinite(matrix.f)
 
 
 def check_asset(asset: Asset, shape: tuple[int, int, int]) -> None:

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from affine import Affine
 
-from subregion.errors import RecordError, UnknownImageError, UnsupportedFormatError, source_error
-from subregion.frames import Frames
+from subregion.errors import (
+    RecordError,
+    UnknownImageError,
+    UnknownVideoError,
+    UnsupportedFormatError,
+    source_error,
+)
 from subregion.geometry.channels import parse_channels
-from subregion.records import Asset, ImageRecord, Quantization
+from subregion.raster.container import SUFFIXES
+from subregion.records import Asset, ImageRecord, Quantization, VideoPlace
+from subregion.videos import VideoCollection
 
 if TYPE_CHECKING:
     from subregion.cache.recipe import Backend
@@ -29,7 +36,7 @@ MAX_JSON_BYTES = 64 << 30
 KNOWN_RECORDS = 1024
 
 
-class CocoFrames(Frames):
+class CocoFrames(VideoCollection):
     """The images of a COCO or kwcoco dataset.
 
     Parameters
@@ -67,6 +74,7 @@ class CocoFrames(Frames):
         root: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(workdir, backend, hashid_mode)
+        self._editable = not isinstance(dataset, str | os.PathLike)
         if isinstance(dataset, str | os.PathLike):
             path = os.path.abspath(os.path.expanduser(os.fspath(dataset)))
             self._dataset: Any = _read_json(path)
@@ -86,6 +94,8 @@ class CocoFrames(Frames):
         self._root = folder if root is None else os.path.abspath(os.path.expanduser(os.fspath(root)))
         self._index: dict[Any, int] = {}
         self._known: OrderedDict[Any, tuple[Any, ImageRecord]] = OrderedDict()
+        self._video_index: dict[Any, int] = {}
+        self._members: dict[Any, list[Mapping[str, Any]]] | None = None
 
     @property
     def image_ids(self) -> Sequence[Hashable]:
@@ -96,7 +106,52 @@ class CocoFrames(Frames):
         return len(self._dataset["images"])
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_index": {}, "_known": OrderedDict()}
+        lazy: dict[str, Any] = {"_index": {}, "_known": OrderedDict(), "_video_index": {}, "_members": None}
+        return self.__dict__ | lazy
+
+    @property
+    def video_ids(self) -> Sequence[Hashable]:
+        """The ids of all videos, in the order of the dataset."""
+        return [video["id"] for video in self._dataset.get("videos") or ()]
+
+    def frames_of(self, video_id: Any) -> Sequence[Hashable]:
+        """Return the ids of the images of a video, in the order of their `frame_index`.
+
+        Raises
+        ------
+        UnknownVideoError
+            If there is no such video.
+        RecordError
+            If an image of it has no `frame_index`.
+        """
+        if self._video(video_id) is None:
+            known = len(self._dataset.get("videos") or ())
+            raise UnknownVideoError(f"no video with id {video_id!r} among {known}.")
+        return [image["id"] for image in sorted(self._images_of(video_id), key=_frame_index)]
+
+    def _images_of(self, video_id: Any) -> list[Mapping[str, Any]]:
+        images = self._dataset["images"]
+        if self._editable:  # any entry may have moved to another video since the last look
+            return [image for image in images if image.get("video_id") == video_id]
+        if self._members is None:
+            members: dict[Any, list[Mapping[str, Any]]] = {}
+            for image in images:
+                members.setdefault(image.get("video_id"), []).append(image)
+            self._members = members
+        return self._members.get(video_id, [])
+
+    def _video(self, video_id: Any) -> Mapping[str, Any] | None:
+        """Return the video's entry in the dataset; None if there is none."""
+        if video_id is None or not isinstance(video_id, Hashable):
+            return None
+        videos = self._dataset.get("videos") or ()
+        place = self._video_index.get(video_id)
+        if place is None or place >= len(videos) or videos[place].get("id") != video_id:
+            # The first look, or the list was edited since.
+            self._video_index = {video.get("id"): place for place, video in enumerate(videos)}
+            place = self._video_index.get(video_id)
+        found: Mapping[str, Any] | None = None if place is None else videos[place]
+        return found
 
     def image(self, image_id: Any) -> Mapping[str, Any]:
         """Return the image's entry in the dataset.
@@ -122,46 +177,62 @@ class CocoFrames(Frames):
     def record(self, image_id: Any) -> ImageRecord:
         """Return what is known of an image; see `Frames.record`."""
         image = self.image(image_id)
+        video = self._video(image.get("video_id"))
+        entry = image if video is None else (image, video.get("width"), video.get("height"))
         # To compare an entry with what it was takes a tenth of reading it anew, and sees every edit.
         known = self._known.get(image_id)
         with contextlib.suppress(ValueError):  # arrays in the entry, which do not compare to a bool
-            if known is not None and known[0] == image:
+            if known is not None and known[0] == entry:
                 return known[1]
-        record = self._read(image_id, image)
+        record = self._read(image_id, image, video)
         if len(self._known) >= KNOWN_RECORDS:
             with contextlib.suppress(KeyError):  # another thread may have been faster
                 self._known.popitem(last=False)
-        self._known[image_id] = copy.deepcopy(image), record
+        self._known[image_id] = copy.deepcopy(entry), record
         return record
 
-    def _read(self, image_id: Any, image: Mapping[str, Any]) -> ImageRecord:
+    def _read(self, image_id: Any, image: Mapping[str, Any], video: Mapping[str, Any] | None) -> ImageRecord:
         owner = f"image {image_id!r}"
         assets = tuple(self._assets(image, owner))
         if not assets:
             raise RecordError(f"{owner}: has neither a file_name nor assets.")
         width, height = _size(image, "width", owner), _size(image, "height", owner)
-        return ImageRecord(image_id, assets, width, height, _default(assets, width, height))
+        default = _default(assets, width, height)
+        place = None if video is None else self._place(image, video, owner)
+        return ImageRecord(image_id, assets, width, height, default, place)
+
+    def _place(self, image: Mapping[str, Any], video: Mapping[str, Any], owner: str) -> VideoPlace:
+        """Return where an image lies in its video."""
+        of_video = f"video {video['id']!r}"
+        return VideoPlace(
+            video["id"],
+            image.get("frame_index"),
+            _transform(image.get("warp_img_to_vid"), owner),
+            _size(video, "width", of_video),
+            _size(video, "height", of_video),
+        )
 
     def _assets(self, image: Mapping[str, Any], owner: str) -> Iterator[Asset]:
         if image.get("file_name") is not None:
-            yield self._asset(image, owner, main=True)
+            yield self._asset(image, owner, image)
         for key in ("auxiliary", "assets"):
             for entry in image.get(key) or ():
                 if entry.get("file_name") is not None:
-                    yield self._asset(entry, owner, main=False)
+                    yield self._asset(entry, owner, image)
 
-    def _asset(self, entry: Mapping[str, Any], owner: str, main: bool) -> Asset:
+    def _asset(self, entry: Mapping[str, Any], owner: str, image: Mapping[str, Any]) -> Asset:
         path = self._path(entry["file_name"], owner)
         channels = entry.get("channels")
         return Asset(
             path=path,
             channels=None if channels is None else parse_channels(channels),
-            to_image=None if main else _transform(entry.get("warp_aux_to_img"), path),
+            to_image=None if entry is image else _transform(entry.get("warp_aux_to_img"), path),
             width=_size(entry, "width", path),
             height=_size(entry, "height", path),
             bands=_size(entry, "num_bands", path),
             nodata=_nodata(entry),
             quantization=_quantization(entry.get("quantization"), path),
+            frame=_frame(path, entry, image),
         )
 
     def _path(self, name: Any, owner: str) -> str:
@@ -213,6 +284,26 @@ def _size(entry: Mapping[str, Any], key: str, owner: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value) or value < 1:
         raise RecordError(f"{owner}: {key}={value!r} must be a whole number, at least 1.")
     return int(value)
+
+
+def _frame_index(image: Mapping[str, Any]) -> int:
+    index = image.get("frame_index")
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise RecordError(
+            f"image {image.get('id')!r}: is in the video {image.get('video_id')!r}, but its "
+            f"frame_index={index!r} is no whole number; give it one."
+        )
+    return index
+
+
+def _frame(path: str, entry: Mapping[str, Any], image: Mapping[str, Any]) -> int | None:
+    """Tell which frame of a video file is meant; None for other files."""
+    if not path.lower().endswith(SUFFIXES):
+        return None
+    frame = entry.get("frame", image.get("frame_index"))
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
+        raise RecordError(f"{path}: frame={frame!r} must be a whole number, at least 0.")
+    return frame
 
 
 def _default(assets: tuple[Asset, ...], width: int | None, height: int | None) -> int:

@@ -124,7 +124,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
     SubregionError
         If the file is missing, unreadable, no image or damaged.
     """
-    raster = open_raster(asset.path)
+    raster = open_raster(asset.path, asset.frame)
     in_place = stores.serves_in_place(raster)
     found: dict[str, CachedCopy] = {}
     for cache in caches:

@@ -61,6 +61,10 @@ class UnknownImageError(SubregionError, KeyError):
     """There is no image with this id in the collection."""
 
 
+class UnknownVideoError(SubregionError, KeyError):
+    """There is no video with this id in the collection."""
+
+
 class UnknownChannelError(SubregionError, KeyError):
     """The image has no channel with this name."""
 

@@ -188,6 +188,7 @@ def open_image(
     backend: Backend = "auto",
     workdir: str | os.PathLike[str] | None = None,
     hashid_mode: str = "PATH",
+    frame: int | None = None,
 ) -> LazyFrame:
     """Open one image as an array that is read when it is indexed.
 
@@ -202,6 +203,8 @@ def open_image(
         Where copies are kept; None is the user's cache folder.
     hashid_mode : str
         What names the source; see `Frames`.
+    frame : int or None
+        Which frame of a video file, counted from 0; None for other files, and for the first.
 
     Returns
     -------
@@ -216,5 +219,5 @@ def open_image(
     (100, 200, 3)
     """
     store = make_store(workdir, backend, hashid_mode, warn=False)
-    record = ImageRecord(None, (Asset(os.path.abspath(os.fspath(path))),))
+    record = ImageRecord(None, (Asset(os.path.abspath(os.fspath(path)), frame=frame),))
     return LazyFrame(AlignableImageData.from_store(record, store))

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.aligned import check_size
 from subregion.cache.workdir import make_store
-from subregion.errors import RegionError, RegionTypeError
+from subregion.errors import ConfigError, RegionError, RegionTypeError
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
@@ -140,6 +141,7 @@ class Frames(ABC):
         nodata: str | None = None,
         dequantize: bool = False,
         fill: Fill = None,
+        space: str = "image",
     ) -> NDArray[Any]:
         """Read a region of an image.
 
@@ -177,6 +179,9 @@ class Frames(ABC):
         fill : float, str or None
             What lies outside the image: a number, or a mode of `numpy.pad`; None is 0 for integers and NaN
             for floats.
+        space : str
+            Whose pixels the region counts: those of the ``"image"``, or of the ``"video"`` that it is a
+            frame of.
 
         Returns
         -------
@@ -202,9 +207,9 @@ class Frames(ABC):
         >>> frames.load_region("coffee.png", Window(-10, -10, 64, 64)).shape
         (64, 64, 3)
         """
-        record = self.record(image_id)
+        record = self._record_in(space, image_id)
         if bounds is not None or crs is not None:
-            region = self.load_alignable(image_id)._by_bounds(region, bounds, crs)
+            region = self.load_alignable(image_id, space)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
             asset = record.default_asset
             check_size(asset.path, width, height, self._store.open(asset).raster.shape)
@@ -224,6 +229,7 @@ class Frames(ABC):
         nodata: str | None = None,
         dequantize: bool = False,
         fill: Fill = None,
+        space: str = "image",
     ) -> NDArray[Any] | list[NDArray[Any]]:
         """Read many regions, of one image or of many.
 
@@ -243,6 +249,8 @@ class Frames(ABC):
             As for `load_region`.
         fill : float, str or None
             What lies outside an image; see `load_region`.
+        space : str
+            ``"image"`` or ``"video"``; see `load_region`.
 
         Returns
         -------
@@ -267,7 +275,8 @@ class Frames(ABC):
         from subregion.batch import read_regions
 
         drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
-        return read_regions(self._store, self.record, requests, channels, out, threads, fill, drawing)
+        record = partial(self._record_in, space)
+        return read_regions(self._store, record, requests, channels, out, threads, fill, drawing)
 
     def load_image(
         self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
@@ -306,13 +315,20 @@ class Frames(ABC):
                 return _memmap(opened.entry.data)
         return read_region(store, record, None, channels)
 
-    def load_frame(self, image_id: Any) -> LazyFrame:
-        """Return an image as an array that is read when it is indexed."""
-        return LazyFrame(AlignableImageData.from_store(self.record(image_id), self._store))
+    def load_frame(self, image_id: Any, space: str = "image") -> LazyFrame:
+        """Return an image, or its place in its video, as an array that is read when it is indexed."""
+        return LazyFrame(self.load_alignable(image_id, space))
 
-    def load_alignable(self, image_id: Any) -> AlignableImageData:
-        """Return the files of an image, to be read by region and channel."""
-        return AlignableImageData.from_store(self.record(image_id), self._store)
+    def load_alignable(self, image_id: Any, space: str = "image") -> AlignableImageData:
+        """Return the files of an image, to be read by region of the image or its video, and by channel."""
+        return AlignableImageData.from_store(self._record_in(space, image_id), self._store)
+
+    def _record_in(self, space: str, image_id: Any) -> ImageRecord:
+        if space == "image":
+            return self.record(image_id)
+        if space != "video":
+            raise ConfigError(f"space={space!r}: allowed are 'image', 'video'.")
+        return self.record(image_id).in_video()
 
     def georeference(self, image_id: Any) -> Georeference:
         """Tell where an image lies on the ground.

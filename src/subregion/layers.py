@@ -35,6 +35,8 @@ class Drawing:
         What lies outside; None is 0 for integers and NaN for floats.
     dequantize : bool
         Whether stored integers become the values that they stand for.
+    dtype : dtype or None
+        Type of the result, which must hold that of the files; None is theirs.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -43,6 +45,7 @@ class Drawing:
     nodata: str | None = None
     fill: float | None = None
     dequantize: bool = False
+    dtype: np.dtype[Any] | None = None
 
     def filter_of(self, channel: str | None) -> Filter:
         """Return how a channel is interpolated."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from affine import Affine
 
 from subregion.errors import RecordError, UnknownChannelError
-
-if TYPE_CHECKING:
-    from affine import Affine
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,9 @@ class Asset:
         What the stored values stand for.
     hashid : str or None
         The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
+    frame : int or None
+        Which frame of a video file, counted from 0 in the order of presentation; None for other files, and
+        for the first frame.
     """
 
     path: str
@@ -58,6 +62,30 @@ class Asset:
     nodata: float | None = None
     quantization: Quantization | None = None
     hashid: str | None = None
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlace:
+    """Where an image lies in its video.
+
+    Parameters
+    ----------
+    video_id : hashable
+        The name of the video in its collection.
+    frame_index : int or None
+        When: images of a video are ordered by it. It may leave out numbers.
+    to_video : affine.Affine or None
+        From pixel corners of the image (x, y) to those of the video; None is the identity.
+    width, height : int or None
+        Size of the video in pixels; None if it is where the corner of the image comes to lie.
+    """
+
+    video_id: Any
+    frame_index: int | None = None
+    to_video: Affine | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +102,8 @@ class ImageRecord:
         Size of the image in pixels; None if it is the size of its default asset.
     default : int
         Which asset is read when no channels are asked for.
+    video : VideoPlace or None
+        Where the image lies in a video, if it is a frame of one.
     """
 
     image_id: Any
@@ -81,6 +111,7 @@ class ImageRecord:
     width: int | None = None
     height: int | None = None
     default: int = 0
+    video: VideoPlace | None = None
 
     @property
     def default_asset(self) -> Asset:
@@ -105,6 +136,70 @@ class ImageRecord:
                     )
                 found[name] = number, band
         return found
+
+    def in_video(self) -> ImageRecord:
+        """Return the same image on the grid of its video.
+
+        Returns
+        -------
+        ImageRecord
+            Of the size of the video; `Asset.to_image` of each file leads to the pixels of the video.
+
+        Raises
+        ------
+        RecordError
+            If the image is in no video, or its transform to the video is singular.
+        """
+        place = self.video
+        if place is None:
+            raise RecordError(
+                f"image {self.image_id!r}: is in no video that is known, so it has no space='video'. "
+                f"Give its record a VideoPlace; in a dataset, a video_id that is among the videos."
+            )
+        to_video = place.to_video or _IDENTITY
+        if not invertible(to_video):
+            raise RecordError(
+                f"image {self.image_id!r}: its transform to the video {place.video_id!r}, "
+                f"{tuple(to_video[:6])}, is singular; correct it."
+            )
+        width, height = self._size_in_video(place, to_video)
+        if to_video == _IDENTITY and (width, height) == (self.width, self.height):
+            return self
+        there = VideoPlace(place.video_id, place.frame_index, None, width, height)
+        return replace(self, assets=tuple(self._moved(to_video)), width=width, height=height, video=there)
+
+    def _size_in_video(self, place: VideoPlace, to_video: Affine) -> tuple[int | None, int | None]:
+        if place.width is not None and place.height is not None:
+            return place.width, place.height
+        if self.width is None or self.height is None:
+            return None, None
+        across, down = to_video @ (self.width, self.height)
+        if not (across >= 0.5 and down >= 0.5):
+            raise RecordError(
+                f"image {self.image_id!r}: the size of the video {place.video_id!r} is needed, because "
+                f"{tuple(to_video[:6])} does not tell where it ends; give its width and height."
+            )
+        return round(across), round(down)
+
+    def _moved(self, to_video: Affine) -> Iterator[Asset]:
+        for asset in self.assets:
+            if asset.to_image is None:  # it has the size of the image, which is not to be forgotten
+                width = self.width if asset.width is None else asset.width
+                height = self.height if asset.height is None else asset.height
+                yield replace(asset, to_image=to_video, width=width, height=height)
+            elif invertible(asset.to_image):
+                yield replace(asset, to_image=to_video @ asset.to_image)
+            else:  # as it is, so that what is found wrong is what was given
+                yield asset
+
+
+_IDENTITY = Affine.identity()
+
+
+def invertible(matrix: Affine) -> bool:
+    """Whether a transform leads back from everywhere."""
+    area = matrix.determinant
+    return math.isfinite(area) and area != 0 and math.isfinite(matrix.c) and math.isfinite(matrix.f)
 
 
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:

@@ -46,11 +46,14 @@ class Identity:
         Absolute path, hash of the bytes, hash from DVC, or what the caller gave.
     signature : Signature or None
         What must still hold for an entry to be fresh; None where `value` alone names the content.
+    frame : int or None
+        Which frame of a video file.
     """
 
     mode: str
     value: str
     signature: Signature | None
+    frame: int | None = None
 
 
 def check_mode(mode: object) -> str:
@@ -76,16 +79,16 @@ def identify(asset: Asset, mode: str) -> Identity:
         If the source cannot be looked at, or has no identity in this mode.
     """
     if mode == "PATH":
-        return Identity(mode, asset.path, look_at(asset.path))
+        return Identity(mode, asset.path, look_at(asset.path), asset.frame)
     if mode == "PIXELS":
-        return Identity(mode, _content_hash(asset.path), None)
+        return Identity(mode, _content_hash(asset.path), None, asset.frame)
     if mode == "DVC":
-        return Identity(mode, dvc_hash(asset.path), None)
+        return Identity(mode, dvc_hash(asset.path), None, asset.frame)
     if not asset.hashid:
         raise IdentityError(
             f"{asset.path}: hashid_mode='GIVEN' needs a hash for each image; give it in id_to_hashid."
         )
-    return Identity(mode, asset.hashid, None)
+    return Identity(mode, asset.hashid, None, asset.frame)
 
 
 def look_at(path: str) -> Signature:

@@ -120,7 +120,7 @@ class Store:
         SubregionError
             If the source cannot be read, or the cache cannot be written.
         """
-        key = (self.name, asset.path, asset.hashid)
+        key = self._pooled_as(asset)
         opened: OpenAsset | None = POOL.get(key)
         if opened is not None:
             watched = opened.watched
@@ -135,7 +135,8 @@ class Store:
         if damaged.entry is None:
             return None
         self.folder.discard(damaged.entry)
-        POOL.forget(lambda key: key == (self.name, asset.path, asset.hashid))
+        gone = self._pooled_as(asset)
+        POOL.forget(lambda key: key == gone)
         return self.open(asset)
 
     def forget(self) -> None:
@@ -170,7 +171,7 @@ class Store:
 
     def opened(self, asset: Asset) -> OpenAsset | None:
         """Return an asset that is open and unchanged; None if it would have to be opened."""
-        found: OpenAsset | None = POOL.get((self.name, asset.path, asset.hashid))
+        found: OpenAsset | None = POOL.get(self._pooled_as(asset))
         if found is None or (found.watched is not None and found.watched != self._watch(asset)):
             return None
         return found
@@ -201,6 +202,9 @@ class Store:
         """How a copy is stored, where one is made."""
         return LOSSLESS if self.recipe.kind == "auto" else self.recipe
 
+    def _pooled_as(self, asset: Asset) -> tuple[str, str, str | None, int | None]:
+        return self.name, asset.path, asset.hashid, asset.frame
+
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
         for attempt in range(ATTEMPTS):
             try:
@@ -225,17 +229,17 @@ class Store:
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         watched = self._watch(asset)
         if self.recipe.kind == "none":
-            return self._in_place(open_raster(asset.path), watched)
+            return self._in_place(open_raster(asset.path, asset.frame), watched)
         if self.recipe.kind == "auto" and os.path.isdir(asset.path):
             # A folder may hold a million files; none of them is looked at before it must be.
-            source = open_raster(asset.path)
+            source = open_raster(asset.path, asset.frame)
             if serves_in_place(source):
                 return self._in_place(source, watched)
         identity = identify(asset, self.mode)
         recipe = self.stored_as
         entry = self._fresh_entry(identity, recipe)
         if entry is None:
-            source = open_raster(asset.path)
+            source = open_raster(asset.path, asset.frame)
             if self.recipe.kind == "auto" and serves_in_place(source):
                 return self._in_place(source, Watched.now(asset.path))
             entry = self._convert(asset, identity, recipe, source, progress)
@@ -277,8 +281,8 @@ class Store:
                 key,
                 SUFFIXES[recipe.kind],
                 identity.signature,
-                {"source": asset.path, "mode": identity.mode, "identity": identity.value, **recipe.document}
-                | Carried.by(source).document,
+                {"source": asset.path, "mode": identity.mode, "identity": identity.value}
+                | {"frame": identity.frame, **recipe.document, **Carried.by(source).document},
                 write,
             )
         if identity.signature is not None and look_at(asset.path) != identity.signature:
@@ -291,7 +295,10 @@ class _ReplacedError(Exception):
 
 
 def _key(identity: Identity, recipe: Recipe) -> str:
-    document = json.dumps([identity.mode, identity.value, recipe.document], sort_keys=True)
+    names = [identity.mode, identity.value, recipe.document]
+    if identity.frame is not None:
+        names.append({"frame": identity.frame})
+    document = json.dumps(names, sort_keys=True)
     return hashlib.blake2b(document.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
 
 

@@ -234,7 +234,7 @@ def covers_image(to_image: Affine, shape: tuple[int, int], image_shape: tuple[in
     across, down = abs(to_image.a), abs(to_image.e)
     sideways = max(abs(left), abs(right - image_shape[1]))
     upright = max(abs(top), abs(bottom - image_shape[0]))
-    return bool(sideways < across * (1 + WHOLE_PIXEL) and upright < down * (1 + WHOLE_PIXEL))
+    return bool(sideways < across * (1 - WHOLE_PIXEL) and upright < down * (1 - WHOLE_PIXEL))
 
 
 def _first_centre(edge: float) -> int:

@@ -16,7 +16,10 @@ from subregion.geometry.window import Window
 
 Region: TypeAlias = "Window | slice | EllipsisType | tuple[slice | EllipsisType | None, ...] | None"
 
-_AXES = ("rows", "columns", "channels")
+#: Of a clip: slices for frames, rows, columns and channels, or a slice of frames and a `Window` for all.
+ClipRegion: TypeAlias = "Region | tuple[slice | EllipsisType | Window | None, ...]"
+
+_AXES = ("rows", "columns", "channels", "frames")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,62 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
     return Selection(
         Window(row, col, height, width), row_step, col_step, range(band, band + extent, band_step)
     )
+
+
+def split_time(region: ClipRegion, count: int) -> tuple[range, Region]:
+    """Divide a region of a clip into its frames and what is wanted of each.
+
+    Parameters
+    ----------
+    region : Window, slice, tuple, ``...`` or None
+        Slices as for an array (frames, rows, columns, channels); or a `Window`, alone or behind a slice of
+        frames.
+    count : int
+        How many frames there are.
+
+    Returns
+    -------
+    frames : range
+        Which frames.
+    region : Window, slices or None
+        Of each of them.
+
+    Raises
+    ------
+    RegionTypeError, RegionError
+        As for `select`.
+
+    Examples
+    --------
+    >>> split_time((slice(-2, None), slice(0, 9)), 10)
+    (range(8, 10), (slice(0, 9, None),))
+    >>> split_time((slice(0, 9, 4), Window(-1, -1, 5, 5)), 10)
+    (range(0, 9, 4), Window(row=-1, col=-1, height=5, width=5))
+    """
+    if region is None or region is Ellipsis or isinstance(region, Window):
+        return range(count), region
+    items: tuple[Any, ...] = region if isinstance(region, tuple) else (region,)
+    dots = sum(item is Ellipsis for item in items)
+    if dots > 1:
+        raise RegionError(f"region {region!r}: '...' may stand only once.")
+    rest: Region
+    if len(items) == 2 and isinstance(items[1], Window):
+        first, rest = items[0], items[1]
+    elif len(items) - dots > 4:
+        raise RegionError(
+            f"region {region!r}: {len(items) - dots} axes, but a clip has 4: frames, rows, columns, channels."
+        )
+    else:
+        if dots and len(items) == 5:  # the dots stand for nothing
+            items = tuple(item for item in items if item is not Ellipsis)
+        first = items[0] if items else None
+        rest = items if first is Ellipsis else items[1:]
+    if first is None or first is Ellipsis:
+        return range(count), rest
+    if not isinstance(first, slice):
+        raise _not_a_slice(first, 3)
+    start, extent, step = _resolve(first, count, 3)
+    return range(start, start + extent, step), rest
 
 
 def without_integers(region: Any, shape: tuple[int, int, int]) -> tuple[Region, tuple[int, ...]]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from subregion.errors import (
     DamagedFileError,
+    RecordError,
     SourceIsDirectoryError,
     SubregionError,
     TooLargeError,
     UnsupportedFormatError,
 )
 from subregion.raster import limits
+from subregion.raster.container import container_of
 from subregion.raster.npy import MAGIC as NPY_MAGIC
 from subregion.raster.npy import open_npy
 from subregion.raster.pnm import MAGICS as PNM_MAGICS
@@ -35,13 +37,15 @@ _CODEC_FILES = {
 _JPEG2000_MAGICS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 
-def open_raster(path: str) -> Raster:
+def open_raster(path: str, frame: int | None = None) -> Raster:
     """Open an image file or a zarr folder, by blocks where its format allows it.
 
     Parameters
     ----------
     path : str
         The file.
+    frame : int or None
+        Which frame of a video file; None for other files, and for the first.
 
     Returns
     -------
@@ -58,8 +62,17 @@ def open_raster(path: str) -> Raster:
     except SourceIsDirectoryError:
         from subregion.raster.zarr import open_zarr
 
+        if frame is not None:
+            raise _no_video(path, frame) from None
         return open_zarr(path)
     head = file.head(32)
+    container = container_of(file, head)
+    if container is not None:
+        from subregion.raster.movie import open_movie
+
+        return open_movie(file, container, 0 if frame is None else frame)
+    if frame is not None:
+        raise _no_video(path, frame)
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
     if head[:2] in PNM_MAGICS:
@@ -96,6 +109,29 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
 
         return tags_of_jp2(file)
     return ()
+
+
+def count_frames(path: str) -> int:
+    """Count the frames of a video file.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If it is no video file.
+    SubregionError
+        If it cannot be read.
+    """
+    file = SourceFile(path)
+    container = container_of(file, file.head(32))
+    if container is None:
+        raise UnsupportedFormatError(f"{path}: is no video file of a known format.")
+    from subregion.raster.movie import movie_of
+
+    return movie_of(file, container).count
+
+
+def _no_video(path: str, frame: int) -> RecordError:
+    return RecordError(f"{path}: frame={frame!r} is asked for, but this is no video file; leave it out.")
 
 
 def _open_tiff(file: SourceFile) -> Raster:

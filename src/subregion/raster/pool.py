@@ -63,6 +63,15 @@ class Pool:
                 dropped.append(self._kept.popitem(last=False))
         del dropped  # files close here, outside the lock
 
+    def get_or_put(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """Return the object that is open under this key, or keep the one that is made now, quickly."""
+        with self._lock:
+            found = self._kept.get(key)
+            if found is None:
+                found = self._kept[key] = make()
+        self.put(key, found)
+        return found
+
     def forget(self, wanted: Callable[[Hashable], bool]) -> None:
         """Let go of every object whose key is wanted gone."""
         with self._lock:

@@ -35,6 +35,8 @@ class WholeRaster(Raster):
         Type of the bands.
     decode : callable
         Returns the whole image, of that shape and type.
+    number : int
+        Which of the images in the file.
     """
 
     windowed = False
@@ -47,6 +49,7 @@ class WholeRaster(Raster):
         shape: tuple[int, int, int],
         dtype: np.dtype[np.generic],
         decode: Callable[[], NDArray[Any]],
+        number: int = 0,
     ) -> None:
         limits.check_whole(file.path, *shape, dtype)
         self.file = file
@@ -56,11 +59,12 @@ class WholeRaster(Raster):
         self.dtype = dtype
         self.block = shape[:2]
         self._decode = decode
+        self._number = number
 
     def _pixels(self) -> NDArray[Any]:
         if not BLOCKS.limit:
             return self._decoded()
-        key = self.file.identity, self.shape[0] << 32 | self.shape[1], 0
+        key = self.file.identity, self.shape[0] << 32 | self.shape[1], self._number
         pixels = BLOCKS.get(key)
         if pixels is None:
             pixels = self._decoded()

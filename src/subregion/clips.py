@@ -1,0 +1,316 @@
+"""One region of many frames of a video, as one array: channels that a frame lacks are filled and told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.aligned import AlignedImage
+from subregion.batch import read_regions
+from subregion.errors import RecordError, RegionError
+from subregion.geometry.channels import ALL, parse_channels
+from subregion.geometry.plan import OutputGrid
+from subregion.geometry.region import Region, Selection, select
+from subregion.geometry.window import Window
+from subregion.layers import Drawing, fill_value
+from subregion.reading import Channels, Fill, check_fill, is_plain
+from subregion.records import ImageRecord, unknown_channel
+
+if TYPE_CHECKING:
+    from subregion.cache.store import Store
+
+#: The frames of the whole video; asked only where those of the clip do not answer.
+Everything = Callable[[], Iterable[ImageRecord]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clip:
+    """A region of some frames of a video, and what is in it.
+
+    Parameters
+    ----------
+    pixels : ndarray or numpy.ma.MaskedArray, shape (frames, rows, columns, channels)
+        The pixels.
+    image_ids : tuple of hashable
+        Which image each frame is.
+    frame_indexes : tuple of (int or None)
+        The frame index of each.
+    channels : tuple of (str or None)
+        Names of the channels, as far as they have any.
+    missing : ndarray of bool, shape (frames, channels)
+        Which frames lack which channels: there, all pixels are made up.
+    """
+
+    pixels: NDArray[Any]
+    image_ids: tuple[Any, ...]
+    frame_indexes: tuple[int | None, ...]
+    channels: tuple[str | None, ...]
+    missing: NDArray[np.bool_]
+
+
+def read_clip(
+    store: Store,
+    owner: str,
+    frames: Sequence[ImageRecord],
+    everything: Everything,
+    region: Region,
+    channels: Channels,
+    threads: int | None,
+    fill: Fill,
+    drawing: Drawing | None,
+) -> Clip:
+    """Read one region of many frames.
+
+    Parameters
+    ----------
+    store : Store
+        Where converted copies are.
+    owner : str
+        The video, to name in messages.
+    frames : sequence of ImageRecord
+        The frames of the clip, in order.
+    everything : callable
+        Returns all frames of the video.
+    region : Window, slices or None
+        Which pixels of each.
+    channels : str, sequence of str or None
+        Which channels; None for those of the default file, which must be the same in all frames.
+    threads : int or None
+        As for `read_regions`.
+    fill : float, str or None
+        What lies outside, and what stands for a channel that a frame lacks.
+    drawing : Drawing or None
+        How pixels get to the grid of the result.
+
+    Returns
+    -------
+    Clip
+
+    Raises
+    ------
+    UnknownChannelError
+        If no frame of the video has such a channel.
+    RecordError
+        If the frames do not fit together.
+    """
+    pattern = frames or [next(iter(everything()))]
+    names = _names(owner, pattern, everything, channels)
+    count = _band_count(store, owner, pattern) if names is None else len(names)
+    sizes = [_size(store, record) for record in pattern]
+    selections = {size: select(region, (*size, count)) for size in set(sizes)}
+    shape = _common_shape(owner, selections, drawing)
+    bands = next(iter(selections.values())).bands
+    bands = range(count) if bands is None else bands
+    labels = (None,) * len(bands) if names is None else tuple(names[band] for band in bands)
+    reads = [
+        _FrameRead(record, selections[size], _held(record, labels, names is None))
+        for record, size in zip(frames, sizes, strict=False)  # there is a size also where there is no frame
+    ]
+    drawer = _Drawer(store, labels, shape, threads, fill, drawing)
+    dtypes = [drawer.dtype_of(read) for read in reads if read.held]
+    if not dtypes:
+        dtypes = [drawer.dtype_of(_elsewhere(pattern[0], everything, labels))]
+    return Clip(
+        drawer.draw(reads, dtypes, np.result_type(*dtypes)),
+        tuple(read.record.image_id for read in reads),
+        tuple(None if read.record.video is None else read.record.video.frame_index for read in reads),
+        labels,
+        np.array([[k not in read.held for k in range(len(labels))] for read in reads], bool).reshape(
+            len(reads), len(labels)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _FrameRead:
+    """What to read of one frame: which pixels, and which channels of the clip it holds."""
+
+    record: ImageRecord
+    selection: Selection
+    held: tuple[int, ...]
+
+
+def _held(record: ImageRecord, labels: tuple[str | None, ...], unnamed: bool) -> tuple[int, ...]:
+    if unnamed:
+        return tuple(range(len(labels)))
+    known = record.places()
+    return tuple(k for k, name in enumerate(labels) if name in known)
+
+
+def _names(
+    owner: str, pattern: Sequence[ImageRecord], everything: Everything, channels: Channels
+) -> tuple[str, ...] | None:
+    """Spell out which channels are wanted; None for the bands of default files that have no names."""
+    if channels == ALL:
+        every = tuple(dict.fromkeys(name for record in everything() for name in record.places()))
+        if every:
+            return every
+    elif channels is not None:
+        wanted = parse_channels(channels)
+        known = {name for record in pattern for name in record.places()}
+        if not known.issuperset(wanted):
+            listed = dict.fromkeys(name for record in everything() for name in record.places())
+            for name in wanted:
+                if name not in listed:
+                    raise unknown_channel(name, tuple(listed), owner)
+        return wanted
+    defaults: dict[tuple[str, ...] | None, Any] = {}
+    for record in pattern:
+        defaults.setdefault(record.default_asset.channels, record.image_id)
+    if len(defaults) > 1:
+        (first, one), (second, other) = list(defaults.items())[:2]
+        raise RecordError(
+            f"{owner}: its frames have different default channels, {_listed(first)} in image {one!r} and "
+            f"{_listed(second)} in image {other!r}. Name the channels to be read, or write '<all>'."
+        )
+    return next(iter(defaults))
+
+
+def _listed(names: tuple[str, ...] | None) -> str:
+    return "none with a name" if names is None else "|".join(names)
+
+
+def _band_count(store: Store, owner: str, pattern: Sequence[ImageRecord]) -> int:
+    counts: dict[int, Any] = {}
+    for record in pattern:
+        counts.setdefault(store.open(record.default_asset).raster.shape[2], record.image_id)
+    if len(counts) > 1:
+        (first, one), (second, other) = list(counts.items())[:2]
+        raise RecordError(
+            f"{owner}: image {one!r} has {first} bands and image {other!r} has {second}; give them names."
+        )
+    return int(next(iter(counts)))
+
+
+def _size(store: Store, record: ImageRecord) -> tuple[int, int]:
+    """Return rows and columns of an image."""
+    if record.width is not None and record.height is not None:
+        return record.height, record.width
+    return AlignedImage(store, record, None).shape[:2]
+
+
+def _common_shape(
+    owner: str, selections: dict[tuple[int, int], Selection], drawing: Drawing | None
+) -> tuple[int, int]:
+    shapes = {_shape(selection, drawing) for selection in selections.values()}
+    if len(shapes) > 1:
+        raise RegionError(
+            f"{owner}: its frames have different sizes, {sorted(selections)} (rows, columns), and so have "
+            f"the regions. Read in space='video', or give a Window, whose result always has its own shape."
+        )
+    return shapes.pop()
+
+
+def _shape(selection: Selection, drawing: Drawing | None) -> tuple[int, int]:
+    if drawing is None or drawing.scale == (1, 1):
+        return selection.shape
+    return OutputGrid.of(selection.window, drawing.scale).shape
+
+
+def _elsewhere(first: ImageRecord, everything: Everything, labels: tuple[str | None, ...]) -> _FrameRead:
+    """Return a frame of the video that holds what no frame of the clip does, for its type."""
+    nothing = Selection(Window(0, 0, 0, 0))
+    for record in everything():
+        if held := _held(record, labels, None in labels):
+            return _FrameRead(record, nothing, held)
+    return _FrameRead(first, nothing, ())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawer:
+    """Reads frames into one array: those that hold the same channels in one batch."""
+
+    store: Store
+    labels: tuple[str | None, ...]
+    shape: tuple[int, int]
+    threads: int | None
+    fill: Fill
+    drawing: Drawing | None
+
+    @property
+    def masked(self) -> bool:
+        return self.drawing is not None and self.drawing.nodata == "ma"
+
+    def channels_of(self, read: _FrameRead) -> list[str] | None:
+        names = [self.labels[k] for k in read.held]
+        return None if None in names else [name for name in names if name is not None]
+
+    def dtype_of(self, read: _FrameRead) -> np.dtype[Any]:
+        channels = self.channels_of(read)
+        if self.drawing is None and is_plain(read.record, channels):
+            return self.store.open(read.record.default_asset).raster.dtype
+        return AlignedImage(self.store, read.record, channels).dtype_of(self.drawing or Drawing())
+
+    def draw(
+        self, reads: list[_FrameRead], dtypes: list[np.dtype[Any]], dtype: np.dtype[Any]
+    ) -> NDArray[Any]:
+        """Read all frames.
+
+        Parameters
+        ----------
+        reads : list of _FrameRead
+            The frames.
+        dtypes : list of dtype
+            Of those that hold anything.
+        dtype : dtype
+            One that holds all.
+        """
+        check_fill(self.fill, dtype)
+        drawing = self.drawing
+        if any(each != dtype for each in dtypes):  # what lies outside is filled as that of all has it
+            drawing = replace(drawing or Drawing(), dtype=dtype)
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for place, read in enumerate(reads):
+            groups.setdefault(read.held, []).append(place)
+        if len(groups) == 1 and len(reads[0].held) == len(self.labels) > 0:
+            whole: NDArray[Any] = self._batch(reads, drawing)
+            return whole
+        out = np.empty((len(reads), *self.shape, len(self.labels)), dtype)
+        out[...] = self._absent(dtype)
+        missing = np.ones(out.shape, bool) if self.masked else None
+        for held, places in groups.items():
+            if held:
+                part = self._batch([reads[place] for place in places], drawing)
+                where = np.ix_(places, range(self.shape[0]), range(self.shape[1]), held)
+                out[where] = np.ma.getdata(part)
+                if missing is not None:
+                    missing[where] = np.ma.getmaskarray(part)
+        return out if missing is None else np.ma.MaskedArray(out, missing)
+
+    def _absent(self, dtype: np.dtype[Any]) -> Any:
+        """Return what stands for a channel that a frame lacks."""
+        if self.drawing is not None and self.drawing.nodata == "float":
+            return np.nan
+        return fill_value(None if isinstance(self.fill, str) else self.fill, dtype)
+
+    def _batch(self, reads: list[_FrameRead], drawing: Drawing | None) -> Any:
+        """Read frames that hold the same channels."""
+        unnamed = self.channels_of(reads[0]) is None
+        requests = [(place, _region(read.selection, unnamed)) for place, read in enumerate(reads)]
+        return read_regions(
+            self.store,
+            lambda place: reads[place].record,
+            requests,
+            self.channels_of(reads[0]),
+            None,
+            self.threads,
+            self.fill,
+            drawing,
+        )
+
+
+def _region(selection: Selection, with_bands: bool) -> Region:
+    """Write a selection as a region again, of the bands that it takes or of named channels."""
+    window, bands = selection.window, selection.bands if with_bands else None
+    if bands is None and selection.row_step == selection.col_step == 1:
+        return window
+    rows, cols = window.slices
+    return (
+        slice(rows.start, rows.stop, selection.row_step),
+        slice(cols.start, cols.stop, selection.col_step),
+        None if bands is None else slice(bands.start, bands.stop, bands.step),
+    )
