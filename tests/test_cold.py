@@ -91,3 +91,22 @@ def test_systems_without_such_calls(
     tifffile.imwrite(path, pixels, tile=(64, 64), compression="zlib")
     frames = SimpleFrames({0: path}, tmp_path)
     np.testing.assert_array_equal(frames.load_region(0)[..., 0], pixels)
+
+
+def test_intervals_of_a_jpeg_are_announced_row_by_row(
+    tmp_path: Path, photograph: NDArray[np.uint8], told: list[tuple[int, int]]
+) -> None:
+    from PIL import Image
+
+    path = tmp_path / "a.jpg"
+    Image.fromarray(photograph).save(path, subsampling="4:4:4", restart_marker_blocks=5)
+    frames = SimpleFrames({0: path}, tmp_path)
+    got = frames.load_region(0, Window(16, 80, 24, 40))
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(got, np.asarray(image)[16:40, 80:120])
+    content = path.read_bytes()
+    assert len(told) == 3
+    for offset, count in told:
+        stretch = content[offset : offset + count]
+        assert sum(stretch.count(bytes([255, 208 + k])) for k in range(8)) == 1
+        assert stretch[-2] == 255

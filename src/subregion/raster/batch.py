@@ -79,6 +79,8 @@ def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
         raster = group[0].raster
         if isinstance(raster, BlockRaster) and not raster.mapped:
             _plan_blocks(raster, group, work, afterwards)
+        elif raster.independent:
+            work.extend(_WholeReads(raster, [read]) for read in group)
         else:
             work.append(_WholeReads(raster, group))
     carry_out(work, threads)

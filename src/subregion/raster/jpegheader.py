@@ -31,6 +31,8 @@ class JpegHeader:
         Bits of a sample.
     process : int
         The marker code: 0xC0 baseline, 0xC2 progressive, 0xC3 lossless, 0xC9 arithmetic, 0xF7 JPEG-LS.
+    at : int
+        Where in the file the marker stands.
     """
 
     height: int
@@ -38,6 +40,7 @@ class JpegHeader:
     components: int
     precision: int
     process: int
+    at: int
 
     @property
     def lossless(self) -> bool:
@@ -78,6 +81,6 @@ def read_header(file: SourceFile) -> JpegHeader:
             precision, height, width, components = struct.unpack(">BHHB", body)
             if width == 0 or components == 0:
                 raise DamagedFileError(f"{file.path}: the JPEG declares {width} x {height} pixels.")
-            return JpegHeader(height, width, components, precision, code)
+            return JpegHeader(height, width, components, precision, code, at)
         at += 2 + length
     raise DamagedFileError(f"{file.path}: the JPEG has no frame header: it is truncated or damaged.")

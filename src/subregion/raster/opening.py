@@ -186,9 +186,13 @@ def _open_png(file: SourceFile) -> Raster:
 
 def _open_jpeg(file: SourceFile) -> Raster:
     from subregion.raster.codecfiles import open_codec_file
+    from subregion.raster.jpeg import open_jpeg
     from subregion.raster.jpegheader import read_header
     from subregion.raster.vips import VipsRaster
 
+    raster = open_jpeg(file)
+    if raster is not None:
+        return raster
     header = read_header(file)
     limits.check_pixels(file.path, header.height, header.width, header.components)
     limits.check_bomb(file.path, file.size, header.height * header.width * header.components)

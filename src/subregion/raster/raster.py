@@ -67,6 +67,8 @@ class Raster(ABC):
         Whether a window costs what the window costs; False if it costs the whole image.
     mapped : bool
         Whether the samples are uncompressed, so that only those of the window are touched.
+    independent : bool
+        Whether several windows share no work, so that each may be read by a thread of its own.
     nodata : float or None
         The file's own tag for "no pixel here".
     tags : tuple of FileTag
@@ -84,6 +86,7 @@ class Raster(ABC):
     block: tuple[int, int]
     windowed: bool
     mapped: bool = False
+    independent: bool = False
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
     watched: tuple[str, tuple[int, int, int]] | None = None

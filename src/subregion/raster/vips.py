@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 #: Rows that are decoded at a time.
 STRIP_ROWS = 64
 
+#: How often a decoding that failed without a reason is tried again.
+_PATIENCE = 3
+
 _VIPS_DTYPES = {
     "uchar": np.uint8,
     "char": np.int8,
@@ -45,6 +48,7 @@ class _Region:
         self._open_image = open_image
         self._damaged = damaged
         self._lenient = False
+        self._unexplained = 0
         self._start("warning")
 
     def _start(self, fail_on: str) -> None:
@@ -68,7 +72,13 @@ class _Region:
             return self.fetch(window)
 
     def _retry(self, error: Exception) -> None:
-        if self._lenient or "extraneous bytes before marker" not in str(getattr(error, "detail", error)):
+        reason = str(getattr(error, "detail", error)).strip()
+        if not reason and self._unexplained < _PATIENCE:
+            # All threads share one place for messages, and another has just cleared it.
+            self._unexplained += 1
+            self._start("error" if self._lenient else "warning")
+            return
+        if self._lenient or "extraneous bytes before marker" not in reason:
             raise self._damaged(error) from error
         self._lenient = True
         self._start("error")
@@ -89,19 +99,28 @@ class VipsRaster(Raster):
         How many bands to keep, if libvips adds an alpha band of its own.
     bilevel : bool
         Whether samples are one bit, which libvips spreads to 0 and 255.
+    shrink : int
+        By what a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
     """
 
     windowed = False
     layout = "decoded in strips from the top"
 
     def __init__(
-        self, file: SourceFile, driver: str, loader: str, bands: int | None = None, bilevel: bool = False
+        self,
+        file: SourceFile,
+        driver: str,
+        loader: str,
+        bands: int | None = None,
+        bilevel: bool = False,
+        shrink: int = 1,
     ) -> None:
         self.file = file
         self.path = file.path
         self.driver = driver
         self._loader = loader
         self._bilevel = bilevel
+        self._reduced = {} if shrink == 1 else {"shrink": shrink}
         header = _Region(self._open, self._damaged).image
         self._inks = Inks(np.dtype(np.uint8)) if header.interpretation == "cmyk" else None
         self._stored_bands = header.bands
@@ -114,7 +133,7 @@ class VipsRaster(Raster):
         import pyvips
 
         return pyvips.Operation.call(
-            self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True
+            self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
         )
 
     def _damaged(self, error: Exception) -> DamagedFileError:

@@ -1,0 +1,343 @@
+"""A JPEG with restart intervals and an index of them: from a JPEG without any loss, or from pixels."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import os
+import shutil
+import struct
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.convert.jpegencode import encoded
+from subregion.convert.jpegrecode import recoded
+from subregion.convert.strips import removed_on_error
+from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.geometry.window import Window
+from subregion.raster.jpeg import JpegRaster, open_jpeg
+from subregion.raster.jpegindex import NOTE_BYTES, SCAN_BYTES, IntervalScan, grid_of
+from subregion.raster.jpegstream import JpegFrame, JpegStream, read_frame, read_stream
+from subregion.raster.source import SourceFile
+from subregion.raster.vips import VipsRaster
+
+if TYPE_CHECKING:
+    from subregion.raster.raster import Raster
+
+#: About how wide an interval should be, in pixels: shorter ones cost bytes, longer ones needless decoding.
+INTERVAL_PIXELS = 64
+#: Beyond this width an interval is worse than the bytes that shorter ones cost.
+_WIDEST_PIXELS = 256
+#: What an interval costs in bytes, marker, index and filling up included, and by how much files may grow.
+_INTERVAL_BYTES, _GROWTH = 8.5, 0.12
+#: jpegtran holds all coefficients in memory; where they are more, it is not asked.
+JPEGTRAN_BYTES = 256 << 20
+#: How many rows are compared pixel by pixel.
+_COMPARED_ROWS = 32
+
+
+def kept_frame(source: Raster) -> JpegFrame | None:
+    """Return the frame of a source whose coefficients can be kept as they are; None if it is no such JPEG."""
+    if source.driver != "JPEG" or source.dtype != np.uint8:
+        return None
+    return read_frame(SourceFile(source.path))
+
+
+def can_keep(source: Raster, warn: bool = True) -> bool:
+    """Whether a JPEG can be given restart intervals here, without any loss.
+
+    Parameters
+    ----------
+    source : Raster
+        An open image.
+    warn : bool
+        Whether to warn, once in a process, if only a missing program stands in the way.
+    """
+    frame = kept_frame(source)
+    if frame is None:
+        return False
+    if (
+        _ready(SourceFile(source.path))
+        or _recodable(source.path)
+        or (_fits(frame) and jpegtran() is not None)
+    ):
+        return True
+    if _fits(frame) and warn:
+        _warn_once()
+    return False
+
+
+def jpegtran() -> str | None:
+    """Return the path of the program jpegtran, if it is there."""
+    return shutil.which("jpegtran")
+
+
+@functools.cache
+def _warn_once() -> None:
+    warnings.warn(
+        "Progressive, arithmetic-coded and some other JPEGs are kept as JPEG only with the help of the "
+        "program jpegtran, which is not on PATH; they are stored in a lossless form that is several times "
+        "larger. Install libjpeg-turbo-progs (Debian, Ubuntu), libjpeg-turbo-utils (Fedora) or jpeg-turbo "
+        "(Homebrew).",
+        stacklevel=2,
+    )
+
+
+def _fits(frame: JpegFrame) -> bool:
+    return frame.units[0] * frame.units[1] * frame.blocks * 128 <= JPEGTRAN_BYTES
+
+
+def _ready(file: SourceFile) -> JpegStream | None:
+    """Return the head of a JPEG that has intervals as they should be already."""
+    raster = open_jpeg(file)
+    return raster.stream if raster is not None and raster.block[1] <= _WIDEST_PIXELS else None
+
+
+def _recodable(path: str) -> bool:
+    stream = read_stream(SourceFile(path))
+    return stream is not None and stream.restart == 0
+
+
+def choose_interval(frame: JpegFrame, nbytes: int, wanted: int | str = "auto") -> int:
+    """Choose how many units make an interval.
+
+    Parameters
+    ----------
+    frame : JpegFrame
+        Of the image.
+    nbytes : int
+        Of its coded pixels, about.
+    wanted : int or str
+        ``"auto"``, or the most that an interval may have.
+
+    Returns
+    -------
+    int
+        A divisor of the units in a row, so that intervals line up from row to row.
+    """
+    unit_rows, unit_cols = frame.units
+    wide = frame.unit[1]
+    divisors = [count for count in range(1, unit_cols + 1) if unit_cols % count == 0]
+    if wanted != "auto":
+        return max(count for count in divisors if count <= int(wanted))
+    usable = [count for count in divisors if count * wide <= _WIDEST_PIXELS]
+
+    def growth(count: int) -> float:
+        return unit_rows * unit_cols / count * _INTERVAL_BYTES / max(1, nbytes)
+
+    small = [count for count in usable if growth(count) <= _GROWTH] or usable[-1:]
+    return min(small, key=lambda count: abs(math.log(count * wide / INTERVAL_PIXELS)))
+
+
+def keep_jpeg(source: Raster, path: str, interval: int | str = "auto") -> None:
+    """Write a JPEG source with restart intervals and an index, with every coefficient as it was.
+
+    Colour profiles, EXIF data, comments and thumbnails are left out; nothing of them was ever applied.
+
+    Parameters
+    ----------
+    source : Raster
+        A JPEG file that is open.
+    path : str
+        Where to write.
+    interval : int or str
+        As for `choose_interval`.
+
+    Raises
+    ------
+    DamagedFileError
+        If the source is damaged, or if what was written does not decode to the same pixels.
+    UnsupportedFormatError
+        If nothing here can do it.
+    """
+    file = SourceFile(source.path)
+    frame = read_frame(file)
+    if frame is None:
+        raise UnsupportedFormatError(f"{source.path}: is no JPEG of 8-bit samples.")
+    units = choose_interval(frame, file.size, interval)
+    with removed_on_error(path), ThreadPoolExecutor(1) as aside:
+        reduced = aside.submit(_eighth, source.path)
+        write_indexed(path, _with_intervals(file, frame, units))
+        expected = reduced.result()
+        raster = open_jpeg(SourceFile(path))
+        if raster is None or raster.shape != source.shape:
+            raise DamagedFileError(f"{path}: is not the JPEG with restart intervals that it should be.")
+        _compare_rows(source.path, raster)
+        if _eighth(path) != expected:
+            raise DamagedFileError(f"{path}: does not decode to the same pixels as {source.path}.")
+
+
+def _with_intervals(file: SourceFile, frame: JpegFrame, units: int) -> Iterator[bytes]:
+    ready = _ready(file)
+    if ready is not None and ready.restart <= units:
+        return _copied(file, ready)
+    program = jpegtran()
+    if program is not None and _fits(frame):
+        return _transcoded(program, file.path, units)
+    stream = read_stream(file)
+    if stream is not None and stream.restart == 0:
+        return recoded(file, stream, units)
+    if ready is not None:
+        return _copied(file, ready)
+    if _fits(frame):
+        raise UnsupportedFormatError(
+            f"{file.path}: only the program jpegtran can give this kind of JPEG restart intervals, and it is "
+            f"not on PATH. Install libjpeg-turbo-progs (Debian, Ubuntu), or use the backend 'auto' or 'cog'."
+        )
+    raise UnsupportedFormatError(
+        f"{file.path}: its coefficients take more than {JPEGTRAN_BYTES >> 20} MB, and must all be held to "
+        f"give this kind of JPEG restart intervals. Use the backend 'auto' or 'cog'."
+    )
+
+
+def _copied(file: SourceFile, stream: JpegStream) -> Iterator[bytes]:
+    """Yield a JPEG as it is, without what is not needed to decode it."""
+    yield stream.head
+    scan = IntervalScan(stream.data)
+    for offset in range(stream.data, file.size, SCAN_BYTES):
+        piece = file.read(offset, min(SCAN_BYTES, file.size - offset))
+        scan.feed(piece)
+        yield piece if scan.stop is None else piece[: scan.stop - offset]
+        if scan.done:
+            return
+
+
+def _transcoded(program: str, path: str, units: int) -> Iterator[bytes]:
+    """Yield what jpegtran makes of a file, with Huffman tables that are the best for it."""
+    command = [program, "-optimize", "-restart", f"{units}B", "-copy", "none", os.path.abspath(path)]
+    with tempfile.TemporaryFile() as said:
+        try:
+            running = subprocess.Popen(  # noqa: S603
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said
+            )
+        except OSError as error:
+            raise UnsupportedFormatError(f"{path}: jpegtran cannot be run: {error}.") from error
+        with running:
+            assert running.stdout is not None  # noqa: S101
+            try:
+                while piece := running.stdout.read(1 << 20):
+                    yield piece
+                code = running.wait()
+            finally:
+                running.kill()  # nobody wants the rest
+        said.seek(0)
+        lines = said.read(1 << 16).splitlines()
+    if code not in (0, 2):  # 2: with warnings; whether they are harmless, decoding will tell
+        text = b" ".join(lines).decode("utf-8", "replace") or f"exit status {code}"
+        raise DamagedFileError(
+            f"{path}: cannot be given restart intervals: jpegtran says: {text}. "
+            f"Use the backend 'auto' or 'cog'."
+        )
+
+
+def write_jpeg(
+    path: str,
+    shape: tuple[int, int, int],
+    strips: Iterable[NDArray[Any]],
+    quality: int,
+    interval: int | str = "auto",
+    threads: int | None = None,
+) -> None:
+    """Write pixels as a JPEG with restart intervals and an index, which changes them a little.
+
+    Parameters
+    ----------
+    path : str
+        The file to write.
+    shape : tuple of int
+        Rows, columns and bands: see `jpegencode.check_encodable`.
+    strips : iterable of ndarray of uint8, (n, columns, bands)
+        The rows of the image, from the top.
+    quality : int
+        1 to 100.
+    interval : int or str
+        As for `choose_interval`.
+    threads : int or None
+        How many encode; None for one per core.
+    """
+    rows, cols, bands = shape
+    sampling = ((1, 1),) if bands == 1 else ((2, 2), (1, 1), (1, 1))
+    # Nothing is coded yet; an eighth of a byte for each sample is what photographs take.
+    units = choose_interval(JpegFrame(0xC0, rows, cols, sampling), rows * cols * bands // 8, interval)
+    with removed_on_error(path):
+        write_indexed(path, encoded(shape, strips, quality, units, threads))
+
+
+def write_indexed(path: str, pieces: Iterable[bytes]) -> None:
+    """Write a JPEG that has restart intervals, and the index of them.
+
+    Other readers see an ordinary JPEG: the index stands behind its end, and what leads to it in a segment
+    of the kind APP15.
+
+    Parameters
+    ----------
+    path : str
+        The file to write.
+    pieces : iterable of bytes
+        The JPEG, in order.
+    """
+    with open(path, "wb") as out:
+        at = _write_with_gap(out, pieces)
+    file = SourceFile(path)
+    stream = read_stream(file)
+    grid = None if stream is None else grid_of(stream)
+    if stream is None or grid is None:
+        index = None
+    else:
+        scan = IntervalScan(stream.data, with_sums=True)
+        for offset in range(stream.data, file.size, SCAN_BYTES):
+            scan.feed(file.read(offset, min(SCAN_BYTES, file.size - offset)))
+        index = scan.index(grid)
+    if stream is None or index is None:
+        raise DamagedFileError(f"{path}: was written without the restart intervals that it should have.")
+    with open(path, "r+b") as out:
+        place = -(-file.size // 8) * 8
+        out.seek(at)
+        out.write(index.note(stream, place))
+        out.seek(file.size)
+        out.write(bytes(place - file.size))
+        out.write(index.to_bytes())
+
+
+def _write_with_gap(out: BinaryIO, pieces: Iterable[bytes]) -> int:
+    """Write a JPEG with room for a note where a reader sees it first; return where that is."""
+    stream = iter(pieces)
+    head = b""
+    while len(head) < 24 and (piece := next(stream, None)) is not None:
+        head += piece
+    at = 2
+    if head[2:4] == b"\xff\xe0":  # what names the file JFIF must come first
+        at += 2 + int.from_bytes(head[4:6], "big")
+    # What is no note yet is a comment, so that the file is a JPEG at any time.
+    out.write(head[:at] + b"\xff\xfe" + struct.pack(">H", NOTE_BYTES - 2) + bytes(NOTE_BYTES - 4) + head[at:])
+    for piece in stream:
+        out.write(piece)
+    return at
+
+
+def _compare_rows(path: str, raster: JpegRaster) -> None:
+    """Compare the first rows with those that libvips decodes from the source."""
+    rows, cols, _ = raster.shape
+    window = Window(0, 0, min(_COMPARED_ROWS, rows), cols)
+    expected = VipsRaster(SourceFile(path), "JPEG", "jpegload").read(window)
+    if raster.read(window).tobytes() != expected.tobytes():
+        raise DamagedFileError(f"{raster.path}: its first rows are not those of {path}.")
+
+
+def _eighth(path: str) -> bytes:
+    """Hash an image as it is decoded at an eighth of its size, for which all of it must be read."""
+    frame = read_frame(SourceFile(path))
+    small = frame is None or min(frame.height, frame.width) < 8
+    reduced = VipsRaster(SourceFile(path), "JPEG", "jpegload", shrink=1 if small else 8)
+    pixels = hashlib.blake2b(repr(reduced.shape).encode())
+    for strip in reduced.strips(256):
+        pixels.update(np.ascontiguousarray(strip).data)
+    return pixels.digest()

@@ -1,0 +1,338 @@
+"""JPEG files with restart intervals, read by window.
+
+A window is one small JPEG: the head of the file with another size, and the intervals that cover the window
+with their markers numbered anew. An ordinary decoder makes of it, bit for bit, what it makes of the whole.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError, decoding_error
+from subregion.geometry.window import Window
+from subregion.raster import limits
+from subregion.raster.color import Inks
+from subregion.raster.jpegindex import MODULUS, IntervalIndex, find_index
+from subregion.raster.jpegstream import JpegStream, read_stream
+from subregion.raster.raster import Raster
+
+if TYPE_CHECKING:
+    from subregion.raster.source import SourceFile
+
+#: About how many decoded bytes one small JPEG may have; larger windows are read in several.
+PIECE_BYTES = 16 << 20
+#: Decoded bytes for which each thread keeps a buffer: below, memory is at hand; beyond, it would be too much.
+_SMALL, _KEPT = 64 << 10, 4 << 20
+#: Below this edge decoders cannot tell one reduced size from the next.
+_MIN_REDUCED_EDGE = 64
+
+#: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1, and grey.
+_TURBO = {((luma), (1, 1), (1, 1)) for luma in ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))} | {((1, 1),)}
+
+#: Up to so many intervals a loop is faster than arrays.
+_FEW = 140
+
+#: A small JPEG, its rows and columns, by what it is reduced, and whether warnings are errors, to pixels.
+Decoder = Callable[[Any, int, int, int, bool], NDArray[np.uint8]]
+
+
+def open_jpeg(file: SourceFile) -> JpegRaster | None:
+    """Open a JPEG that has usable restart intervals; None if it has none.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is a copy of ours that was changed.
+    TooLargeError
+        If it declares absurd sizes.
+    """
+    stream = read_stream(file)
+    if stream is None or not stream.restart:
+        return None
+    frame = stream.frame
+    limits.check_pixels(file.path, frame.height, frame.width, len(frame.sampling))
+    limits.check_bomb(file.path, file.size, frame.height * frame.width * len(frame.sampling))
+    index = find_index(file, stream)
+    return None if index is None else JpegRaster(file, stream, index)
+
+
+class JpegRaster(Raster):
+    """A sequential JPEG whose restart intervals are known.
+
+    The reduced sizes that decoders make while they decode (a half, a quarter, an eighth) are its levels.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The open file.
+    stream : JpegStream
+        Its head.
+    index : IntervalIndex
+        Where its intervals lie.
+
+    Attributes
+    ----------
+    stream : JpegStream
+        Its head.
+    """
+
+    driver = "JPEG"
+    windowed = True
+    independent = True
+
+    def __init__(self, file: SourceFile, stream: JpegStream, index: IntervalIndex) -> None:
+        self.file = file
+        self.path = file.path
+        self.dtype = np.dtype(np.uint8)
+        self.block = index.grid.block
+        frame = stream.frame
+        self.layout = f"restart intervals of {stream.restart} units of {frame.unit[0]} x {frame.unit[1]}"
+        count = len(frame.sampling)
+        self.shape = (frame.height, frame.width, 1 if count == 1 else 3)
+        self.stream = stream
+        self._index = index
+        # Only our own copies are mapped: a file that is cut while it is mapped ends the process.
+        self._data = None if index.sums is None else file.mapped(0, file.size)
+        self._reach = frame.reach
+        self._single = stream.restart == 1 and index.grid.across > 1
+        turbo = frame.sampling in _TURBO
+        self._decode: Decoder = _turbo_decoder(count) if turbo else _vips_decoder(count)
+        reducible = turbo and max(self.shape[:2]) >= _MIN_REDUCED_EDGE
+        self._levels = tuple(
+            (-(-frame.height // by), -(-frame.width // by)) for by in ((1, 2, 4, 8) if reducible else (1,))
+        )
+
+    @property
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each resolution, the full one first."""
+        return self._levels
+
+    def read_into(
+        self,
+        window: Window,
+        out: NDArray[Any],
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> None:
+        """Read a window that lies inside the level; see `TileIndex.read_into`."""
+        if out.size == 0:
+            return
+        row_bytes = (window.width + self.block[1]) * self.shape[2] << level
+        rows = max(1, PIECE_BYTES // row_bytes) if row_bytes else 1
+        if window.height <= rows:
+            _take(self._pixels(window.row, window.col, window.height, window.width, level), out, bands, steps)
+            return
+        rows = -(-rows // steps[0]) * steps[0]
+        for done in range(0, window.height, rows):
+            count = min(rows, window.height - done)
+            pixels = self._pixels(window.row + done, window.col, count, window.width, level)
+            first = done // steps[0]
+            _take(pixels, out[first : first - (-count // steps[0])], bands, steps)
+
+    def read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> NDArray[Any]:
+        """Read a window that lies inside the image into a new array; see `read_into`."""
+        height, width = window.height, window.width
+        if (
+            bands is None
+            and steps == (1, 1)
+            and height
+            and width
+            and (height * (width + self.block[1]) * self.shape[2] << level) <= PIECE_BYTES
+        ):
+            return self._pixels(window.row, window.col, height, width, level).copy()
+        return super().read(window, bands, steps, level)
+
+    def strips(self, rows: int) -> Iterator[NDArray[Any]]:
+        """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
+        high = self.block[0]
+        self.file.expect_rows()
+        try:
+            for strip in super().strips(max(1, round(rows / high)) * high):
+                yield strip
+                self.file.forget_pages()
+        finally:
+            self.file.expect_windows()
+
+    def _pixels(self, row: int, col: int, height: int, width: int, level: int) -> NDArray[np.uint8]:
+        """Decode what covers a window and return a view of the window in it."""
+        grid = self._index.grid
+        high, wide = grid.block
+        by = 1 << level
+        reach_rows, reach_cols = self._reach[0] * by, self._reach[1] * by
+        top = max(row * by - reach_rows, 0) // high
+        bottom = min(-(-((row + height) * by + reach_rows) // high), grid.rows)
+        if wide >= self.shape[1]:
+            left, right, first, last = 0, grid.across, 0, grid.across
+        else:
+            left = max(col * by - reach_cols, 0) // wide
+            right = min(-(-((col + width) * by + reach_cols) // wide), grid.across)
+            if self._single and right - left == 1 and (by > 1 or reach_cols):
+                # At the right border it may be a column or two, too few to be smoothed, or to tell a reduced
+                # size from the next.
+                left, right = (left - 1, right) if left else (left, right + 1)
+            first, last = left, right
+        cols = min(right * wide, self.shape[1]) - left * wide if wide < self.shape[1] else self.shape[1]
+        if by > 1 and cols < 8 and bottom - top == 1:
+            top, bottom = (top - 1, bottom) if top else (top, min(bottom + 1, grid.rows))
+        rows = min(bottom * high, self.shape[0]) - top * high
+        pixels = self._decoded(top, bottom, first, last, rows, cols, by)
+        row -= top * high // by
+        if wide < self.shape[1]:
+            col -= left * wide // by
+        return pixels[row : row + height, col : col + width]
+
+    def _decoded(
+        self, top: int, bottom: int, first: int, last: int, rows: int, cols: int, by: int
+    ) -> NDArray[np.uint8]:
+        """Decode a rectangle of intervals."""
+        joined = self._joined(top, bottom, first, last, rows, cols)
+        try:
+            return self._decode(joined, rows, cols, by, True)
+        except (ValueError, IndexError) as error:
+            if self._index.sums is None and self._harmless:
+                return self._decode(joined, rows, cols, by, False)
+            raise decoding_error(
+                f"{self.path}: the intervals at row {top * self.block[0]} cannot be decoded", error
+            ) from error
+
+    @functools.cached_property
+    def _harmless(self) -> bool:
+        """Whether what decoders complain of is no damage, but bytes that belong to nothing.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is damage.
+        """
+        from subregion.raster.vips import VipsRaster
+
+        for _ in VipsRaster(self.file, self.driver, "jpegload", shrink=8).strips(256):
+            pass
+        return True
+
+    def _joined(self, top: int, bottom: int, first: int, last: int, rows: int, cols: int) -> bytearray:
+        """Join a rectangle of intervals into a JPEG of its own."""
+        index, data = self._index, self._data
+        head = self.stream.head_of(rows, cols)
+        edges = index.edges[top:bottom, first : last + 1]
+        starts = index.starts[top:bottom]
+        begins, ends = (starts + edges[:, 0]).tolist(), (starts + edges[:, -1]).tolist()
+        if len(begins) > 1 and self.file.is_cold(begins[0]):
+            for begin, end in zip(begins, ends, strict=True):
+                self.file.announce(begin, end - begin)
+        parts: list[bytes | memoryview] = [head]
+        spans = zip(begins, ends, strict=True)
+        if data is None:
+            parts += [self.file.read(begin, end - begin) for begin, end in spans]
+        else:
+            parts += [data[begin:end] for begin, end in spans]
+        joined = bytearray().join(parts)
+        if index.sums is not None:
+            # The lower half of Adler-32 adds bytes up, faster than anything else that can be had in one call.
+            before = index.sums[top:bottom, first : last + 1 : last - first].tolist()
+            expected = sum([after - ahead for ahead, after in before])
+            found = zlib.adler32(memoryview(joined)[len(head) :]) & 0xFFFF
+            if (found - 1 - expected) % MODULUS:
+                raise DamagedFileError(
+                    f"{self.path}: pixels of this copy are not as they were written. Make it again."
+                )
+        _number_anew(joined, len(head), edges)
+        return joined
+
+
+def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
+    """Let the markers of joined rows of intervals count from 0, and end them as an image ends."""
+    if edges.size <= _FEW:
+        at, number = start - 1, 0  # the number stands in the last byte before an edge
+        for row in edges.tolist():
+            at -= row[0]
+            for edge in row[1:]:
+                joined[at + edge] = 0xD0 | number & 7
+                number += 1
+            at += row[-1]
+        joined[at] = 0xD9
+        return
+    lengths = edges[:, -1].astype(np.int64) - edges[:, 0]
+    before = np.cumsum(lengths) - lengths + (start - 1) - edges[:, 0]
+    places = (edges[:, 1:] + before[:, None]).ravel()
+    content = np.frombuffer(joined, np.uint8)
+    content[places] = np.arange(len(places)) & 7 | 0xD0
+    content[places[-1]] = 0xD9
+
+
+def _take(
+    pixels: NDArray[np.uint8], out: NDArray[Any], bands: Sequence[int] | None, steps: tuple[int, int]
+) -> None:
+    taken = pixels[:: steps[0], :: steps[1]]
+    out[...] = taken if bands is None else taken[..., list(bands)]
+
+
+class _Scratch(threading.local):
+    """A buffer of each thread to decode into: fresh pages cost more than decoding does."""
+
+    def __init__(self) -> None:
+        self.pixels = np.empty(0, np.uint8)
+
+    def of(self, nbytes: int) -> NDArray[np.uint8] | None:
+        if not _SMALL < nbytes <= _KEPT:
+            return None
+        if len(self.pixels) < nbytes:
+            self.pixels = np.empty(nbytes, np.uint8)
+        return self.pixels
+
+
+_SCRATCH = _Scratch()
+
+
+@functools.cache
+def _turbo_decoder(components: int) -> Decoder:
+    """Decode by TurboJPEG, whose warnings are errors here: behind most are pixels that it made up."""
+    import simplejpeg
+
+    decode = simplejpeg.decode_jpeg
+    color = "GRAY" if components == 1 else "RGB"
+
+    def turbo(data: Any, rows: int, cols: int, by: int, strict: bool) -> NDArray[np.uint8]:
+        if by > 1:
+            rows, cols = -(-rows // by), -(-cols // by)
+        out = _SCRATCH.of(rows * cols * components)
+        if by == 1:
+            pixels: NDArray[np.uint8] = decode(data, color, False, False, 0, 0, 1.0, out, strict)
+            return pixels
+        reduced: NDArray[np.uint8] = decode(data, color, False, False, rows, cols, 1.0, out, strict)
+        return reduced
+
+    return turbo
+
+
+@functools.cache
+def _vips_decoder(components: int) -> Decoder:
+    """Decode by libvips, as strictly: other samplings, and inks, which are made RGB as for whole files."""
+    import pyvips
+
+    inks = Inks(np.dtype(np.uint8)) if components == 4 else None
+
+    def vips(data: Any, rows: int, cols: int, by: int, strict: bool) -> NDArray[np.uint8]:
+        try:
+            image = pyvips.Operation.call("jpegload_buffer", data, fail_on="warning" if strict else "error")
+            samples = np.frombuffer(image.write_to_memory(), np.uint8)
+        except pyvips.Error as error:
+            raise ValueError(error.detail) from error
+        pixels = samples.reshape(image.height, image.width, image.bands)
+        return pixels if inks is None else inks(pixels)
+
+    return vips
