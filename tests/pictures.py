@@ -119,6 +119,8 @@ KINDS: dict[str, Writer] = {
     "jpeg 4:4:4": pillow_file(".jpg", "RGB", subsampling=0),
     "jpeg grey": pillow_file(".jpg", "L"),
     "jpeg progressive": pillow_file(".jpg", "RGB", progressive=True),
+    "jpeg with intervals": pillow_file(".jpg", "RGB", subsampling="4:2:2", restart_marker_blocks=3),
+    "jpeg with long intervals": pillow_file(".jpg", "RGB", restart_marker_rows=2),
     "jpeg inks": pillow_file(".jpg", "CMYK"),
     "webp": pillow_file(".webp", "RGB", quality=80),
     "webp lossless alpha": pillow_file(".webp", "RGBA", lossless=True),

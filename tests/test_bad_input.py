@@ -30,7 +30,7 @@ from subregion.errors import (
     UnsupportedFormatError,
 )
 
-BACKENDS = [None, "npy", "cog", "zarr", "auto"]
+BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 
 
 def png(width: int, height: int, data: bytes, bits: int = 8, kind: int = 2) -> bytes:

@@ -484,7 +484,7 @@ def test_an_owner_that_hangs_is_passed_by(
     import filelock
 
     monkeypatch.setattr(publish, "PATIENCE", 0.3)
-    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
     locks = frames.cache_dpath / "locks"
     locks.mkdir(parents=True)
     with filelock.FileLock(locks / f"{key}.lock", thread_local=False):
@@ -542,7 +542,7 @@ def test_a_folder_is_no_entry_without_all_of_its_files(
 ) -> None:
     frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
     frames.prepare()
-    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
     entry = frames._store.folder.look_up(key)
     assert entry is not None
     assert entry.size == sum(place.stat().st_size for place in Path(entry.data).rglob("*") if place.is_file())
@@ -562,7 +562,7 @@ def test_a_folder_is_no_entry_without_all_of_its_files(
 def test_names_in_a_pointer_do_not_lead_out_of_the_folder(source: Path, workdir: Path) -> None:
     frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
     frames.prepare()
-    key, _ = frames._store.key_of(frames.record(1).default_asset)
+    (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
     pointer = Path(frames._store.folder.pointer(key))
     for name in ("../../../../../etc/passwd", "/etc/passwd", "0/../../x", ""):
         document = json.loads(pointer.read_bytes())

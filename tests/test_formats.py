@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from jpegs import JPEGTRAN
 from pictures import COLS, KINDS, ROWS
 from subregion import SimpleFrames, Window
 
@@ -37,11 +39,19 @@ def beyond(pixels: NDArray[Any], window: Window, fill: Any) -> NDArray[Any]:
     return padded[rows, cols]
 
 
-@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "auto"])
-@pytest.mark.parametrize("kind", KINDS)
+#: The backend `jpeg` changes pixels of everything that is no JPEG.
+CASES = [
+    *itertools.product(KINDS, [None, "npy", "cog", "zarr", "auto"]),
+    *((kind, "jpeg") for kind in KINDS if kind.startswith("jpeg")),
+]
+
+
+@pytest.mark.parametrize(("kind", "backend"), CASES)
 def test_same_pixels(
     kind: str, backend: str | None, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:
+    if backend == "jpeg" and "progressive" in kind and JPEGTRAN is None:
+        pytest.skip("needs jpegtran")
     write = KINDS[kind]
     path = tmp_path / f"picture{write.suffix}"  # type: ignore[attr-defined]
     expected = write(path, photograph[:ROWS, :COLS])

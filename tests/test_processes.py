@@ -20,7 +20,7 @@ from pictures import pillow_file, tiff_file
 from subregion import SimpleFrames
 from subregion.raster.pool import POOL
 
-BACKENDS = [None, "npy", "cog", "zarr", "auto"]
+BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_children_read_the_same_pixels(method: str, backend: str | None, collect
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("backend", [None, "cog", "zarr"])
+@pytest.mark.parametrize("backend", [None, "cog", "zarr", "jpeg"])
 def test_forking_while_threads_read_does_not_hang(backend: str | None, collection: SimpleFrames) -> None:
     collection.backend = backend
     expected = {name: np.array(collection.load_image(name)) for name in collection.image_ids}

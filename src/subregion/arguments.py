@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from subregion.records import Asset
 
 Backend = Annotated[
-    str, typer.Option(metavar="none|npy|cog|zarr|auto", help="How images are stored for fast reading.")
+    str, typer.Option(metavar="none|npy|cog|zarr|jpeg|auto", help="How images are stored for fast reading.")
 ]
 Config = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE", help="An option of the backend; may be repeated.")

@@ -178,7 +178,7 @@ def info(
     backend: Annotated[
         str | None,
         typer.Option(
-            metavar="npy|cog|zarr|auto", help="Look for copies of this backend only. Default: of all."
+            metavar="npy|cog|zarr|jpeg|auto", help="Look for copies of this backend only. Default: of all."
         ),
     ] = None,
     config: Config = None,
@@ -199,7 +199,7 @@ def info(
 
     from subregion.describe import describe, in_lines
 
-    names = [backend] if backend is not None else ["npy", "cog", "zarr"]
+    names = [backend] if backend is not None else ["npy", "cog", "zarr", "jpeg"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     documents: list[dict[str, Any]] = []
     failed = False

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from subregion.cache import store as stores
 from subregion.cache.identity import look_at
 from subregion.cache.store import Store
+from subregion.convert.jpeg import can_keep
 from subregion.errors import NotGeoreferencedError, SubregionError
 from subregion.raster.georeference import georeference_of
 from subregion.raster.opening import open_raster
@@ -30,7 +31,7 @@ class CachedCopy:
     Parameters
     ----------
     kind : str
-        ``"npy"``, ``"cog"`` or ``"zarr"``.
+        ``"npy"``, ``"cog"``, ``"zarr"`` or ``"jpeg"``.
     path : str
         The file, or folder.
     nbytes : int
@@ -131,7 +132,9 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         entry = find_copy(cache, asset)
         if entry is not None:
             kind = os.path.splitext(entry.data)[1].removeprefix(".")
-            found[entry.data] = CachedCopy({"tif": "cog"}.get(kind, kind), entry.data, entry.size)
+            found[entry.data] = CachedCopy(
+                {"tif": "cog", "jpg": "jpeg"}.get(kind, kind), entry.data, entry.size
+            )
     place, ground = _place(raster)
     return Description(
         path=asset.path,
@@ -157,14 +160,10 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
 
 def find_copy(cache: Store, asset: Asset) -> Entry | None:
     """Return the copy of an asset that a cache would serve now; None if it would make one, or needs none."""
-    if cache.recipe.kind == "none":
-        return None
     try:
-        key, signature = cache.key_of(asset)
+        return cache.entry_of(asset)
     except SubregionError:
         return None  # whoever reads the source reports that better
-    entry = cache.folder.look_up(key)
-    return entry if entry is not None and entry.signature == signature else None
 
 
 def _place(raster: Raster) -> tuple[Georeference | None, str]:
@@ -197,6 +196,8 @@ def _auto(raster: Raster, in_place: bool) -> str:
         return "reads the file where it lies: its blocks are small enough"
     if in_place:
         return f"reads the file where it lies: all of it is {_kib(size)}, decoded in about a millisecond"
+    if raster.driver == "JPEG" and can_keep(raster, warn=False):
+        return "makes a copy: the same JPEG with short restart intervals and an index of them"
     if raster.windowed:
         limit = _kib(stores.BLOCK_IN_PLACE)
         return f"makes a copy: one block of the file is {_kib(_block_bytes(raster))}, more than {limit}"

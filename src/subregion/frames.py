@@ -52,7 +52,7 @@ class Frames(ABC):
         Where converted copies are kept; None is the user's cache folder, with a warning.
     backend : None, str or dict
         How images are stored for reading: None reads the sources as they are; ``"npy"``, ``"cog"``,
-        ``"zarr"`` and ``"auto"`` convert each image once.
+        ``"zarr"``, ``"jpeg"`` and ``"auto"`` convert each image once.
         ``{"type": "cog", "config": {"compress": "ZSTD"}}`` sets options.
     hashid_mode : str
         What names a source: its ``"PATH"`` (with size and time of change), the bytes (``"PIXELS"``), the

@@ -13,7 +13,7 @@ Backend: TypeAlias = "str | Mapping[str, Any] | None"
 #: Raised whenever the bytes that a converter writes change, so that older entries are made anew.
 FORMAT_VERSION = 1
 
-BACKENDS = ("auto", "npy", "cog", "zarr")
+BACKENDS = ("auto", "npy", "cog", "zarr", "jpeg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ def _whole_number(low: int, high: int, multiple: int = 1) -> Callable[[Any], Any
     return accept
 
 
+def _automatic_or(accept: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: "auto" if value == "auto" else accept(value)
+
+
+_QUALITY = _Option(90, "a whole number from 1 to 100", _whole_number(1, 100))
 _COMPRESS = ("auto", "ZSTD", "DEFLATE", "LZW", "JPEG", "RAW")
 _ZARR_COMPRESS = ("auto", "LZ4", "ZSTD", "RAW")
 _OVERVIEWS = ("average", "nearest", "none")
@@ -52,13 +57,19 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
     "cog": {
         "compress": _Option("auto", ", ".join(_COMPRESS), _one_of(*_COMPRESS)),
         "blocksize": _Option(128, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
-        "quality": _Option(90, "a whole number from 1 to 100", _whole_number(1, 100)),
+        "quality": _QUALITY,
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
     "zarr": {
         "compress": _Option("auto", ", ".join(_ZARR_COMPRESS), _one_of(*_ZARR_COMPRESS)),
         "blocksize": _Option(128, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
+    },
+    "jpeg": {
+        "quality": _QUALITY,
+        "interval": _Option(
+            "auto", "auto, or a whole number from 1 to 8192", _automatic_or(_whole_number(1, 8192))
+        ),
     },
 }
 #: What `compress="auto"` is: lossless, and the fastest to decode of those that others read everywhere.
@@ -72,7 +83,8 @@ class Recipe:
     Parameters
     ----------
     kind : str
-        ``"none"`` (read the source as it is), ``"auto"``, ``"npy"``, ``"cog"`` or ``"zarr"``.
+        ``"none"`` (read the source as it is), ``"auto"``, ``"npy"``, ``"cog"``,
+        ``"zarr"`` or ``"jpeg"``.
     config : tuple of (str, value)
         Every option of that kind with its value, sorted; empty for ``"none"`` and ``"auto"``.
     """
@@ -84,6 +96,19 @@ class Recipe:
     def options(self) -> dict[str, Any]:
         """The options as a dict."""
         return dict(self.config)
+
+    @property
+    def forms(self) -> tuple[Recipe, ...]:
+        """The recipes by which entries are made, of which the source decides: JPEGs stay what they are.
+
+        Where there are two, the first is for JPEGs and changes no pixel of them.
+        """
+        if self.kind == "auto":
+            return KEPT_JPEG, LOSSLESS
+        if self.kind == "jpeg":
+            kept = tuple(item for item in self.config if item[0] != "quality")
+            return Recipe(self.kind, kept), self
+        return (self,)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -146,7 +171,7 @@ def _check_config(kind: str, config: Mapping[str, Any]) -> tuple[tuple[str, Any]
             raise ConfigError(f"backend {kind!r}: {name}={value!r}; allowed: {option.allowed}.") from None
     if values.get("compress") == "auto":
         values["compress"] = _AUTO_COMPRESS[kind]
-    if values.get("compress") != "JPEG":
+    if values.get("compress", "JPEG") != "JPEG":
         values.pop("quality", None)  # it changes nothing, so it must not make another entry
     return tuple(sorted(values.items()))
 
@@ -157,3 +182,5 @@ def _listed(names: Any) -> str:
 
 #: What `auto` stores where the source cannot be read by window.
 LOSSLESS = parse_backend("cog")
+#: What `auto` stores of a JPEG.
+KEPT_JPEG = parse_backend("jpeg").forms[0]

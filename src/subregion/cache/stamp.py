@@ -47,8 +47,9 @@ def _state(store: Store, assets: Iterable[Asset]) -> str | None:
     state = hashlib.blake2b(digest_size=20)
     try:
         for asset in assets:
-            key, signature = store.key_of(asset)
-            state.update(f"{key} {signature} {key in present}\n".encode())
+            keys, signature = store.keys_of(asset)
+            there = [key in present for key in keys]
+            state.update(f"{keys} {signature} {there}\n".encode())
     except SubregionError:
         return None  # the run itself will report it
     return state.hexdigest()

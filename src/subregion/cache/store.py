@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,8 +12,16 @@ from typing import TYPE_CHECKING
 from subregion.cache.carried import Carried
 from subregion.cache.identity import Identity, Signature, identify, look_at
 from subregion.cache.publish import Entry, Folder
-from subregion.cache.recipe import LOSSLESS, Recipe
-from subregion.errors import CacheError, SourceNotFoundError, SubregionError, source_error
+from subregion.cache.recipe import Recipe
+from subregion.errors import (
+    CacheError,
+    DamagedFileError,
+    SourceNotFoundError,
+    SubregionError,
+    UnsupportedFormatError,
+    source_error,
+)
+from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
 from subregion.raster.pool import POOL
 
@@ -27,6 +36,12 @@ BLOCK_IN_PLACE = 2 << 20
 #: Under `auto`, a source of at most so many decoded bytes is decoded whole for each window: that takes
 #: about a millisecond, less than the first read of a converted copy would save.
 WHOLE_IN_PLACE = 192 << 10
+#: Names of JPEGs end so, mostly; what they are is told by their first bytes.
+_JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".mpo")
+#: Under `auto`, a JPEG with restart intervals is read where it lies if an interval holds at most so many
+#: decoded bytes, and the file, which is scanned for markers when it is opened, at most so many coded ones.
+JPEG_BLOCK_IN_PLACE = 32 << 10
+JPEG_FILE_IN_PLACE = 8 << 20
 #: How often a reader starts again when entries are replaced under its hands.
 ATTEMPTS = 5
 
@@ -161,13 +176,20 @@ class Store:
         if self.recipe.kind == "none":
             return
         identity = identify(asset, self.mode)
-        if self._fresh_entry(identity, self.stored_as) is None:
+        if self._fresh_entry(asset, identity) is None:
             self._open(asset, progress)
 
-    def key_of(self, asset: Asset) -> tuple[str, Signature | None]:
-        """Return the name that the entry of an asset has, and what the source looks like."""
+    def keys_of(self, asset: Asset) -> tuple[tuple[str, ...], Signature | None]:
+        """Return the names that the entry of an asset may have, and what the source looks like."""
         identity = identify(asset, self.mode)
-        return _key(identity, self.stored_as), identity.signature
+        return tuple(_key(identity, form) for form in self._forms(asset)), identity.signature
+
+    def entry_of(self, asset: Asset) -> Entry | None:
+        """Return the copy that is served for an asset as it is now; None if there is none, or none needed."""
+        if self.recipe.kind == "none":
+            return None
+        found = self._fresh_entry(asset, identify(asset, self.mode))
+        return None if found is None else found[0]
 
     def opened(self, asset: Asset) -> OpenAsset | None:
         """Return an asset that is open and unchanged; None if it would have to be opened."""
@@ -199,8 +221,15 @@ class Store:
 
     @property
     def stored_as(self) -> Recipe:
-        """How a copy is stored, where one is made."""
-        return LOSSLESS if self.recipe.kind == "auto" else self.recipe
+        """How a copy is stored, where one is made of a source that is no JPEG."""
+        return self.recipe.forms[-1]
+
+    def _forms(self, asset: Asset) -> tuple[Recipe, ...]:
+        """List the recipes by which the entry may have been made, the likelier first."""
+        forms = self.recipe.forms
+        if len(forms) == 1 or asset.path.lower().endswith(_JPEG_NAMES):
+            return forms
+        return forms[::-1]
 
     def _pooled_as(self, asset: Asset) -> tuple[str, str, str | None, int | None]:
         return self.name, asset.path, asset.hashid, asset.frame
@@ -236,13 +265,13 @@ class Store:
             if serves_in_place(source):
                 return self._in_place(source, watched)
         identity = identify(asset, self.mode)
-        recipe = self.stored_as
-        entry = self._fresh_entry(identity, recipe)
-        if entry is None:
+        found = self._fresh_entry(asset, identity)
+        if found is None:
             source = open_raster(asset.path, asset.frame)
             if self.recipe.kind == "auto" and serves_in_place(source):
                 return self._in_place(source, Watched.now(asset.path))
-            entry = self._convert(asset, identity, recipe, source, progress)
+            found = self._convert(asset, identity, source, progress)
+        entry, recipe = found
         try:
             raster = open_raster(entry.data)
         except SourceNotFoundError:
@@ -258,25 +287,46 @@ class Store:
             watched = Watched(*source.watched)
         return OpenAsset(source, None, watched, self.recipe)
 
-    def _fresh_entry(self, identity: Identity, recipe: Recipe) -> Entry | None:
-        entry = self.folder.look_up(_key(identity, recipe))
-        if entry is None or entry.signature != identity.signature:
-            return None
-        return entry
+    def _fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
+        """Return the entry that was made of the source as it is now, and how."""
+        for form in self._forms(asset):
+            entry = self.folder.look_up(_key(identity, form))
+            if entry is not None and entry.signature == identity.signature:
+                return entry, form
+        return None
 
     def _convert(
-        self, asset: Asset, identity: Identity, recipe: Recipe, source: Raster, progress: Progress | None
-    ) -> Entry:
+        self, asset: Asset, identity: Identity, source: Raster, progress: Progress | None
+    ) -> tuple[Entry, Recipe]:
+        """Make an entry, of the form that suits the source."""
+        forms = self.recipe.forms
+        if len(forms) == 1:
+            return self._convert_as(forms[0], asset, identity, source, progress)
+        from subregion.convert.jpeg import can_keep, kept_frame
+
+        kept, other = forms
+        if self.recipe.kind != "auto":
+            form = other if kept_frame(source) is None else kept
+            return self._convert_as(form, asset, identity, source, progress)
+        if can_keep(source):
+            # What cannot be kept to the last pixel goes the way of all others, on which damage is reported.
+            with contextlib.suppress(DamagedFileError, UnsupportedFormatError):
+                return self._convert_as(kept, asset, identity, source, progress)
+        return self._convert_as(other, asset, identity, source, progress)
+
+    def _convert_as(
+        self, recipe: Recipe, asset: Asset, identity: Identity, source: Raster, progress: Progress | None
+    ) -> tuple[Entry, Recipe]:
         from subregion.convert.convert import SUFFIXES, convert
 
         def write(path: str) -> None:
             convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
 
         key = _key(identity, recipe)
-        with self.folder.turn(key, lambda: self._fresh_entry(identity, recipe) is not None):
-            entry = self._fresh_entry(identity, recipe)
-            if entry is not None:
-                return entry
+        with self.folder.turn(key, lambda: self._fresh_entry(asset, identity) is not None):
+            found = self._fresh_entry(asset, identity)
+            if found is not None:
+                return found
             entry = self.folder.publish(
                 key,
                 SUFFIXES[recipe.kind],
@@ -287,7 +337,15 @@ class Store:
             )
         if identity.signature is not None and look_at(asset.path) != identity.signature:
             raise _ReplacedError  # the source was rewritten while it was being converted
-        return entry
+        self._discard_stale(asset, identity)
+        return entry, recipe
+
+    def _discard_stale(self, asset: Asset, identity: Identity) -> None:
+        """Take away what was made, in another form, of what the source was before."""
+        for form in self.recipe.forms if identity.signature is not None else ():
+            entry = self.folder.look_up(_key(identity, form))
+            if entry is not None and entry.signature != identity.signature:
+                self.folder.discard(entry)
 
 
 class _ReplacedError(Exception):
@@ -318,4 +376,7 @@ def serves_in_place(raster: Raster) -> bool:
     if not raster.windowed:
         return False
     high, wide = raster.block
+    if isinstance(raster, JpegRaster):
+        # Making a copy with the best intervals, and an index of them, costs little and loses nothing.
+        return high * wide * bands <= JPEG_BLOCK_IN_PLACE and raster.file.size <= JPEG_FILE_IN_PLACE
     return raster.mapped or high * wide * bands * raster.dtype.itemsize <= BLOCK_IN_PLACE

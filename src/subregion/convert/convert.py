@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.convert.cog import CogConfig, write_cog
+from subregion.convert.jpeg import keep_jpeg, write_jpeg
+from subregion.convert.jpegencode import check_encodable
 from subregion.convert.npy import write_npy
 from subregion.convert.tiff_tags import FieldType, Tag
 from subregion.convert.zarr import ZarrConfig, write_zarr
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int], object]
 
 #: File suffix of each kind of entry.
-SUFFIXES = {"npy": ".npy", "cog": ".tif", "zarr": ".zarr"}
+SUFFIXES = {"npy": ".npy", "cog": ".tif", "zarr": ".zarr", "jpeg": ".jpg"}
 #: About how many bytes are decoded at a time; libvips holds several times as many.
 STRIP_BYTES = 8 << 20
 
@@ -46,7 +48,7 @@ def convert(
     path : str
         Where to write.
     kind : str
-        ``"npy"``, ``"cog"`` or ``"zarr"``.
+        ``"npy"``, ``"cog"``, ``"zarr"`` or ``"jpeg"``.
     options : mapping
         The options of that kind.
     threads : int or None
@@ -61,6 +63,13 @@ def convert(
     OSError
         If the file cannot be written.
     """
+    if kind == "jpeg" and "quality" not in options:
+        keep_jpeg(source, path, options["interval"])
+        if progress is not None:
+            progress(source.shape[0], source.shape[0])
+        return
+    if kind == "jpeg":
+        check_encodable(source)
     row_bytes = source.shape[1] * source.shape[2] * source.dtype.itemsize
     strips = _Watched(source, max(16, min(256, STRIP_BYTES // row_bytes)), progress)
     if kind == "npy":
@@ -75,6 +84,8 @@ def convert(
             nodata=source.nodata,
             threads=threads,
         )
+    elif kind == "jpeg":
+        write_jpeg(path, source.shape, strips, options["quality"], options["interval"], threads)
     else:
         write_cog(
             path,
@@ -86,7 +97,7 @@ def convert(
             tags=[Tag(tag.code, FieldType(tag.kind), tag.count, tag.value) for tag in source.tags],
             threads=threads,
         )
-    _check(path, source, strips, exact=options.get("compress") != "JPEG")
+    _check(path, source, strips, exact="quality" not in options)
 
 
 class _Watched:
