@@ -26,8 +26,10 @@ format: $(VENV)/.test-installed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# A few minutes; BENCH_ARGS="" measures in full, and `python -m benchmarks` writes that into docs/ too.
+BENCH_ARGS ?= --quick
 bench: $(VENV)/.bench-installed
-	$(BIN)/python -m benchmarks
+	$(BIN)/subregion bench $(BENCH_ARGS) --output benchmarks/output
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,1 +1,1 @@
-"""Measurements that print their figures and compare every pixel that they time."""
+"""Results of `subregion bench`, and how they get into the documentation."""

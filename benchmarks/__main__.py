@@ -1,10 +1,32 @@
-"""Run all benchmarks, the large conversion in its small form: ``python -m benchmarks``."""
+"""Measure in full, keep the results here, and write docs/benchmarks.md: ``python -m benchmarks``.
 
-from benchmarks import aligned, conversion, lazy, lossless, opening, regions
+Arguments are those of `subregion bench`; with ``--results benchmarks/results/results.json`` the page is only
+laid out anew.
+"""
 
-opening.main([])
-regions.main([])
-lossless.main([])
-aligned.main([])
-lazy.main([])
-conversion.main(["--small"])
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from subregion.cli import app
+
+HERE = Path(__file__).parent
+RESULTS, DOCS = HERE / "results", HERE.parent / "docs"
+
+
+def main() -> int:
+    """Run the suite and put what it wrote into place."""
+    with tempfile.TemporaryDirectory() as output:
+        status = app(["bench", *sys.argv[1:], "--output", output], standalone_mode=False)
+        if (Path(output) / "results.json").exists():
+            RESULTS.mkdir(exist_ok=True)
+            shutil.copy(Path(output) / "results.json", RESULTS)
+        shutil.copy(Path(output) / "benchmarks.md", DOCS)
+        shutil.rmtree(DOCS / "benchmarks", ignore_errors=True)
+        shutil.copytree(Path(output) / "benchmarks", DOCS / "benchmarks")
+    return int(status or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -76,7 +76,7 @@ def test_version() -> None:
     assert run("--version").output == f"subregion {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["", "prepare", "info", "read", "show", "demo"])
+@pytest.mark.parametrize("command", ["", "prepare", "info", "read", "show", "demo", "bench"])
 def test_help(command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0

@@ -30,6 +30,7 @@ from subregion.arguments import (
     slices,
     whole_numbers,
 )
+from subregion.bench.command import bench
 from subregion.errors import ConfigError, SubregionError
 
 
@@ -356,6 +357,9 @@ def demo(
     from subregion.demo import run
 
     run(output, quick=quick)
+
+
+app.command()(bench)
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,0 +1,1 @@
+"""What is measured, a contest a module; each adds rows to a run."""

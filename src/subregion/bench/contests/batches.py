@@ -1,0 +1,45 @@
+"""Many windows in one call, against the same windows one by one."""
+
+from __future__ import annotations
+
+from subregion.bench.contests.windows import labels
+from subregion.bench.peers import OURS
+from subregion.bench.run import Run
+from subregion.bench.samples import summarize
+from subregion.bench.turns import Team, random_places, sliding_places
+
+#: Edge of the windows, and how many make a batch.
+EDGE, COUNT = 256, 64
+#: Threads that decode; 0 stands for windows one by one.
+THREADS = (0, 1, 2)
+
+
+def measure(run: Run, picture_name: str) -> None:
+    """Read batches of windows at random, and of windows that overlap by half."""
+    picture = run.picture(picture_name)
+    if min(picture.shape[:2]) < EDGE:
+        run.note(f"batches: {picture_name} is smaller than a window of {EDGE} px")
+        return
+    stored = [item for item in run.stored(picture, every=False) if item.family != "whole"]
+    contenders = [each for each in run.contenders(stored) if each.peer == OURS and each.stored.ours]
+    run.say(f"batches: {len(contenders)} contenders")
+    batches = {
+        "random": random_places(picture.shape, EDGE, COUNT),
+        "half overlapping": sliding_places(picture.shape, EDGE, COUNT),
+    }
+    with Team(run, contenders) as team:
+        for placement, places in batches.items():
+            team.check(places)
+            taken: dict[int, dict[object, list[list[float]]]] = {threads: {} for threads in THREADS}
+            for repeat in range(-1, run.options.repeats):  # the first one warms up
+                for threads in THREADS:
+                    # A batch one by one is timed whole too, so that both are the same kind of figure.
+                    method, argument = ("together", threads) if threads else ("run", 60.0)
+                    for contender, (times,) in team.rounds(1, method, places, argument).items():
+                        if repeat >= 0:
+                            mean = sum(times) / len(times)
+                            taken[threads].setdefault(contender, []).append([mean])
+            for threads, answers in taken.items():
+                for contender in team.contenders:
+                    run.add("batches", "µs", summarize(answers[contender]), picture=picture.name, window=EDGE,
+                            placement=placement, threads=threads, **labels(contender))  # fmt: skip

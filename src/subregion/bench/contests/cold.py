@@ -1,0 +1,106 @@
+"""Windows of files that are not in the page cache: what comes from the disk, and how long it takes."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from subregion.bench import machine
+from subregion.bench.contests.windows import labels
+from subregion.bench.peers import OURS, Contender, Place
+from subregion.bench.run import Run
+from subregion.bench.samples import summarize
+from subregion.bench.turns import Team, random_places
+from subregion.bench.worker import Worker
+from subregion.geometry.window import Window
+from subregion.raster.opening import open_raster
+
+#: Edge of the windows, and how many are read in a turn.
+EDGE, COUNT = 256, 40
+
+
+def measure(run: Run, picture_name: str) -> None:
+    """Empty the page cache before each turn, and count what is read from the disk."""
+    reason = machine.why_not_cold()
+    if reason is not None:
+        run.note(f"cold: skipped, {reason}")
+        return
+    picture = run.picture(picture_name)
+    if min(picture.shape[:2]) < EDGE:
+        run.note(f"cold: {picture_name} is smaller than a window of {EDGE} px")
+        return
+    stored = [item for item in run.stored(picture, every=False) if item.family != "whole"]
+    contenders = [each for each in run.contenders(stored) if each.peer != "bare codec"]
+    run.say(f"cold: {len(contenders)} contenders")
+    places = random_places(picture.shape, EDGE, COUNT)
+    useful = sum(height * width for *_, height, width in places) * _pixel_bytes(
+        picture.dtype, picture.shape[2]
+    )
+
+    def make_cold(worker: Worker) -> None:
+        team.each("close")  # pages that any process has mapped stay in memory
+        machine.empty_page_cache()
+        worker.ask("open")
+
+    with Team(run, contenders) as team:
+        team.check(places)  # whatever code it takes is in memory now
+        answers = team.rounds(min(5, run.options.repeats), "cold", places, 60.0, before=make_cold)
+    for contender, rounds in answers.items():
+        read = sorted(count for _, count in rounds)[len(rounds) // 2]
+        if read == 0:
+            run.note(
+                f"cold: {contender.label} read nothing from a disk: it keeps its file in memory, or reads "
+                f"all of it when it opens, or the system does not count"
+            )
+            continue
+        run.add("cold", "µs", summarize([times for times, _ in rounds]), picture=picture.name, window=EDGE,
+                disk_bytes=read / len(places), disk_per_useful=read / useful,
+                **touched(contender, places, read), **labels(contender))  # fmt: skip
+
+
+def touched(contender: Contender, places: Sequence[Place], read: int) -> dict[str, float]:
+    """Compare what was read with the blocks that windows touch, and with the pages that hold them.
+
+    Returns
+    -------
+    dict
+        Empty where the blocks are not ours to know.
+    """
+    if contender.peer != OURS:
+        return {}
+    raster: Any = open_raster(contender.stored.path)
+    if raster.mapped:
+        return {}
+    blocks = {span for place in places for span in _spans(raster, Window(*place))}
+    pages = {
+        page
+        for offset, nbytes in blocks
+        for page in range(offset // mmap.PAGESIZE, (offset + nbytes - 1) // mmap.PAGESIZE + 1)
+    }
+    return {
+        "disk_per_touched": read / sum(nbytes for _, nbytes in blocks),
+        "disk_per_touched_pages": read / (len(pages) * mmap.PAGESIZE),
+    }
+
+
+def _spans(raster: Any, window: Window) -> Iterator[tuple[int, int]]:
+    """List where the blocks lie that a window needs, and their bytes."""
+    if hasattr(raster, "full"):
+        for _, offset, nbytes, *_ in raster.full.pieces(window, raster.shape[2]):
+            yield offset, nbytes
+        return
+    # A JPEG: the intervals of the window, and of the pixels around it that its colour is smoothed with.
+    index, (high, wide), (rows, cols) = raster._index, raster.block, raster._reach
+    top, bottom = max(window.row - rows, 0) // high, -(-min(window.row_stop + rows, raster.shape[0]) // high)
+    left, right = max(window.col - cols, 0) // wide, -(-min(window.col_stop + cols, raster.shape[1]) // wide)
+    for line in range(top, bottom):
+        for col in range(left, right) if wide < raster.shape[1] else range(index.grid.across):
+            start, stop = (int(edge) for edge in index.edges[line, col : col + 2])
+            yield int(index.starts[line]) + start, stop - start
+
+
+def _pixel_bytes(dtype: str, bands: int) -> int:
+    import numpy as np
+
+    return np.dtype(dtype).itemsize * bands
