@@ -82,13 +82,13 @@ def test_nothing_wanted_is_nothing_read(collection: SimpleFrames) -> None:
 
 def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: pytest.MonkeyPatch) -> None:
     decoded: list[int] = []
-    original = TileIndex.decode
+    original = TileIndex.decoded
 
-    def counted(self: TileIndex, file: Any, piece: Any, data: Any = None) -> Any:
-        decoded.append(piece[0])
-        return original(self, file, piece, data)
+    def counted(self: TileIndex, file: Any, pieces: Any) -> Any:
+        decoded.extend(piece[0] for piece in pieces)
+        return original(self, file, pieces)
 
-    monkeypatch.setattr(TileIndex, "decode", counted)
+    monkeypatch.setattr(TileIndex, "decoded", counted)
     window = Window(10, 10, 100, 100)
     collection.load_regions([("zstd", window.shifted(k, k)) for k in range(10)], threads=4)
     assert sorted(decoded) == [0, 1, 10, 11]

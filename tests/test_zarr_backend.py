@@ -132,14 +132,13 @@ def test_only_the_index_of_a_shard_is_read_on_opening(
     assert len(read) == 3
 
 
-def test_blocks_are_not_overwritten_under_their_users(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+def test_blocks_stand_until_the_next_is_decoded(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
     raster = open_raster(str(write_ours(tmp_path / "a", photograph)))
     assert isinstance(raster, BlockRaster)
     index = raster.full
     pieces = index.pieces(Window(0, 0, 400, 600), 3)
-    blocks = [index.decode(raster.file, piece) for piece in pieces]
     out = np.zeros_like(photograph)
-    for block, piece in zip(blocks, pieces, strict=True):
+    for block, piece in zip(index.decoded(raster.file, pieces), pieces, strict=True):
         index.paste(raster.file, block, piece, out)
     np.testing.assert_array_equal(out, photograph)
 

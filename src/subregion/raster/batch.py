@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
 
 Work = Callable[[], None]
 
-#: Blocks, bytes and bytes between two blocks of what is fetched in one read. Runs are short, so that there
-#: are enough of them for all threads.
+#: How many blocks a thread takes at once, at most: neighbours in the file, so that taking them costs little.
 RUN_BLOCKS = 8
-RUN_BYTES = 1 << 20
-RUN_GAP = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,7 +75,7 @@ def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
     for group in images.values():
         raster = group[0].raster
         if isinstance(raster, BlockRaster) and not raster.mapped:
-            _plan_blocks(raster, group, work, afterwards)
+            _plan_blocks(raster, group, work, afterwards, threads)
         elif raster.independent:
             work.extend(_WholeReads(raster, [read]) for read in group)
         else:
@@ -101,26 +98,25 @@ class _WholeReads:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _BlockRun:
-    """Fetch blocks that lie side by side in one read, decode each once, copy it to all who want a part."""
+    """Decode some blocks, each once, and copy it to all who want a part of it."""
 
     raster: BlockRaster
     blocks: list[list[tuple[Piece, NDArray[Any]]]]
 
     def __call__(self) -> None:
         index, file = self.raster.full, self.raster.file
-        _, start, _, *_ = self.blocks[0][0][0]
-        _, last, nbytes, *_ = self.blocks[-1][0][0]
-        fetched = memoryview(file.read(start, last + nbytes - start)) if len(self.blocks) > 1 else None
-        for parts in self.blocks:
-            _, offset, nbytes, *_ = parts[0][0]
-            data = None if fetched is None else fetched[offset - start : offset - start + nbytes]
-            block = index.decode(file, parts[0][0], data)
+        decoded = index.decoded(file, [parts[0][0] for parts in self.blocks])
+        for parts, block in zip(self.blocks, decoded, strict=True):
             for piece, out in parts:
                 index.paste(file, block, piece, out)
 
 
 def _plan_blocks(
-    raster: BlockRaster, reads: list[WindowRead], work: list[Work], afterwards: list[Work]
+    raster: BlockRaster,
+    reads: list[WindowRead],
+    work: list[Work],
+    afterwards: list[Work],
+    threads: int,
 ) -> None:
     index = raster.full
     wanted: dict[int, list[tuple[Piece, NDArray[Any]]]] = {}
@@ -133,30 +129,9 @@ def _plan_blocks(
             afterwards.append(_Finish(raster, stored, read))
     announce_pieces(raster.file, [parts[0][0] for parts in wanted.values()])
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
-    work.extend(_BlockRun(raster, run) for run in _runs(in_file_order))
-
-
-def _runs(
-    blocks: list[list[tuple[Piece, NDArray[Any]]]],
-) -> Iterator[list[list[tuple[Piece, NDArray[Any]]]]]:
-    """Group blocks that are worth fetching together: many small reads cost more than a few gaps."""
-    run: list[list[tuple[Piece, NDArray[Any]]]] = []
-    end = 0
-    for parts in blocks:
-        _, offset, nbytes, *_ = parts[0][0]
-        if run and (
-            nbytes == 0
-            or not 0 <= offset - end <= RUN_GAP
-            or len(run) == RUN_BLOCKS
-            or offset + nbytes - run[0][0][0][1] > RUN_BYTES
-        ):
-            yield run
-            run = []
-        run.append(parts)
-        # What was never written has no place that others could lie beside.
-        end = offset + nbytes if nbytes else -1 - RUN_GAP
-    if run:
-        yield run
+    count = max(1, min(RUN_BLOCKS, len(in_file_order) // (4 * max(1, threads))))
+    starts = range(0, len(in_file_order), count)
+    work.extend(_BlockRun(raster, in_file_order[first : first + count]) for first in starts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

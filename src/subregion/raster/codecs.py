@@ -151,11 +151,10 @@ class StreamCodec:
     mapped: bool = field(default=False, init=False)
     exact: bool = field(default=True, init=False)
 
-    def direct(self, file: SourceFile, lasting: bool = False) -> BlockReader | None:
+    def direct(self, file: SourceFile) -> BlockReader | None:
         """Return the shortest way from the file to samples, if all blocks are alike.
 
-        Its arrays last, whether they must or not. It saves five calls for each block, a tenth of the time
-        of a large window.
+        It saves five calls for each block, a tenth of the time of a large window.
         """
         if self.predictor != 1 or self.shape.last_rows != self.shape.rows or not hasattr(os, "pread"):
             return None

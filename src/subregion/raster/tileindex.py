@@ -15,7 +15,7 @@ from subregion.raster.codecs import BlockReader
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from subregion.geometry.window import Window
     from subregion.raster.source import ByteSource
@@ -133,7 +133,7 @@ class TileIndex:
             If a block cannot be fetched or decoded.
         """
         # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
-        read, exact = self._block_reader(file, lasting=False), self.codec.exact
+        read, exact = self._block_reader(file), self.codec.exact
         identity, level = file.identity, self._level
         kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
         for number, offset, nbytes, inner, samples, outer in pieces:
@@ -161,11 +161,11 @@ class TileIndex:
         """What tells the levels of a file apart: no two have one size."""
         return self.shape[0] << 32 | self.shape[1]
 
-    def _block_reader(self, file: ByteSource, lasting: bool) -> BlockReader:
-        """Return what fetches and decodes blocks; unless they must last, the next may overwrite the last."""
+    def _block_reader(self, file: ByteSource) -> BlockReader:
+        """Return what fetches and decodes blocks; the next may overwrite the last."""
         codec = self.codec
         shortest = getattr(codec, "direct", None)
-        if shortest is not None and (direct := shortest(file, lasting)) is not None:
+        if shortest is not None and (direct := shortest(file)) is not None:
             return cast("BlockReader", direct)
         fetch = file.mapped if codec.mapped else file.read
 
@@ -241,44 +241,31 @@ class TileIndex:
             error,
         )
 
-    def decode(
-        self, file: ByteSource, piece: Piece, data: memoryview | None = None
-    ) -> NDArray[np.generic] | None:
-        """Decode the block of a piece whole; None if it was never written.
+    def decoded(self, file: ByteSource, pieces: Iterable[Piece]) -> Iterator[NDArray[np.generic] | None]:
+        """Fetch and decode the block of each piece whole; None if it was never written.
 
-        Parameters
-        ----------
-        file : ByteSource
-            The file that the offsets belong to.
-        piece : Piece
-            Part of the block.
-        data : memoryview or None
-            The bytes of the block, if they were fetched already.
+        A block stands until the next one is asked for.
 
         Raises
         ------
         DamagedFileError
             Naming the file and the block.
         """
-        number, offset, nbytes, _, _, _ = piece
-        if nbytes == 0:
-            return None
-        key = file.identity, self._level, number
-        cached = BLOCKS.limit > 0 and file.identity != ""
-        if cached and (kept := BLOCKS.get(key)) is not None:
-            return kept
-        try:
-            if data is None:
-                block = self._block_reader(file, lasting=True)(offset, nbytes, number)
-            else:
-                block = self.codec(bytes(data), number)
-        except (SubregionError, MemoryError):
-            raise
-        except Exception as error:
-            raise self._undecodable(file, number, offset, nbytes, error) from error
-        if cached:
-            BLOCKS.offer(key, block)
-        return block
+        read = self._block_reader(file)
+        cached = BLOCKS.limit > 0 and file.identity != "" and not self.codec.mapped
+        for number, offset, nbytes, *_ in pieces:
+            key = file.identity, self._level, number
+            block = BLOCKS.get(key) if cached and nbytes else None
+            if block is None and nbytes:
+                try:
+                    block = read(offset, nbytes, number)
+                except (SubregionError, MemoryError):
+                    raise
+                except Exception as error:
+                    raise self._undecodable(file, number, offset, nbytes, error) from error
+                if cached and BLOCKS.note(key, block.nbytes):
+                    BLOCKS.keep(key, block.copy())
+            yield block
 
     def paste(
         self, file: ByteSource, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]

@@ -63,10 +63,10 @@ class ChunkCodec:
         """Whether the samples are looked at where they lie."""
         return not self.stages
 
-    def direct(self, file: ByteSource, lasting: bool = False) -> BlockReader | None:
+    def direct(self, file: ByteSource) -> BlockReader | None:
         """Return the shortest way from the file to samples, for the codecs that are used most.
 
-        Unless they must last, its arrays share one buffer that each block overwrites. That it stays in the
+        Its arrays share one buffer of the thread, which each block overwrites. That it stays in the
         processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
         """
         descriptor = getattr(file, "descriptor", None)
@@ -74,7 +74,7 @@ class ChunkCodec:
             return None
         if self.stages == (_zstd,):
             return self._from_zstd(descriptor)
-        if not lasting and self.stages in ((_blosc,), (crc32c, _blosc)) and self.nbytes <= _BUFFER_NBYTES:
+        if self.stages in ((_blosc,), (crc32c, _blosc)) and self.nbytes <= _BUFFER_NBYTES:
             return self._from_blosc(descriptor)
         return None
 
