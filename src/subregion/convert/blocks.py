@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.convert.encodings import Encode
+from subregion.convert.overviews import Pyramid, overview_shapes
+from subregion.convert.strips import checked_strips
+from subregion.raster.batch import processors
 
 _JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out
 
@@ -21,6 +24,65 @@ class BlockFile(Protocol):
     def append(self, blocks: Sequence[bytes | memoryview]) -> None:
         """Write the next blocks."""
         ...
+
+
+def plan_levels(
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    blocksize: int,
+    overviews: Literal["average", "nearest", "none"],
+    nodata: float | int | None,
+) -> Pyramid:
+    """Return what makes the overviews of an image, down to about a block; with "none", no overviews."""
+    rows, cols, _ = shape
+    count = 0 if overviews == "none" else len(overview_shapes(rows, cols, blocksize))
+    return Pyramid(shape, dtype, count, "average" if overviews == "none" else overviews, nodata)
+
+
+def encode_levels(
+    strips: Iterable[NDArray[Any]],
+    shape: tuple[int, int, int],
+    dtype: np.dtype[Any],
+    pyramid: Pyramid,
+    blocksize: int,
+    encode: Encode,
+    files: Sequence[BlockFile],
+    threads: int | None,
+) -> None:
+    """Put the encoded blocks of an image and of its overviews into a file for each level, in one pass.
+
+    Parameters
+    ----------
+    strips : iterable of ndarray, (n, columns, bands)
+        The rows of the image, from the top.
+    shape : tuple of int
+        Rows, columns and bands of the image.
+    dtype : numpy.dtype
+        Of the blocks.
+    pyramid : Pyramid
+        What makes the levels.
+    blocksize : int
+        Edge of a block, in pixels.
+    encode : callable
+        From a block to its bytes.
+    files : sequence of BlockFile
+        One for each level, the image first.
+    threads : int or None
+        How many encode; None for as many as this process may use processors.
+
+    Raises
+    ------
+    DamagedFileError
+        If the strips do not make up the image.
+    """
+    cutters = [Cutter(level_shape, dtype, blocksize) for level_shape in pyramid.shapes]
+    with ThreadPoolExecutor(threads or processors(), "subregion-encode") as pool:
+        conveyor = Conveyor(pool, encode, limit=cutters[0].row_nbytes)
+        for strip in checked_strips(strips, shape, dtype):
+            for level, part in pyramid.push(strip):
+                for blocks in cutters[level].push(part):
+                    conveyor.put(blocks, files[level])
+        conveyor.finish()
 
 
 class Cutter:

@@ -15,7 +15,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, BinaryIO, Literal
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from subregion.convert.blocks import Conveyor, Cutter
+from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.cog_layout import (
     CLASSIC_LIMIT,
     checked_extra_tags,
@@ -32,11 +31,9 @@ from subregion.convert.cog_layout import (
     plan_layout,
 )
 from subregion.convert.encodings import encoding_for
-from subregion.convert.overviews import Pyramid, overview_shapes
-from subregion.convert.strips import checked_strips, removed_on_error
+from subregion.convert.strips import removed_on_error
 from subregion.convert.tiff_tags import Tag
 from subregion.errors import CacheError, UnsupportedFormatError
-from subregion.raster.batch import processors
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +127,12 @@ def write_cog(
     extra = checked_extra_tags(tags, pixels)
     common = pixels if nodata is None else (*pixels, nodata_tag(nodata))
 
-    method = "average" if config.overviews == "none" else config.overviews
-    levels = 0 if config.overviews == "none" else len(overview_shapes(rows, cols, size))
-    pyramid = Pyramid(shape, dtype, levels, method, nodata)
-    cutters = [Cutter(level_shape, dtype, size) for level_shape in pyramid.shapes]
+    pyramid = plan_levels(shape, dtype, size, config.overviews, nodata)
 
     with removed_on_error(path), contextlib.ExitStack() as stack:
-        spools = [stack.enter_context(_Spool(f"{os.fspath(path)}.level{n}")) for n in range(levels + 1)]
-        pool = stack.enter_context(ThreadPoolExecutor(threads or processors(), "subregion-encode"))
-        conveyor = Conveyor(pool, encoding.encode, limit=cutters[0].row_nbytes)
-        for strip in checked_strips(strips, shape, dtype):
-            for level, part in pyramid.push(strip):
-                for blocks in cutters[level].push(part):
-                    conveyor.put(blocks, spools[level])
-        conveyor.finish()
+        paths = [f"{os.fspath(path)}.level{number}" for number in range(len(pyramid.shapes))]
+        spools = [stack.enter_context(_Spool(each)) for each in paths]
+        encode_levels(strips, shape, dtype, pyramid, size, encoding.encode, spools, threads)
 
         layout = plan_layout(
             pyramid.shapes,

@@ -139,6 +139,8 @@ class Pyramid:
     ----------
     shapes : tuple of (int, int, int)
         Shape of each level; level 0 is the image itself.
+    method : str
+        As given.
     """
 
     def __init__(
@@ -149,6 +151,7 @@ class Pyramid:
         method: Method = "average",
         nodata: float | int | None = None,
     ) -> None:
+        self.method = method
         self.shapes = [shape]
         self._halvings: list[Halving] = []
         for _ in range(levels):

@@ -18,7 +18,6 @@ import math
 import os
 import struct
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
@@ -28,12 +27,10 @@ from google_crc32c import value as checksum
 from imagecodecs import blosc_encode
 from numpy.typing import DTypeLike, NDArray
 
-from subregion.convert.blocks import Conveyor, Cutter
+from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.encodings import Encode, encoding_for, raw_bytes
-from subregion.convert.overviews import Pyramid, overview_shapes
-from subregion.convert.strips import checked_strips, removed_on_error
+from subregion.convert.strips import removed_on_error
 from subregion.errors import ConfigError
-from subregion.raster.batch import processors
 
 _CONVENTION = {
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v0.1/schema.json",
@@ -106,13 +103,9 @@ def write_zarr(
         If the disk is full or cannot be written. After any error nothing is left.
     """
     dtype = np.dtype(dtype).newbyteorder("<")
-    rows, cols, _ = shape
     size = config.blocksize
     codecs, encode = _encoding(config.compress, dtype)
-    method = "average" if config.overviews == "none" else config.overviews
-    levels = 0 if config.overviews == "none" else len(overview_shapes(rows, cols, size))
-    pyramid = Pyramid(shape, dtype, levels, method, nodata)
-    cutters = [Cutter(level_shape, dtype, size) for level_shape in pyramid.shapes]
+    pyramid = plan_levels(shape, dtype, size, config.overviews, nodata)
     arrays = {
         str(level): _array_metadata(level_shape, dtype, size, codecs, nodata)
         for level, level_shape in enumerate(pyramid.shapes)
@@ -120,18 +113,12 @@ def write_zarr(
     os.makedirs(path)
     with removed_on_error(path), contextlib.ExitStack() as stack:
         shards = [stack.enter_context(_Shard(os.path.join(path, name))) for name in arrays]
-        pool = stack.enter_context(ThreadPoolExecutor(threads or processors(), "subregion-encode"))
-        conveyor = Conveyor(pool, encode, limit=cutters[0].row_nbytes)
-        for strip in checked_strips(strips, shape, dtype):
-            for level, part in pyramid.push(strip):
-                for blocks in cutters[level].push(part):
-                    conveyor.put(blocks, shards[level])
-        conveyor.finish()
+        encode_levels(strips, shape, dtype, pyramid, size, encode, shards, threads)
         for shard in shards:
             shard.finish()
         for name, metadata in arrays.items():
             _write_json(os.path.join(path, name), metadata)
-        _write_json(path, _group_metadata(arrays, method))
+        _write_json(path, _group_metadata(arrays, pyramid.method))
 
 
 class _Shard:
