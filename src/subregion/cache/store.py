@@ -135,14 +135,10 @@ class Store:
         SubregionError
             If the source cannot be read, or the cache cannot be written.
         """
-        key = self._pooled_as(asset)
-        opened: OpenAsset | None = POOL.get(key)
-        if opened is not None:
-            watched = opened.watched
-            if watched is None or watched.holds():
-                return opened
-        opened = self._open(asset)
-        POOL.put(key, opened)
+        opened = self.opened(asset)
+        if opened is None:
+            opened = self._open(asset)
+            POOL.put(self._pooled_as(asset), opened)
         return opened
 
     def reopen(self, asset: Asset, damaged: OpenAsset) -> OpenAsset | None:
@@ -194,9 +190,9 @@ class Store:
     def opened(self, asset: Asset) -> OpenAsset | None:
         """Return an asset that is open and unchanged; None if it would have to be opened."""
         found: OpenAsset | None = POOL.get(self._pooled_as(asset))
-        if found is None or (found.watched is not None and found.watched != self._watch(asset)):
-            return None
-        return found
+        if found is None or found.watched is None or found.watched.holds():
+            return found
+        return None
 
     def header(self, asset: Asset) -> Raster:
         """Open an asset for all but its pixels, without a conversion.
