@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError
 
-#: The file as it was opened, where its level begins, and the number of the block in the level.
+#: The file as it was opened, which of its levels, and the number of the block in the level.
 BlockKey: TypeAlias = tuple[str, int, int]
 
 #: Bytes, unless the environment says otherwise.
 DEFAULT_LIMIT = 64 << 20
 VARIABLE = "SUBREGION_BLOCK_CACHE"
+
+
+def level_key(shape: tuple[int, int, int]) -> int:
+    """Return what tells the levels of a file apart: no two have one size."""
+    return shape[0] << 32 | shape[1]
 
 
 class CacheInfo(NamedTuple):

@@ -21,7 +21,8 @@ from subregion.raster import limits
 from subregion.raster.color import Inks
 from subregion.raster.jpegindex import MODULUS, IntervalIndex, find_index
 from subregion.raster.jpegstream import JpegStream, read_stream
-from subregion.raster.raster import Raster
+from subregion.raster.raster import Raster, read_in_order
+from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
     from subregion.raster.source import SourceFile
@@ -128,14 +129,15 @@ class JpegRaster(Raster):
         row_bytes = (window.width + self.block[1]) * self.shape[2] << level
         rows = max(1, PIECE_BYTES // row_bytes) if row_bytes else 1
         if window.height <= rows:
-            _take(self._pixels(window.row, window.col, window.height, window.width, level), out, bands, steps)
+            pixels = self._pixels(window.row, window.col, window.height, window.width, level)
+            copy_selected(pixels, out, bands, steps)
             return
         rows = -(-rows // steps[0]) * steps[0]
         for done in range(0, window.height, rows):
             count = min(rows, window.height - done)
             pixels = self._pixels(window.row + done, window.col, count, window.width, level)
             first = done // steps[0]
-            _take(pixels, out[first : first - (-count // steps[0])], bands, steps)
+            copy_selected(pixels, out[first : first - (-count // steps[0])], bands, steps)
 
     def read(
         self,
@@ -159,13 +161,19 @@ class JpegRaster(Raster):
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
         high = self.block[0]
-        self.file.expect_rows()
-        try:
-            for strip in super().strips(max(1, round(rows / high)) * high):
-                yield strip
-                self.file.forget_pages()
-        finally:
-            self.file.expect_windows()
+        return read_in_order(self.file, super().strips(max(1, round(rows / high)) * high))
+
+    def spans(self, window: Window) -> Iterator[tuple[int, int]]:
+        """List offset and bytes of the intervals that a window of the full resolution needs."""
+        index, (high, wide), (rows, cols) = self._index, self.block, self._reach
+        top = max(window.row - rows, 0) // high
+        bottom = -(-min(window.row_stop + rows, self.shape[0]) // high)
+        left = max(window.col - cols, 0) // wide
+        right = -(-min(window.col_stop + cols, self.shape[1]) // wide)
+        for line in range(top, bottom):
+            for col in range(left, right) if wide < self.shape[1] else range(index.grid.across):
+                start, stop = (int(edge) for edge in index.edges[line, col : col + 2])
+                yield int(index.starts[line]) + start, stop - start
 
     def _pixels(self, row: int, col: int, height: int, width: int, level: int) -> NDArray[np.uint8]:
         """Decode what covers a window and return a view of the window in it."""
@@ -272,13 +280,6 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
     content = np.frombuffer(joined, np.uint8)
     content[places] = np.arange(len(places)) & 7 | 0xD0
     content[places[-1]] = 0xD9
-
-
-def _take(
-    pixels: NDArray[np.uint8], out: NDArray[Any], bands: Sequence[int] | None, steps: tuple[int, int]
-) -> None:
-    taken = pixels[:: steps[0], :: steps[1]]
-    out[...] = taken if bands is None else taken[..., list(bands)]
 
 
 class _Scratch(threading.local):

@@ -239,10 +239,15 @@ class BlockRaster(Raster):
             rows = self.shape[0]  # one block: decode it once
         elif not self._levels[0].codec.mapped:
             rows = max(1, round(rows / high)) * high
-        self.file.expect_rows()
-        try:
-            for strip in super().strips(rows):
-                yield strip
-                self.file.forget_pages()
-        finally:
-            self.file.expect_windows()
+        return read_in_order(self.file, super().strips(rows))
+
+
+def read_in_order(file: ByteSource, strips: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """Yield strips from the top of a file to its end, and let the system know that they are read so."""
+    file.expect_rows()
+    try:
+        for strip in strips:
+            yield strip
+            file.forget_pages()
+    finally:
+        file.expect_windows()

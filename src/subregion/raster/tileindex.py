@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
-from subregion.raster.blockcache import BLOCKS
+from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.codecs import BlockReader
 from subregion.raster.color import Color
 
@@ -132,9 +132,10 @@ class TileIndex:
         DamagedFileError
             If a block cannot be fetched or decoded.
         """
-        # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt.
+        # A window is some ten blocks of some 30 microseconds each: every name looked up here is felt. To go
+        # through `decoded` and `paste` takes 4 to 9 % longer, and 20 % where the block cache has all.
         read, exact = self._block_reader(file), self.codec.exact
-        identity, level = file.identity, self._level
+        identity, level = file.identity, level_key(self.shape)
         kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
         for number, offset, nbytes, inner, samples, outer in pieces:
             if nbytes == 0:
@@ -155,11 +156,6 @@ class TileIndex:
             except Exception as error:
                 raise self._undecodable(file, number, offset, nbytes, error) from error
             out[outer] = block[inner] if samples is None else block[inner][..., samples]
-
-    @property
-    def _level(self) -> int:
-        """What tells the levels of a file apart: no two have one size."""
-        return self.shape[0] << 32 | self.shape[1]
 
     def _block_reader(self, file: ByteSource) -> BlockReader:
         """Return what fetches and decodes blocks; the next may overwrite the last."""
@@ -252,9 +248,10 @@ class TileIndex:
             Naming the file and the block.
         """
         read = self._block_reader(file)
-        cached = BLOCKS.limit > 0 and file.identity != "" and not self.codec.mapped
+        identity, level = file.identity, level_key(self.shape)
+        cached = BLOCKS.limit > 0 and identity != "" and not self.codec.mapped
         for number, offset, nbytes, *_ in pieces:
-            key = file.identity, self._level, number
+            key = identity, level, number
             block = BLOCKS.get(key) if cached and nbytes else None
             if block is None and nbytes:
                 try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from subregion.errors import DamagedFileError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
-from subregion.raster.blockcache import BLOCKS
+from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.color import Inks
 from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
@@ -196,7 +196,7 @@ class VipsRaster(Raster):
         nbytes = rows * cols * bands * self.dtype.itemsize
         if nbytes > BLOCKS.limit // 4:
             return None
-        key = self.file.identity, rows << 32 | cols, 0
+        key = self.file.identity, level_key(self.shape), 0
         pixels = BLOCKS.get(key)
         if pixels is None and BLOCKS.note(key, nbytes):
             pixels = np.concatenate(list(self.strips(rows)))

@@ -14,6 +14,7 @@ from subregion.bench.samples import summarize
 from subregion.bench.turns import Team, random_places
 from subregion.bench.worker import Worker
 from subregion.geometry.window import Window
+from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
 
 #: Edge of the windows, and how many are read in a turn.
@@ -86,18 +87,11 @@ def touched(contender: Contender, places: Sequence[Place], read: int) -> dict[st
 
 def _spans(raster: Any, window: Window) -> Iterator[tuple[int, int]]:
     """List where the blocks lie that a window needs, and their bytes."""
-    if hasattr(raster, "full"):
-        for _, offset, nbytes, *_ in raster.full.pieces(window, raster.shape[2]):
-            yield offset, nbytes
+    if isinstance(raster, JpegRaster):
+        yield from raster.spans(window)
         return
-    # A JPEG: the intervals of the window, and of the pixels around it that its colour is smoothed with.
-    index, (high, wide), (rows, cols) = raster._index, raster.block, raster._reach
-    top, bottom = max(window.row - rows, 0) // high, -(-min(window.row_stop + rows, raster.shape[0]) // high)
-    left, right = max(window.col - cols, 0) // wide, -(-min(window.col_stop + cols, raster.shape[1]) // wide)
-    for line in range(top, bottom):
-        for col in range(left, right) if wide < raster.shape[1] else range(index.grid.across):
-            start, stop = (int(edge) for edge in index.edges[line, col : col + 2])
-            yield int(index.starts[line]) + start, stop - start
+    for _, offset, nbytes, *_ in raster.full.pieces(window, raster.shape[2]):
+        yield offset, nbytes
 
 
 def _pixel_bytes(dtype: str, bands: int) -> int:
