@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 from subregion.bench import machine, stored, suite
 from subregion.bench.contests import cold
 from subregion.bench.peers import OURS, OWN_CACHE_VARIABLE, PEERS, Contender
-from subregion.bench.pictures import Picture, as_png, make_picture, plain_decode
+from subregion.bench.pictures import Picture, as_png, make_picture
 from subregion.bench.plots import draw
 from subregion.bench.report import break_even, markdown
 from subregion.bench.run import Options, Row, Run
@@ -30,6 +30,7 @@ from subregion.bench.targets import judge
 from subregion.bench.turns import Team, random_places, sliding_places
 from subregion.bench.worker import WorkerError, apart
 from subregion.cli import app
+from subregion.demo import plain_decode
 from subregion.errors import ConfigError, SourceNotFoundError
 
 ABSENT = ("rasterio", "tensorstore", "openslide", "ndsampler", "osgeo", "zarr")

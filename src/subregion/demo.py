@@ -164,10 +164,10 @@ def _time(
     """Read random regions of one picture through all backends, and hold each against a plain decode."""
     path = collections["None"].record(picture).default_asset.path
     started = time.perf_counter()
-    whole = _plain_decode(path)
+    whole = plain_decode(path)
     decode = [time.perf_counter() - started]
     if whole.size < 1e8:
-        decode.extend(_seconds(lambda: _plain_decode(path)) for _ in range(2))
+        decode.extend(_seconds(lambda: plain_decode(path)) for _ in range(2))
     rows, cols = whole.shape[:2]
     tops, lefts = (
         generator.integers(0, max(1, rows - size), count),
@@ -190,8 +190,8 @@ def _time(
     return Timing(picture, whole.shape, statistics.median(decode) * 1e3, reads)
 
 
-def _plain_decode(path: str) -> NDArray[Any]:
-    """Decode a whole picture, as most programs do for every crop."""
+def plain_decode(path: str) -> NDArray[Any]:
+    """Decode a whole picture with Pillow, as most programs do for every crop; (rows, columns, bands)."""
     from PIL import Image
 
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from subregion.demo import plain_decode
 from subregion.errors import ConfigError, SourceNotFoundError
 from subregion.relief import Relief
 
@@ -106,19 +107,6 @@ def make_picture(name: str, folder: str) -> Picture:
     np.save(reference, pixels)
     rows, cols, bands = pixels.shape
     return Picture(name, source, reference, (rows, cols, bands), str(pixels.dtype))
-
-
-def plain_decode(path: str) -> NDArray[Any]:
-    """Decode a whole picture with Pillow, (rows, columns, bands)."""
-    from PIL import Image
-
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image)
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-    return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
 def as_png(picture: Picture, path: str) -> None:

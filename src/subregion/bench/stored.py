@@ -304,7 +304,7 @@ def _reference_of(path: str, folder: str, name: str) -> str:
     """Decode a lossy file with a reader that is none of those measured, and keep the pixels."""
     import tifffile
 
-    from subregion.bench.pictures import plain_decode
+    from subregion.demo import plain_decode
 
     pixels = tifffile.imread(path, key=0) if path.endswith(".tif") else plain_decode(path)
     reference = os.path.join(folder, f"{name.replace(' ', '-')}.npy")
