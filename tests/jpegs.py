@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from subregion.convert.jpegrecode import recoded
+from subregion.raster.jpegstream import read_stream
+from subregion.raster.source import SourceFile
+
 #: The program that some tests need; continuous integration installs it.
 JPEGTRAN = shutil.which("jpegtran")
 
@@ -51,6 +55,15 @@ def by_jpegtran(jpeg: bytes, *options: str) -> bytes:
     """What jpegtran makes of a JPEG."""
     assert JPEGTRAN is not None
     return subprocess.run([JPEGTRAN, *options], input=jpeg, capture_output=True, check=True).stdout
+
+
+def with_intervals(path: Path, jpeg: bytes, interval: int) -> bytes:
+    """Put restart intervals into a JPEG by our own recoder, without an index."""
+    path.write_bytes(jpeg)
+    file = SourceFile(str(path))
+    stream = read_stream(file)
+    assert stream is not None
+    return b"".join(recoded(file, stream, interval))
 
 
 def segment(code: int, body: bytes) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +15,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from subregion import AlignableImageData, Asset, Frames, ImageRecord, Window
+from single import Single
+from subregion import AlignableImageData, Asset, ImageRecord, Window
 from subregion.errors import ConfigError, RecordError, RegionError, UnknownChannelError
 from subregion.geometry.plan import OutputGrid
 from subregion.geometry.resample import FILTERS, resample
 
 FILTER_NAMES = ["nearest", "linear", "cubic", "lanczos", "area"]
 HEIGHT, WIDTH = 60, 72
-
-
-class Single(Frames):
-    """A collection of one record."""
-
-    def __init__(self, record: ImageRecord, **options: Any) -> None:
-        super().__init__(**options)
-        self._record = record
-
-    @property
-    def image_ids(self) -> Sequence[int]:
-        return [1]
-
-    def record(self, image_id: Any) -> ImageRecord:
-        return self._record
 
 
 def weight(name: str, distance: float) -> float:

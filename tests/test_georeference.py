@@ -28,7 +28,8 @@ from rasterio.io import MemoryFile
 from typer.testing import CliRunner
 
 import subregion
-from subregion import Asset, Frames, Georeference, ImageRecord, SimpleFrames, Window
+from single import Single
+from subregion import Asset, Georeference, ImageRecord, SimpleFrames, Window
 from subregion.cli import app
 from subregion.errors import (
     ConfigError,
@@ -640,21 +641,6 @@ def test_bounds_beyond_a_system(tmp_path: Path) -> None:
 
 
 # --- several files, and without pyproj ---------------------------------------------------------------------
-
-
-class Single(Frames):
-    """A collection of one record."""
-
-    def __init__(self, record: ImageRecord) -> None:
-        super().__init__()
-        self._record = record
-
-    @property
-    def image_ids(self) -> Sequence[int]:
-        return [1]
-
-    def record(self, image_id: Any) -> ImageRecord:
-        return self._record
 
 
 def test_several_files(tmp_path: Path) -> None:

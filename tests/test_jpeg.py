@@ -18,24 +18,14 @@ from PIL import Image
 
 import jpegs
 from subregion.convert.jpeg import choose_interval, keep_jpeg, write_indexed
-from subregion.convert.jpegrecode import recoded
 from subregion.errors import DamagedFileError
 from subregion.geometry.window import Window
 from subregion.raster.jpeg import JpegRaster, open_jpeg
-from subregion.raster.jpegstream import JpegFrame, read_stream
+from subregion.raster.jpegstream import JpegFrame
 from subregion.raster.opening import open_raster
 from subregion.raster.source import SourceFile
 
 SIZES = [(93, 131), (64, 96), (1, 1), (17, 16), (33, 129), (8, 200), (200, 3)]
-
-
-def with_intervals(path: Path, jpeg: bytes, interval: int) -> bytes:
-    """Put restart intervals into a JPEG, without an index."""
-    path.write_bytes(jpeg)
-    file = SourceFile(str(path))
-    stream = read_stream(file)
-    assert stream is not None
-    return b"".join(recoded(file, stream, interval))
 
 
 def opened(path: Path, jpeg: bytes) -> JpegRaster:
@@ -66,7 +56,9 @@ def test_windows_are_those_of_the_whole(
     expected = jpegs.decoded(source)
     frame_units = -(-size[1] // 8)
     for interval in sorted({1, 3, 5, 2 * frame_units}):
-        raster = open_jpeg(_file(tmp_path / "a.jpg", with_intervals(tmp_path / "b.jpg", source, interval)))
+        raster = open_jpeg(
+            _file(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, interval))
+        )
         assert raster is not None
         assert raster.shape == expected.shape
         for window in windows(*size, count=6, seed=interval):
@@ -87,7 +79,7 @@ def test_levels_are_the_reduced_sizes_of_the_decoder(
 ) -> None:
     for (rows, cols), interval in itertools.product([(213, 309), (209, 9), (97, 65), (9, 129)], (1, 3)):
         source = jpegs.encode(photograph[:rows, :cols], **jpegs.SAMPLINGS[sampling])
-        raster = opened(tmp_path / "a.jpg", with_intervals(tmp_path / "b.jpg", source, interval))
+        raster = opened(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, interval))
         assert len(raster.level_shapes) == 4
         for level in (1, 2, 3):
             expected = jpegs.decoded(source, 1 << level)
@@ -106,7 +98,7 @@ def test_levels_of_narrow_pictures(
     import cv2
 
     source = jpegs.encode(photograph[: size[0], : size[1]], subsampling="420")
-    raster = opened(tmp_path / "a.jpg", with_intervals(tmp_path / "b.jpg", source, 1))
+    raster = opened(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, 1))
     flags = (cv2.IMREAD_REDUCED_COLOR_2, cv2.IMREAD_REDUCED_COLOR_4, cv2.IMREAD_REDUCED_COLOR_8)
     for level, flag in enumerate(flags, 1):
         whole = cv2.imdecode(np.frombuffer(source, np.uint8), flag)
@@ -136,7 +128,7 @@ def test_any_window_of_any_picture(data: Any, tmp_path_factory: pytest.TempPathF
     noise = np.random.default_rng(data.draw(st.integers(0, 9))).integers(0, 256, (rows, cols, 3), np.uint8)
     source = jpegs.encode(noise, **jpegs.SAMPLINGS[data.draw(st.sampled_from(sorted(jpegs.SAMPLINGS)))])
     folder = tmp_path_factory.mktemp("any")
-    content = with_intervals(folder / "b.jpg", source, data.draw(st.integers(1, 20)))
+    content = jpegs.with_intervals(folder / "b.jpg", source, data.draw(st.integers(1, 20)))
     raster = open_jpeg(_file(folder / "a.jpg", content))
     assert raster is not None
     expected = jpegs.decoded(source)
@@ -156,7 +148,7 @@ def test_large_windows_are_read_in_pieces(
 ) -> None:
     monkeypatch.setattr("subregion.raster.jpeg.PIECE_BYTES", 30_000)
     source = jpegs.encode(photograph, subsampling="420")
-    raster = opened(tmp_path / "a.jpg", with_intervals(tmp_path / "b.jpg", source, 2))
+    raster = opened(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, 2))
     expected = jpegs.decoded(source)
     for steps in ((1, 1), (7, 3), (50, 1)):
         got = raster.read(Window(3, 5, 390, 500), steps=steps)
@@ -167,7 +159,9 @@ def test_large_windows_are_read_in_pieces(
 @pytest.fixture
 def plain(photograph: NDArray[np.uint8], tmp_path: Path) -> bytes:
     """A JPEG of 93 x 131 pixels with intervals of one unit, without an index."""
-    return with_intervals(tmp_path / "plain.jpg", jpegs.encode(photograph[:93, :131], subsampling="420"), 1)
+    return jpegs.with_intervals(
+        tmp_path / "plain.jpg", jpegs.encode(photograph[:93, :131], subsampling="420"), 1
+    )
 
 
 def test_markers_may_be_filled_up(plain: bytes, tmp_path: Path) -> None:

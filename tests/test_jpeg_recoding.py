@@ -13,24 +13,15 @@ from numpy.typing import NDArray
 import jpegs
 from subregion.convert import huffman, jpegrecode
 from subregion.convert.huffman import HuffmanTable
-from subregion.convert.jpegrecode import recoded
 from subregion.errors import DamagedFileError
 from subregion.raster.jpegindex import IntervalScan, grid_of
 from subregion.raster.jpegstream import read_stream
 from subregion.raster.source import SourceFile
 
 
-def recode(path: Path, source: bytes, interval: int) -> bytes:
-    path.write_bytes(source)
-    file = SourceFile(str(path))
-    stream = read_stream(file)
-    assert stream is not None
-    return b"".join(recoded(file, stream, interval))
-
-
 def check(path: Path, source: bytes, interval: int) -> None:
     """Compare pixels, coefficients if jpegtran is there, and look at every marker."""
-    got = recode(path, source, interval)
+    got = jpegs.with_intervals(path, source, interval)
     np.testing.assert_array_equal(jpegs.decoded(got), jpegs.decoded(source))
     if jpegs.JPEGTRAN is not None:
         plain = ("-copy", "none", "-restart", "0", "-optimize")
@@ -133,20 +124,26 @@ def test_damage_is_an_error(harm: str, tmp_path: Path, photograph: NDArray[np.ui
         "too few rows": source[: frame + 5] + b"\x01\0" + source[frame + 7 :],
     }[harm]
     with pytest.raises(DamagedFileError, match=r"a\.jpg"):
-        recode(tmp_path / "a.jpg", content, 3)
+        jpegs.with_intervals(tmp_path / "a.jpg", content, 3)
 
 
 def test_the_mark_of_the_end_may_be_missing(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
     source = jpegs.encode(photograph[:93, :131], subsampling="420")
-    expected = recode(tmp_path / "a.jpg", source, 3)
-    assert recode(tmp_path / "a.jpg", source[:-2], 3) == expected
-    assert recode(tmp_path / "a.jpg", source[:-2] + b"\xff\xdc\0\4\0\x5d" + source[-2:], 3) == expected
+    expected = jpegs.with_intervals(tmp_path / "a.jpg", source, 3)
+    assert jpegs.with_intervals(tmp_path / "a.jpg", source[:-2], 3) == expected
+    assert (
+        jpegs.with_intervals(tmp_path / "a.jpg", source[:-2] + b"\xff\xdc\0\4\0\x5d" + source[-2:], 3)
+        == expected
+    )
 
 
 def test_what_stands_behind_the_last_block_is_left_out(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
     source = jpegs.encode(photograph[:93, :131], subsampling="420")
-    expected = recode(tmp_path / "a.jpg", source, 3)
-    assert recode(tmp_path / "a.jpg", source[:-2] + b"stray" + source[-2:] + b"other", 3) == expected
+    expected = jpegs.with_intervals(tmp_path / "a.jpg", source, 3)
+    assert (
+        jpegs.with_intervals(tmp_path / "a.jpg", source[:-2] + b"stray" + source[-2:] + b"other", 3)
+        == expected
+    )
 
 
 def test_random_bytes_end_in_an_error_or_a_jpeg(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
@@ -156,4 +153,6 @@ def test_random_bytes_end_in_an_error_or_a_jpeg(tmp_path: Path, photograph: NDAr
     for _ in range(30):
         noise = rng.integers(0, 255, int(rng.integers(1, 5000)), np.uint8).tobytes()
         with pytest.raises(DamagedFileError, match=r"a\.jpg"):
-            recode(tmp_path / "a.jpg", source[:start] + noise[: len(source) // 8] + b"\xff\xd9", 3)
+            jpegs.with_intervals(
+                tmp_path / "a.jpg", source[:start] + noise[: len(source) // 8] + b"\xff\xd9", 3
+            )

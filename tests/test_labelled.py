@@ -6,7 +6,6 @@ import multiprocessing
 import pickle
 import sys
 import tracemalloc
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import subregion
+from single import Single
 from subregion import Asset, Frames, ImageRecord, SimpleFrames, labelled
 from subregion.errors import ConfigError, MissingPackageError, RecordError
 from subregion.labelled import CHUNK_SIDE, chunk_shape
@@ -51,21 +51,6 @@ def scene(tmp_path: Path) -> Path:
 
 def frames_of(path: Path, **options: Any) -> SimpleFrames:
     return SimpleFrames({1: path}, **options)
-
-
-class Single(Frames):
-    """A collection of one record."""
-
-    def __init__(self, record: ImageRecord, **options: Any) -> None:
-        super().__init__(**options)
-        self._record = record
-
-    @property
-    def image_ids(self) -> Sequence[int]:
-        return [1]
-
-    def record(self, image_id: Any) -> ImageRecord:
-        return self._record
 
 
 @pytest.fixture
