@@ -84,9 +84,9 @@ def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: p
     decoded: list[int] = []
     original = TileIndex.decoded
 
-    def counted(self: TileIndex, file: Any, pieces: Any) -> Any:
-        decoded.extend(piece[0] for piece in pieces)
-        return original(self, file, pieces)
+    def counted(self: TileIndex, file: Any, blocks: Any, cold: bool) -> Any:
+        decoded.extend(piece[0] for piece, _ in blocks)
+        return original(self, file, blocks, cold)
 
     monkeypatch.setattr(TileIndex, "decoded", counted)
     window = Window(10, 10, 100, 100)

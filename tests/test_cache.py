@@ -175,6 +175,20 @@ def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograp
 
 
 @pytest.mark.parametrize("backend", ["cog", "zarr", {"type": "zarr", "config": {"compress": "ZSTD"}}])
+def test_an_entry_that_is_cut_while_it_is_read_is_mended(
+    backend: Any, source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    # To touch a mapped file behind its end would end the process.
+    frames = SimpleFrames({1: source}, workdir=workdir, backend=backend)
+    for _ in range(3):
+        frames.load_region(1)
+    (entry,) = data_files(frames)
+    with pixel_file(entry).open("r+b") as file:
+        file.truncate(1)
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+
+
+@pytest.mark.parametrize("backend", ["cog", "zarr", {"type": "zarr", "config": {"compress": "ZSTD"}}])
 def test_a_flipped_bit_in_a_compressed_entry_is_mended(
     backend: Any, source: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:

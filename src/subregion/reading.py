@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,7 +116,7 @@ def read_region(
         mended = store.reopen(plan.asset, plan.opened)
         if mended is None:
             raise
-        return _read(replace(plan, opened=mended), fill)
+        return _read(plan._replace(opened=mended), fill)
 
 
 def is_plain(record: ImageRecord, channels: Channels) -> bool:
@@ -183,8 +183,7 @@ class Readable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ReadPlan:
+class ReadPlan(NamedTuple):
     """What a read of one image comes down to.
 
     Parameters

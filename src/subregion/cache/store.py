@@ -24,6 +24,7 @@ from subregion.errors import (
 from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
 from subregion.raster.pool import POOL
+from subregion.raster.raster import BlockRaster
 
 if TYPE_CHECKING:
     from subregion.convert.convert import Progress
@@ -275,6 +276,8 @@ class Store:
         except SubregionError as error:
             self.folder.discard(entry)
             raise _ReplacedError from error
+        if isinstance(raster, BlockRaster):
+            raster.stands_still()
         entry.carried.give(raster)
         return OpenAsset(raster, entry, watched, recipe)
 

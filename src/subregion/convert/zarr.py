@@ -31,6 +31,7 @@ from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.encodings import Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
 from subregion.errors import ConfigError
+from subregion.raster.blosc import encode_parts
 
 _CONVENTION = {
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v0.1/schema.json",
@@ -39,6 +40,9 @@ _CONVENTION = {
     "name": "multiscales",
     "description": "Multiscale layout of zarr datasets",
 }
+#: Rows of a block that LZ4 compresses together: a window decodes no others. Half a block of 128 px makes
+#: files 3 % larger and windows of 64 and 256 px a tenth faster; a quarter 7 %, and no faster.
+ROWS_TOGETHER = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,7 @@ def _encoding(compress: str, dtype: np.dtype[Any]) -> tuple[list[dict[str, Any]]
     2.4 times as long. Samples of several bytes are shuffled, which brings equal bytes together: smooth
     pictures of 16 and 32 bits become 25 to 40 % smaller and are decoded faster.
     Blosc has no checksums, so each block gets one, as ZSTD frames have: a flipped bit is an error.
+    Samples of one byte are compressed by some rows at a time, see `ROWS_TOGETHER`.
     """
     little = (
         {"name": "bytes", "configuration": {"endian": "little"}} if dtype.itemsize > 1 else {"name": "bytes"}
@@ -183,6 +188,8 @@ def _encoding(compress: str, dtype: np.dtype[Any]) -> tuple[list[dict[str, Any]]
         "blocksize": 0,
     }
     encode = functools.partial(_blosc, compressor=name, level=level, samples=dtype.itemsize)
+    if compress == "LZ4" and not shuffled:
+        encode = functools.partial(_blosc_by_rows, level=level)
     return [little, {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}], encode
 
 
@@ -197,6 +204,11 @@ def _blosc(block: NDArray[Any], compressor: str, level: int, samples: int) -> by
             numthreads=1,
         )
     )
+
+
+def _blosc_by_rows(block: NDArray[Any], level: int) -> bytes:
+    part = ROWS_TOGETHER * block.shape[1] * block.shape[2]
+    return _with_checksum(encode_parts(raw_bytes(block), part, level))
 
 
 def _with_checksum(data: bytes | bytearray) -> bytes:

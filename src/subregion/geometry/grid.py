@@ -27,18 +27,21 @@ def overlaps(start: int, stop: int, step: int, size: int) -> list[tuple[int, sli
     [(0, slice(3, 4, None), slice(0, 1, None)), (1, slice(0, 4, None), slice(1, 5, None)),
      (2, slice(0, 1, None), slice(5, 6, None))]
     """
-    blocks = range(start // size, (stop - 1) // size + 1)
+    first, last = start // size, (stop - 1) // size
     if step == 1:
+        lead = start - first * size
+        if first == last:
+            return [(first, slice(lead, lead + stop - start), slice(0, stop - start))]
+        # Nearly all windows come here, and to ask at each block for its ends would take three times as long.
+        whole, done = slice(0, size), size - lead
+        between = range(done, done + (last - first - 1) * size, size)
         return [
-            (
-                block,
-                slice(max(start - block * size, 0), min(stop - block * size, size)),
-                slice(max(block * size - start, 0), min(block * size + size, stop) - start),
-            )
-            for block in blocks
+            (first, slice(lead, size), slice(0, done)),
+            *[(first + k, whole, slice(at, at + size)) for k, at in enumerate(between, 1)],
+            (last, slice(0, stop - last * size), slice(last * size - start, stop - start)),
         ]
     found = []
-    for block in blocks:
+    for block in range(first, last + 1):
         skipped = max(0, -((start - block * size) // step))  # samples that lie before the block
         low, high = start + skipped * step, min(stop, (block + 1) * size)
         if low < high:

@@ -88,7 +88,8 @@ class Window:
 
     def inside(self, height: int, width: int) -> bool:
         """Whether no part of it leaves an image of `height` x `width` pixels."""
-        return self.row >= 0 and self.col >= 0 and self.row_stop <= height and self.col_stop <= width
+        row, col = self.row, self.col
+        return row >= 0 and col >= 0 and row + self.height <= height and col + self.width <= width
 
 
 def _whole(name: str, value: object) -> int:

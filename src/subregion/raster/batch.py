@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from subregion.raster.raster import BlockRaster, Raster
-from subregion.raster.tileindex import announce_pieces
+from subregion.raster.tileindex import announced
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
@@ -102,13 +102,22 @@ class _BlockRun:
 
     raster: BlockRaster
     blocks: list[list[tuple[Piece, NDArray[Any]]]]
+    cold: bool
 
     def __call__(self) -> None:
         index, file = self.raster.full, self.raster.file
-        decoded = index.decoded(file, [parts[0][0] for parts in self.blocks])
+        decoded = index.decoded(file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold)
         for parts, block in zip(self.blocks, decoded, strict=True):
             for piece, out in parts:
                 index.paste(file, block, piece, out)
+
+
+def _rows_of(parts: list[tuple[Piece, NDArray[Any]]]) -> slice:
+    """Return the rows of a block that hold all that is wanted of it."""
+    if len(parts) == 1:
+        return parts[0][0][3][0]
+    wanted = [piece[3][0] for piece, _ in parts]
+    return slice(min(rows.start for rows in wanted), max(rows.stop for rows in wanted))
 
 
 def _plan_blocks(
@@ -127,11 +136,12 @@ def _plan_blocks(
             wanted.setdefault(piece[0], []).append((piece, stored))
         if index.color is not None:
             afterwards.append(_Finish(raster, stored, read))
-    announce_pieces(raster.file, [parts[0][0] for parts in wanted.values()])
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
+    places = [parts[0][0][1] for parts in in_file_order], [parts[0][0][2] for parts in in_file_order]
+    cold = bool(in_file_order) and announced(raster.file, places[:1], places[1:])
     count = max(1, min(RUN_BLOCKS, len(in_file_order) // (4 * max(1, threads))))
     starts = range(0, len(in_file_order), count)
-    work.extend(_BlockRun(raster, in_file_order[first : first + count]) for first in starts)
+    work.extend(_BlockRun(raster, in_file_order[first : first + count], cold) for first in starts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.geometry.window import Window
+from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
     from subregion.raster.source import ByteSource
@@ -163,6 +164,11 @@ class BlockRaster(Raster):
         self._levels = tuple(levels)
         file.expect_windows()
 
+    def stands_still(self) -> None:
+        """Note that nobody writes to the file, so that it may be mapped; see `SourceFile.view`."""
+        if isinstance(self.file, SourceFile):
+            self.file.steady = True
+
     @property
     def full(self) -> TileIndex:
         """The full resolution."""
@@ -226,11 +232,21 @@ class BlockRaster(Raster):
     def _part(self, array: NDArray[Any], window: Window, steps: tuple[int, int]) -> NDArray[Any]:
         """Return a window of a mapped image; the disk is told before its rows are touched one by one."""
         top, left = window.row, window.col
-        start = int(self.full.offsets[0, 0, 0]) + top * array.strides[0] + left * array.strides[1]
-        if window.height > 1 and array.flags.c_contiguous and self.file.is_cold(start):
-            for row in range(0, window.height, steps[0]):
-                self.file.announce(start + row * array.strides[0], window.width * array.strides[1])
+        if window.height > 1 and (layout := self._rows) is not None:
+            begin, row_bytes, pixel_bytes = layout
+            start = begin + top * row_bytes + left * pixel_bytes
+            if self.file.is_cold(start):
+                for row in range(0, window.height, steps[0]):
+                    self.file.announce(start + row * row_bytes, window.width * pixel_bytes)
         return array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
+
+    @cached_property
+    def _rows(self) -> tuple[int, int, int] | None:
+        """Where a mapped image begins, and the bytes of a row and a pixel; None if rows are in pieces."""
+        array = self._array
+        if array is None or not array.flags.c_contiguous:
+            return None
+        return int(self.full.offsets[0, 0, 0]), array.strides[0], array.strides[1]
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""

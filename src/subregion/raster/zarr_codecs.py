@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
-import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +14,10 @@ from imagecodecs import blosc_decode, lz4_decode
 from numpy.typing import NDArray
 
 from subregion.errors import UnsupportedFormatError
-from subregion.raster.codecs import STREAMS, BlockReader, zstd_of_thread
+from subregion.raster import blosc
+from subregion.raster.codecs import STREAMS, BlockReader, Fetch, zstd_of_thread
 
 if TYPE_CHECKING:
-    from subregion.raster.source import ByteSource
     from subregion.raster.zarr_metadata import ArraySpec, CodecSpec
 
 Data: TypeAlias = "bytes | memoryview"
@@ -63,48 +61,47 @@ class ChunkCodec:
         """Whether the samples are looked at where they lie."""
         return not self.stages
 
-    def direct(self, file: ByteSource) -> BlockReader | None:
+    def direct(self, fetch: Fetch) -> BlockReader | None:
         """Return the shortest way from the file to samples, for the codecs that are used most.
 
         Its arrays share one buffer of the thread, which each block overwrites. That it stays in the
         processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
         """
-        descriptor = getattr(file, "descriptor", None)
-        if descriptor is None or not hasattr(os, "pread"):
-            return None
         if self.stages == (_zstd,):
-            return self._from_zstd(descriptor)
+            return self._from_zstd(fetch)
         if self.stages in ((_blosc,), (crc32c, _blosc)) and self.nbytes <= _BUFFER_NBYTES:
-            return self._from_blosc(descriptor)
+            return self._from_blosc(fetch)
         return None
 
-    def _from_zstd(self, descriptor: int) -> BlockReader:
-        read, decompress, array = os.pread, zstd_of_thread(), np.ndarray
+    def _from_zstd(self, fetch: Fetch) -> BlockReader:
+        decompress, array = zstd_of_thread(), np.ndarray
         shape, stored, strides, size = self.shape, self.stored, self.strides, self.nbytes
 
-        def block(offset: int, nbytes: int, number: int) -> NDArray[np.generic]:
-            return array(shape, stored, decompress(read(descriptor, nbytes, offset), size), 0, strides)
+        def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
+            data: Any = fetch(offset, nbytes)
+            return array(shape, stored, decompress(data, size), 0, strides)
 
         return block
 
-    def _from_blosc(self, descriptor: int) -> BlockReader:
+    def _from_blosc(self, fetch: Fetch) -> BlockReader:
         """Checksums tell what the disk did to a block: they are looked at when it is first read."""
         checked = self.checked if len(self.stages) == 2 else None
-        read, sizes, size = os.pread, _BLOSC_SIZES.unpack_from, self.nbytes
+        size = self.nbytes
         target = memoryview(_BUFFERS.data)[:size]
         samples = np.ndarray(self.shape, self.stored, target, 0, self.strides)
+        row = self.strides[0] if self.strides[0] * self.shape[0] == size else 0
 
-        def block(offset: int, nbytes: int, number: int) -> NDArray[np.generic]:
+        def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
             if checked is not None:
                 if not checked[number]:
-                    check(read(descriptor, nbytes, offset))
+                    check(bytes(fetch(offset, nbytes)))
                     checked[number] = 1
                 nbytes -= 4
-            data = read(descriptor, nbytes, offset)
-            whole, _, stored = sizes(data)
-            if whole != size or stored != len(data):
-                raise _bad_frame(whole, stored, len(data))
-            blosc_decode(data, numthreads=1, out=target)
+            data = fetch(offset, nbytes)
+            if rows is None or not row:
+                blosc.decode(data, size, target)
+            else:
+                blosc.decode_range(data, size, target, rows.start * row, rows.stop * row)
             return samples
 
         return block
@@ -159,20 +156,9 @@ def _stage(spec: ArraySpec, codec: CodecSpec) -> Stage:
     )
 
 
-#: Bytes decoded, bytes of an inner block and bytes stored, in the header of a Blosc frame.
-_BLOSC_SIZES = struct.Struct("<4xIII")
-
-
 def _blosc(data: Data, size: int) -> Any:
-    nbytes, _, stored = _BLOSC_SIZES.unpack_from(data)
-    # The library believes the header: it would read beyond a frame that was cut.
-    if nbytes > size or stored != len(data):
-        raise _bad_frame(nbytes, stored, len(data))
+    nbytes = blosc.check_frame(data, size)
     return blosc_decode(data, numthreads=1, out=nbytes)  # type: ignore[arg-type]  # takes any buffer
-
-
-def _bad_frame(nbytes: int, stored: int, there: int) -> ValueError:
-    return ValueError(f"a Blosc frame of {there} bytes announces {stored}, and {nbytes} decoded")
 
 
 def _zstd(data: Data, size: int) -> bytes:

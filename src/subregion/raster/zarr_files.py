@@ -144,6 +144,9 @@ class ChunkFiles:
         number, inside = divmod(offset, SPAN)
         return self._file(self._path(number)).mapped(inside, count)
 
+    def view(self) -> None:
+        """Say that blocks have to be read."""
+
     def describe(self, offset: int) -> str:
         """Say where an address is, for people."""
         number, inside = divmod(offset, SPAN)

@@ -1,0 +1,98 @@
+"""Blosc frames of several parts, of which only those are decoded that hold the wanted rows.
+
+A frame is a header, the place of each part, and the parts, each compressed on its own. Any Blosc can read
+them all; the common bindings can read no single one.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from imagecodecs import blosc_decode
+from lz4.block import compress, decompress
+
+#: Two versions, flags, bytes of a sample; bytes decoded, of a part, and of the frame.
+_HEADER = struct.Struct("<BBBBIII")
+_LZ4 = 0x20
+_NO_SPLIT = 0x10
+#: How many bytes a part has stored: it stands in front of it.
+_LENGTH = struct.Struct("<I")
+
+
+def encode_parts(data: bytes | bytearray | memoryview, part: int, level: int) -> bytes:
+    """Compress bytes by LZ4 at high effort, in parts.
+
+    Parameters
+    ----------
+    data : bytes
+        What to compress.
+    part : int
+        How many bytes each part has, at most.
+    level : int
+        Effort of LZ4, 1 to 12.
+    """
+    data = memoryview(data)
+    part = min(part, len(data))  # Blosc refuses more
+    count = -(-len(data) // part)
+    starts, stored = [], []
+    at = _HEADER.size + 4 * count
+    for first in range(0, len(data), part):
+        plain = data[first : first + part]
+        coded = compress(plain, mode="high_compression", compression=level, store_size=False)
+        if len(coded) >= len(plain):
+            coded = plain  # which is told by its length
+        starts.append(at)
+        stored += [_LENGTH.pack(len(coded)), coded]
+        at += _LENGTH.size + len(coded)
+    header = _HEADER.pack(2, 1, _LZ4 | _NO_SPLIT, 1, len(data), part, at)
+    return b"".join([header, struct.pack(f"<{count}I", *starts), *stored])
+
+
+def decode(data: bytes | memoryview, nbytes: int, out: memoryview) -> None:
+    """Decode a whole frame into a buffer.
+
+    Raises
+    ------
+    ValueError
+        If the frame does not hold so many bytes, or was cut.
+    """
+    check_frame(data, nbytes)
+    blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
+
+
+def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: int, stop: int) -> None:
+    """Decode those parts of a frame that hold the bytes from `start` to `stop`; into the place of all."""
+    _, _, flags, samples, whole, part, stored = _HEADER.unpack_from(data)
+    if whole != nbytes or stored != len(data):
+        raise _bad_frame(whole, stored, len(data))
+    first, last = start // part if part else 0, -(-stop // part) if part else 0
+    if (flags, samples) != (_LZ4 | _NO_SPLIT, 1):
+        blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
+        return
+    at = first * part
+    for begin in struct.unpack_from(f"<{last - first}I", data, _HEADER.size + 4 * first):
+        size = min(part, nbytes - at)
+        begin += 4
+        coded = data[begin : begin + _LENGTH.unpack_from(data, begin - 4)[0]]
+        out[at : at + size] = coded if len(coded) == size else decompress(coded, size)
+        at += part
+
+
+def check_frame(data: bytes | memoryview, limit: int) -> int:
+    """Return how many bytes a frame holds.
+
+    Blosc believes the header: it would read beyond a frame that was cut.
+
+    Raises
+    ------
+    ValueError
+        If that is more than the limit, or the frame was cut.
+    """
+    *_, whole, _, stored = _HEADER.unpack_from(data)
+    if whole > limit or stored != len(data):
+        raise _bad_frame(whole, stored, len(data))
+    return int(whole)
+
+
+def _bad_frame(nbytes: int, stored: int, there: int) -> ValueError:
+    return ValueError(f"a Blosc frame of {there} bytes announces {stored}, and {nbytes} decoded")
