@@ -7,7 +7,7 @@ import math
 import struct
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import tifffile
@@ -28,6 +28,7 @@ from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChrom
 from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
+from subregion.raster.tiffheader import FEW_BANDS, PlainPage, read_plain_page
 from subregion.raster.tileindex import Codec, TileIndex, same_picture
 
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
@@ -37,8 +38,6 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 #: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
 KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
 
-#: A picture that is narrower than this is taken for one row of as many bands.
-_FEW_BANDS = 16
 _STREAMS = {
     1: "RAW",
     5: "LZW",
@@ -52,6 +51,10 @@ _JPEG, _OLD_JPEG = 7, 6
 #: Codecs whose output is RGB already, whatever the tags say of YCbCr.
 _RGB_CODECS = {_JPEG, _OLD_JPEG, 34892, 33007, 50001, 34927, 52546, 50002, 34933, 34712, 33004, 33005}
 _APERIO_YCBCR = 33003
+
+
+#: A page as either reader gives it.
+Page: TypeAlias = "tifffile.TiffPage | PlainPage"
 
 
 class TiffRaster(BlockRaster):
@@ -80,17 +83,23 @@ def open_tiff(file: SourceFile) -> TiffRaster:
     DamagedFileError
         If its structure is malformed.
     """
+    plain = read_plain_page(file)
+    if plain is not None:
+        return _raster(file, plain)
     with _tiff(file) as tiff:
         page = _first_page(file, tiff)
-        limits.check_pixels(file.path, page.imagelength, page.imagewidth, page.samplesperpixel)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return TiffRaster(file, "TIFF", "a page for each row, RAW", [rows])
-        index = _index(file, page)
-        _probe(file, index)
-        return TiffRaster(
-            file, "TIFF", _layout(page), [index], nodata=_nodata(page), tags=tuple(_kept_tags(page))
-        )
+        return _raster(file, page)
+
+
+def _raster(file: SourceFile, page: Page) -> TiffRaster:
+    limits.check_pixels(file.path, page.imagelength, page.imagewidth, page.samplesperpixel)
+    index = _index(file, page)
+    _probe(file, index)
+    tags = tuple(_kept_tags(page))
+    return TiffRaster(file, "TIFF", _layout(page), [index], nodata=_nodata(page), tags=tags)
 
 
 def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
@@ -159,7 +168,7 @@ def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.Tif
 
     It notes the shape in the description, so that the pages can be told from a stack of pictures.
     """
-    if not page.is_shaped or page.imagewidth > _FEW_BANDS or page.dtype is None:
+    if not page.is_shaped or page.imagewidth > FEW_BANDS or page.dtype is None:
         return None
     series = tiff.series[0]
     shape, offset = series.shape, series.dataoffset
@@ -169,7 +178,7 @@ def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.Tif
     return one_block(file, offset, (shape[0], shape[1], shape[2]), dtype)
 
 
-def _index(file: SourceFile, page: tifffile.TiffPage) -> TileIndex:
+def _index(file: SourceFile, page: Page) -> TileIndex:
     if page.imagedepth != 1 or page.tiledepth not in (0, 1):
         raise UnsupportedFormatError(f"{file.path}: a volume of depth {page.imagedepth} has no block index.")
     stored = _stored_dtype(file, page)
@@ -220,7 +229,7 @@ def _probe(file: SourceFile, index: TileIndex) -> None:
         raise UnsupportedFormatError(f"{file.path}: its first block cannot be decoded: {error}") from error
 
 
-def _stored_dtype(file: SourceFile, page: tifffile.TiffPage) -> np.dtype[np.generic]:
+def _stored_dtype(file: SourceFile, page: Page) -> np.dtype[np.generic]:
     if page.dtype is None:
         raise UnsupportedFormatError(
             f"{file.path}: samples of {page.bitspersample} bits in format {page.sampleformat} are unknown."
@@ -233,7 +242,7 @@ def _stored_dtype(file: SourceFile, page: tifffile.TiffPage) -> np.dtype[np.gene
 
 def _places(
     file: SourceFile,
-    page: tifffile.TiffPage,
+    page: Page,
     grid: tuple[int, int, int],
     codec: Codec,
     shape: BlockShape,
@@ -274,7 +283,7 @@ def _places(
     return offsets.reshape(grid), nbytes.reshape(grid)
 
 
-def _check_listed_sizes(file: SourceFile, page: tifffile.TiffPage, needed: NDArray[np.int64]) -> None:
+def _check_listed_sizes(file: SourceFile, page: Page, needed: NDArray[np.int64]) -> None:
     """Refuse uncompressed blocks that were cut short, of which tifffile says only what they should have."""
     listed = page.tags.valueof(325 if page.is_tiled else 279)
     if needed.size == 1 or not isinstance(listed, tuple) or len(listed) != needed.size:
@@ -284,12 +293,10 @@ def _check_listed_sizes(file: SourceFile, page: tifffile.TiffPage, needed: NDArr
             raise DamagedFileError(f"{file.path}: block {block} has {has} bytes, {needs} are needed.")
 
 
-def _codec(
-    file: SourceFile, page: tifffile.TiffPage, shape: BlockShape, stored: np.dtype[np.generic]
-) -> Codec:
+def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.generic]) -> Codec:
     compression = int(page.compression)
     name = _STREAMS.get(compression)
-    byteorder = page.parent.byteorder
+    byteorder: Any = page.parent.byteorder
     plain_samples = (
         page.bitspersample == stored.itemsize * 8 and page.fillorder == 1 and np.dtype(page.dtype) == stored
     )
@@ -317,10 +324,12 @@ def _codec(
         raise UnsupportedFormatError(
             f"{file.path}: nothing here can decode compression {page.compression!r}."
         )
+    if isinstance(page, PlainPage):
+        raise StructureError(f"{file.path}: samples of {stored} have no predictor {predictor}.")
     return PageCodec(page.decode, shape, page.jpegtables)
 
 
-def _jpeg_colors(page: tifffile.TiffPage, samples: int) -> tuple[int | None, int | None]:
+def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:
     """Return what JPEG streams hold, where their markers do not say it, and what they are to become."""
     if samples == 1:
         return None, None
@@ -333,7 +342,7 @@ def _jpeg_colors(page: tifffile.TiffPage, samples: int) -> tuple[int | None, int
     return None, (photometric if photometric == 5 else None)
 
 
-def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
+def _subsampling(page: Page) -> tuple[int, int]:
     if page.photometric != 6:
         return 1, 1
     value = page.tags.valueof(530, (2, 2))
@@ -342,7 +351,7 @@ def _subsampling(page: tifffile.TiffPage) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def _color(page: tifffile.TiffPage, stored: np.dtype[np.generic]) -> Color | None:
+def _color(page: Page, stored: np.dtype[np.generic]) -> Color | None:
     photometric = int(page.photometric)
     bits, samples = page.bitspersample, page.samplesperpixel
     unsigned = stored.kind == "u"
@@ -372,7 +381,7 @@ def _color(page: tifffile.TiffPage, stored: np.dtype[np.generic]) -> Color | Non
     return None
 
 
-def _floats(page: tifffile.TiffPage, code: int, count: int) -> tuple[float, ...] | None:
+def _floats(page: Page, code: int, count: int) -> tuple[float, ...] | None:
     value = page.tags.valueof(code)
     if not isinstance(value, tuple):
         return None
@@ -383,7 +392,7 @@ def _floats(page: tifffile.TiffPage, code: int, count: int) -> tuple[float, ...]
     return tuple(float(item) for item in value) if len(value) == count else None
 
 
-def _nodata(page: tifffile.TiffPage) -> float | None:
+def _nodata(page: Page) -> float | None:
     if 42113 not in page.tags:
         return None
     try:
@@ -392,7 +401,7 @@ def _nodata(page: tifffile.TiffPage) -> float | None:
         return None
 
 
-def _fill(page: tifffile.TiffPage, dtype: np.dtype[np.generic]) -> float:
+def _fill(page: Page, dtype: np.dtype[np.generic]) -> float:
     nodata = _nodata(page)
     if nodata is None or (dtype.kind in "iu" and not _holds(dtype, nodata)):
         return 0
@@ -404,7 +413,7 @@ def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
     return math.isfinite(value) and value == int(value) and info.min <= value <= info.max
 
 
-def _kept_tags(page: tifffile.TiffPage) -> Iterator[FileTag]:
+def _kept_tags(page: Page) -> Iterator[FileTag]:
     for code in KEPT_TAGS:
         tag = page.tags.get(code)
         if tag is None:
@@ -454,7 +463,7 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> It
     yield from sorted(found, key=lambda index: -index.shape[1])
 
 
-def _layout(page: tifffile.TiffPage) -> str:
+def _layout(page: Page) -> str:
     name = _STREAMS.get(int(page.compression)) or getattr(page.compression, "name", str(page.compression))
     how = (
         f"tiles {page.tilelength} x {page.tilewidth}"
