@@ -66,6 +66,31 @@ def test_batches_equal_single_reads(
     )
 
 
+@pytest.mark.parametrize("cache", [0, 1 << 20])
+@pytest.mark.parametrize("threads", [1, 2, 5])
+@pytest.mark.parametrize("backend", ["cog", "zarr", "jpeg"])
+def test_batches_of_one_image(
+    backend: str, threads: int, cache: int, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    Image.fromarray(photograph).save(tmp_path / "a.jpg")
+    frames = SimpleFrames({1: tmp_path / "a.jpg"}, workdir=workdir, backend=backend)
+    rng = np.random.default_rng(threads)
+    regions: list[Any] = [
+        (slice(k * 20, k * 20 + 90), slice(k * 25, k * 25 + 100), slice(0, 2)) for k in range(10)
+    ]
+    regions += [(slice(r, r + 70, 3), slice(c, c + 40)) for r, c in rng.integers(0, 300, (20, 2)).tolist()]
+    regions += [Window(r, c, 60, 80) for r, c in rng.integers(-40, 400, (20, 2)).tolist()]
+    limit = subregion.cache_info().limit
+    subregion.set_cache_limit(cache)
+    try:
+        for _ in range(3):  # blocks are kept when they are decoded again
+            got = frames.load_regions([(1, region) for region in regions], threads=threads)
+            for region, pixels in zip(regions, got, strict=True):
+                np.testing.assert_array_equal(pixels, frames.load_region(1, region))
+    finally:
+        subregion.set_cache_limit(limit)
+
+
 def test_regions_of_several_shapes_are_a_list(
     collection: SimpleFrames, photograph: NDArray[np.uint8]
 ) -> None:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from subregion.geometry.union import unite
 from subregion.raster.raster import BlockRaster, Raster
 from subregion.raster.tileindex import announced
+from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 
 Work = Callable[[], None]
 
+#: Pixels of windows that are read together, at most: what a thread keeps at hand.
+UNION_PIXELS = 1 << 20
+#: How many pieces of work a thread gets at least, so that all end at about the same time.
+SHARES = 4
 #: How many blocks a thread takes at once, at most: neighbours in the file, so that taking them costs little.
 RUN_BLOCKS = 8
 
@@ -77,7 +83,7 @@ def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
         if isinstance(raster, BlockRaster) and not raster.mapped:
             _plan_blocks(raster, group, work, afterwards, threads)
         elif raster.independent:
-            work.extend(_WholeReads(raster, [read]) for read in group)
+            work.extend(_plan_unions(raster, group, threads))
         else:
             work.append(_WholeReads(raster, group))
     carry_out(work, threads)
@@ -112,6 +118,30 @@ class _BlockRun:
                 index.paste(file, block, piece, out)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _UnionRead:
+    """Read the windows that lie in a larger one by reading that."""
+
+    raster: Raster
+    union: Window
+    reads: list[WindowRead]
+
+    def __call__(self) -> None:
+        pixels = self.raster.read(self.union)
+        for read in self.reads:
+            rows, cols = read.window.shifted(-self.union.row, -self.union.col).slices
+            copy_selected(pixels[rows, cols], read.out, read.bands, read.steps)
+
+
+def _plan_unions(raster: Raster, reads: list[WindowRead], threads: int) -> Iterable[Work]:
+    """Read windows that overlap together, but leave some work for each thread."""
+    windows = [read.window for read in reads]
+    share = sum(window.height * window.width for window in windows) // (SHARES * max(1, threads))
+    for union, members in unite(windows, min(share, UNION_PIXELS)):
+        group = [reads[number] for number in members]
+        yield _WholeReads(raster, group) if len(group) == 1 else _UnionRead(raster, union, group)
+
+
 def _rows_of(parts: list[tuple[Piece, NDArray[Any]]]) -> slice:
     """Return the rows of a block that hold all that is wanted of it."""
     if len(parts) == 1:
@@ -139,7 +169,7 @@ def _plan_blocks(
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
     places = [parts[0][0][1] for parts in in_file_order], [parts[0][0][2] for parts in in_file_order]
     cold = bool(in_file_order) and announced(raster.file, places[:1], places[1:])
-    count = max(1, min(RUN_BLOCKS, len(in_file_order) // (4 * max(1, threads))))
+    count = max(1, min(RUN_BLOCKS, len(in_file_order) // (SHARES * max(1, threads))))
     starts = range(0, len(in_file_order), count)
     work.extend(_BlockRun(raster, in_file_order[first : first + count], cold) for first in starts)
 

@@ -7,6 +7,8 @@ them all; the common bindings can read no single one.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from imagecodecs import blosc_decode
 from lz4.block import compress, decompress
@@ -15,6 +17,8 @@ from lz4.block import compress, decompress
 _HEADER = struct.Struct("<BBBBIII")
 _LZ4 = 0x20
 _NO_SPLIT = 0x10
+#: A frame, and the first and last of the decoded bytes that are wanted of it.
+Range: TypeAlias = "tuple[bytes | memoryview, int, int]"
 #: How many bytes a part has stored: it stands in front of it.
 _LENGTH = struct.Struct("<I")
 
@@ -76,6 +80,57 @@ def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: 
         coded = data[begin : begin + _LENGTH.unpack_from(data, begin - 4)[0]]
         out[at : at + size] = coded if len(coded) == size else decompress(coded, size)
         at += part
+
+
+def decode_ranges(frames: Sequence[Range], nbytes: int, out: memoryview) -> list[int] | None:
+    """Decode ranges of several frames in one call, so that threads seldom wait for each other.
+
+    Parameters
+    ----------
+    frames : sequence of (bytes, int, int)
+        Frames of one kind, and the first and last byte wanted of each.
+    nbytes : int
+        What each holds, decoded.
+    out : memoryview
+        Where they go, one behind the other; one more frame must fit in than there are.
+
+    Returns
+    -------
+    list of int or None
+        For each frame, where in the buffer its first byte is, or would be. None if the frames are not of the
+        kind that `encode_parts` makes of parts of one size: nothing was decoded then.
+
+    Raises
+    ------
+    ValueError, RuntimeError
+        If one of them is damaged.
+    """
+    part = _HEADER.unpack_from(frames[0][0])[5]
+    if not part or nbytes % part:
+        return None
+    starts: list[int] = []
+    places: list[int] = []
+    at = 0
+    for data, start, stop in frames:
+        _, _, flags, samples, whole, own, stored = _HEADER.unpack_from(data)
+        if whole != nbytes or stored != len(data):
+            raise _bad_frame(whole, stored, len(data))
+        if (flags, samples, own) != (_LZ4 | _NO_SPLIT, 1, part):
+            return None
+        first, last = start // part, -(-stop // part)
+        # The ranges lie one behind the other; what is in front of a range in its frame is never looked at.
+        places.append(nbytes + (len(starts) - first) * part)
+        starts += [
+            at + here for here in struct.unpack_from(f"<{last - first}I", data, _HEADER.size + 4 * first)
+        ]
+        at += stored
+    front = _HEADER.size + 4 * len(starts)
+    header = _HEADER.pack(2, 1, _LZ4 | _NO_SPLIT, 1, len(starts) * part, part, front + at)
+    table = struct.pack(f"<{len(starts)}I", *[front + here for here in starts])
+    joined = b"".join([header, table, *[data for data, _, _ in frames]])
+    into = out[nbytes : nbytes + len(starts) * part]
+    blosc_decode(joined, numthreads=1, out=into)
+    return places
 
 
 def check_frame(data: bytes | memoryview, limit: int) -> int:

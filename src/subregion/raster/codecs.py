@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 #: Offset, bytes and number of a block, and which of its rows are wanted (None: all), to its samples. The
 #: array is that of the whole block; its other rows may hold anything, where the codec can do without them.
 BlockReader: TypeAlias = Callable[[int, int, int, "slice | None"], NDArray[np.generic]]
+
+#: Offset, bytes and number of a block, and which of its rows are wanted (None: all).
+BlockRead: TypeAlias = "tuple[int, int, int, slice | None]"
+#: Some blocks to their samples, as from a `BlockReader`, in one call; None if they must be read one by one.
+RunReader: TypeAlias = Callable[[Sequence[BlockRead]], "list[NDArray[np.generic]] | None"]
 
 #: Offset and bytes to the bytes that are there, which may be fewer where the file ends.
 Fetch: TypeAlias = "Callable[[int, int], bytes | memoryview]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 
@@ -11,11 +12,11 @@ from numpy.typing import NDArray
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.blockcache import BLOCKS, level_key
-from subregion.raster.codecs import BlockReader, fetcher
+from subregion.raster.codecs import BlockRead, BlockReader, RunReader, fetcher
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from subregion.geometry.window import Window
     from subregion.raster.source import ByteSource
@@ -266,7 +267,7 @@ class TileIndex:
         )
 
     def decoded(
-        self, file: ByteSource, blocks: Iterable[tuple[Piece, slice]], cold: bool = False
+        self, file: ByteSource, blocks: Sequence[tuple[Piece, slice]], cold: bool = False
     ) -> Iterator[NDArray[np.generic] | None]:
         """Fetch and decode the block of each piece, its given rows at least; None if it was never written.
 
@@ -277,24 +278,54 @@ class TileIndex:
         DamagedFileError
             Naming the file and the block.
         """
-        read = self._block_reader(file, cold)
         identity, level = file.identity, level_key(self.shape)
         cached = BLOCKS.limit > 0 and identity != "" and not self.codec.mapped
         size = self._block_nbytes
+        found: list[NDArray[np.generic] | None] = []
+        wanted: list[BlockRead] = []
         for (number, offset, nbytes, *_), rows in blocks:
-            key = identity, level, number
-            block = BLOCKS.get(key) if cached and nbytes else None
+            block = BLOCKS.get((identity, level, number)) if cached and nbytes else None
+            found.append(block)
             if block is None and nbytes:
-                keep = cached and BLOCKS.note(key, size)
+                keep = cached and BLOCKS.note((identity, level, number), size)
+                wanted.append((offset, nbytes, number, None if keep else rows))
+        fresh = self._fresh(file, wanted, cold)
+        for block, (piece, _) in zip(found, blocks, strict=True):
+            yield next(fresh) if block is None and piece[2] else block
+
+    def _fresh(
+        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
+    ) -> Iterator[NDArray[np.generic]]:
+        """Decode blocks, in one call where the codec can; those that are wanted whole are kept."""
+        at_once = self._at_once(file, wanted, cold)
+        read = self._block_reader(file, cold) if at_once is None else None
+        for place, (offset, nbytes, number, rows) in enumerate(wanted):
+            if read is None:
+                block = at_once[place]  # type: ignore[index]  # one of both is there
+            else:
                 try:
-                    block = read(offset, nbytes, number, None if keep else rows)
+                    block = read(offset, nbytes, number, rows)
                 except (SubregionError, MemoryError):
                     raise
                 except Exception as error:
                     raise self._undecodable(file, number, offset, nbytes, error) from error
-                if keep:
-                    BLOCKS.keep(key, block.copy())
+            if rows is None:
+                BLOCKS.keep((file.identity, level_key(self.shape), number), block.copy())
             yield block
+
+    def _at_once(
+        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
+    ) -> list[NDArray[np.generic]] | None:
+        run_of = getattr(self.codec, "run", None)
+        if run_of is None or len(wanted) < 2 or (fetch := fetcher(file, cold)) is None:
+            return None
+        run: RunReader | None = run_of(fetch)
+        try:
+            return None if run is None else run(wanted)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - one by one, it will be told which block it is
+            return None
 
     def paste(
         self, file: ByteSource, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]
@@ -304,11 +335,23 @@ class TileIndex:
         if block is None:
             out[outer] = self.fill
             return
-        try:
-            _check_extent(block, *inner)
-        except ValueError as error:
-            raise self._undecodable(file, number, offset, nbytes, error) from error
-        out[outer] = block[inner] if samples is None else block[inner][..., samples]
+        rows, cols = inner
+        if not self.codec.exact:
+            try:
+                _check_extent(block, rows, cols)
+            except ValueError as error:
+                raise self._undecodable(file, number, offset, nbytes, error) from error
+        if samples is not None or rows.step or cols.step or not _alike(block, out):
+            out[outer] = block[inner] if samples is None else block[inner][..., samples]
+            return
+        # NumPy lets go of the interpreter to copy more than 500 elements. That takes three microseconds, and
+        # where another thread waits for it, fifty until it is had again; so a row is one element here.
+        here, pixel, _ = block.strides
+        there = out.strides[0]
+        count, row = rows.stop - rows.start, _opaque((cols.stop - cols.start) * pixel)
+        begin, into = rows.start * here + cols.start * pixel, outer[0].start * there + outer[1].start * pixel
+        array = np.ndarray
+        array((count,), row, out, into, (there,))[...] = array((count,), row, block, begin, (here,))
 
     def stored_buffer(self, out: NDArray[np.generic]) -> NDArray[np.generic]:
         """Return where stored samples go: `out` itself, or a buffer if colors have to be made of them."""
@@ -324,6 +367,22 @@ class TileIndex:
         if self.color is not None:
             pixels = self.color(stored)
             out[...] = pixels if bands is None else pixels[..., list(bands)]
+
+
+def _alike(block: NDArray[np.generic], out: NDArray[np.generic]) -> bool:
+    """Whether pixels are the same bytes in both arrays, side by side in a row."""
+    return (
+        block.strides[1:] == out.strides[1:]
+        and block.dtype == out.dtype
+        and block.shape[2] == out.shape[2]
+        and block.flags.c_contiguous
+        and out.flags.c_contiguous
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _opaque(nbytes: int) -> np.dtype[np.void]:
+    return np.dtype((np.void, nbytes))
 
 
 def announced(file: ByteSource, offsets: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]]) -> bool:
