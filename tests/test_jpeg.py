@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import jpegs
-from subregion.convert.jpeg import choose_interval, keep_jpeg, write_indexed
+from subregion.convert.jpeg import choose_interval, keep_jpeg
+from subregion.convert.jpegwrite import write_indexed
 from subregion.errors import DamagedFileError
 from subregion.geometry.window import Window
 from subregion.raster.jpeg import JpegRaster, open_jpeg

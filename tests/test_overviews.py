@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from subregion.convert import overviews
 from subregion.convert.overviews import Halving, Method, Pyramid, overview_shapes
 
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8"]
@@ -153,3 +154,24 @@ def test_overviews_stop_when_one_block_holds_all() -> None:
     assert overview_shapes(256, 256, 256) == ()
     assert overview_shapes(257, 1, 256) == ((129, 1),)
     assert overview_shapes(5400, 10800, 256)[-1] == (85, 169)
+
+
+@pytest.mark.parametrize("nodata", [None, 9])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+@pytest.mark.parametrize("dtype", ["u1", "u2", "i2", ">u2"])
+def test_opencv_averages_as_numpy_does(
+    dtype: str, bands: int, nodata: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide enough for its vectors, with an odd last row and column, and strips of any height."""
+    rng = np.random.default_rng(bands)
+    image = rng.integers(np.iinfo(dtype).min, np.iinfo(dtype).max, (23, 301, bands), endpoint=True).astype(
+        dtype
+    )
+    image[:8] = np.iinfo(dtype).max
+    image[8:12] = np.iinfo(dtype).min
+    image[18:, :40] = 9
+    by_numpy = streamed(image, [5, 1, 7], 3, nodata=nodata)
+    monkeypatch.setattr(overviews, "_WORTH_OPENCV", 0)
+    monkeypatch.setattr(overviews, "_OPENCV_BATCH", 700)
+    for expected, got in zip(by_numpy, streamed(image, [5, 1, 7], 3, nodata=nodata), strict=True):
+        np.testing.assert_array_equal(got, expected)

@@ -15,6 +15,7 @@ from subregion.convert.overviews import Pyramid, overview_shapes
 from subregion.convert.strips import checked_strips
 from subregion.raster.batch import processors
 
+_WAITING_NBYTES = 24 << 20  # pixels that wait for encoders, so that none of them waits for the decoder
 _JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out
 
 
@@ -77,7 +78,7 @@ def encode_levels(
     """
     cutters = [Cutter(level_shape, dtype, blocksize) for level_shape in pyramid.shapes]
     with ThreadPoolExecutor(threads or processors(), "subregion-encode") as pool:
-        conveyor = Conveyor(pool, encode, limit=cutters[0].row_nbytes)
+        conveyor = Conveyor(pool, encode, limit=max(_WAITING_NBYTES, cutters[0].row_nbytes))
         for strip in checked_strips(strips, shape, dtype):
             for level, part in pyramid.push(strip):
                 for blocks in cutters[level].push(part):

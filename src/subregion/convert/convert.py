@@ -27,7 +27,7 @@ Progress = Callable[[int, int], object]
 #: File suffix of each kind of entry.
 SUFFIXES = {"npy": ".npy", "cog": ".tif", "zarr": ".zarr", "jpeg": ".jpg"}
 #: About how many bytes are decoded at a time; libvips holds several times as many.
-STRIP_BYTES = 8 << 20
+STRIP_BYTES = 4 << 20
 
 
 def convert(

@@ -105,14 +105,8 @@ def _new_head(path: str, stream: JpegStream, interval: int) -> _Head:
     """Parse the tables of a stream, and write the head of one with restart intervals."""
     tables: dict[int, HuffmanTable] = {}
     kept: list[bytes] = [b"\xff\xd8"]
-    at, frame, scan = 2, b"", b""
-    while at < len(stream.head):
-        if stream.head[at + 1] == 0xFF:
-            at += 1
-            continue
-        code = stream.head[at + 1]
-        stop = at + 2 + int.from_bytes(stream.head[at + 2 : at + 4], "big")
-        segment, at = stream.head[at:stop], stop
+    frame, scan = b"", b""
+    for code, segment in _segments(stream.head):
         if code == 0xC4:
             tables |= _tables(segment[4:])
         elif code == 0xDA:
@@ -145,6 +139,26 @@ def _new_head(path: str, stream: JpegStream, interval: int) -> _Head:
     kept.append(b"\xff\xc4" + struct.pack(">H", len(body) + 2) + body)
     kept.append(b"\xff\xdd\0\4" + struct.pack(">H", interval) + scan)
     return _Head(BlockTables(tuple(dc), tuple(ac)), tuple(component), b"".join(kept))
+
+
+def tables_of(head: bytes) -> dict[int, HuffmanTable]:
+    """Return the Huffman tables in the head of a JPEG by class and number, as the scan names them."""
+    tables: dict[int, HuffmanTable] = {}
+    for code, segment in _segments(head):
+        if code == 0xC4:
+            tables |= _tables(segment[4:])
+    return tables
+
+
+def _segments(head: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 2
+    while at < len(head):
+        if head[at + 1] == 0xFF:
+            at += 1
+            continue
+        stop = at + 2 + int.from_bytes(head[at + 2 : at + 4], "big")
+        yield head[at + 1], head[at:stop]
+        at = stop
 
 
 def _tables(body: bytes) -> dict[int, HuffmanTable]:

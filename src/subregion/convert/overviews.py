@@ -15,6 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 Method = Literal["average", "nearest"]
 
 _BATCH = 1 << 18  # samples summed at a time, so that all temporaries stay in the processor's cache
+# What OpenCV averages exactly as we do, in a tenth of the time.
+_OPENCV_DTYPES, _OPENCV_BANDS = tuple(map(np.dtype, (np.uint8, np.uint16, np.int16))), (1, 3, 4)
+_OPENCV_BATCH = 1 << 16  # samples made at a time: for more it would start threads of its own
+_WORTH_OPENCV = 32 << 20  # samples that NumPy averages while OpenCV would only be imported
 _FEW_BANDS = 8  # up to here a loop over bands is faster than NumPy's own over the last axis
 
 
@@ -79,6 +83,12 @@ class Halving:
         self._dtype = np.dtype(dtype)
         self._method = method
         self._nodata = _as_sample(nodata, self._dtype)
+        self._by_opencv = (
+            self._dtype in _OPENCV_DTYPES
+            and bands in _OPENCV_BANDS
+            and cols > 1
+            and rows * cols * bands >= _WORTH_OPENCV
+        )
         self._waiting: NDArray[Any] | None = None
         self._rows_left = rows
 
@@ -106,17 +116,22 @@ class Halving:
             return rows[::2, ::2].copy()
         out = np.empty(((len(rows) + 1) // 2, *self.shape[1:]), self._dtype)
         pairs = len(rows) // 2
-        self._average(rows[: 2 * pairs : 2], rows[1 : 2 * pairs : 2], out[:pairs])
-        # The mean of a row and itself is the row: so the last of an odd number needs no rule of its own.
-        self._average(rows[2 * pairs :], rows[2 * pairs :], out[pairs:])
+        self._average(rows[: 2 * pairs], out[:pairs])
+        if len(rows) % 2:
+            # The mean of a row and itself is the row: so the last of an odd number needs no rule of its own.
+            self._average(np.repeat(rows[-1:], 2, axis=0), out[pairs:])
         return out
 
-    def _average(self, top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any]) -> None:
-        """Fill `out` with the means of rows `top` and the rows `bottom` below them, batch by batch."""
-        step = max(1, _BATCH // max(1, top[:1].size))
-        for row in range(0, len(top), step):
-            batch = slice(row, row + step)
-            _average_batch(top[batch], bottom[batch], out[batch], self._nodata)
+    def _average(self, rows: NDArray[Any], out: NDArray[Any]) -> None:
+        """Fill `out` with the means of pairs of rows, batch by batch."""
+        by_opencv = self._by_opencv and rows.dtype == self._dtype
+        step = max(1, (_OPENCV_BATCH if by_opencv else _BATCH // 2) // max(1, out[:1].size))
+        for row in range(0, len(out), step):
+            taken, batch = rows[2 * row : 2 * (row + step)], out[row : row + step]
+            if by_opencv and (self._nodata is None or not _holds(self._nodata, taken)):
+                _average_by_opencv(taken, batch)
+            else:
+                _average_batch(taken[0::2], taken[1::2], batch, self._nodata)
 
 
 class Pyramid:
@@ -193,6 +208,18 @@ def _as_sample(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:
     with np.errstate(over="ignore"):
         sample = dtype.type(nodata)
     return None if np.isinf(sample) and not np.isinf(nodata) else sample
+
+
+def _average_by_opencv(rows: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill `out` with the mean of each 2 x 2 square of an even number of rows; all samples take part."""
+    import cv2
+
+    height, width, bands = out.shape
+    whole = rows.shape[1] // 2
+    drawn = cv2.resize(rows[:, : 2 * whole], (whole, height), interpolation=cv2.INTER_AREA)
+    out[:, :whole] = drawn.reshape(height, whole, bands)
+    if whole < width:  # an odd last column stands twice
+        _average_batch(rows[0::2, -1:], rows[1::2, -1:], out[:, whole:], None)
 
 
 def _average_batch(top: NDArray[Any], bottom: NDArray[Any], out: NDArray[Any], nodata: Any) -> None:

@@ -6,6 +6,7 @@ between two markers is a block that can be decoded without the others.
 
 from __future__ import annotations
 
+import bisect
 import math
 import struct
 import zlib
@@ -148,6 +149,7 @@ class IntervalScan:
         self._start = self._at = start
         self._pending = b""
         self._count = 0
+        self._counts: list[int] = []
         self._edges: list[NDArray[np.int64]] = []
         self._sums: list[NDArray[np.int64]] | None = [] if with_sums else None
         self._sum = 0
@@ -184,13 +186,31 @@ class IntervalScan:
         self._count += count
         ends = found[: count + (self.stop is not None)] + 2
         self._edges.append(ends + at)
+        self._counts.append(len(ends) + (self._counts[-1] if self._counts else 0))
         used = len(data) - 1 if held else len(data)
         if self._sums is not None and used:
-            running = np.cumsum(data[:used], dtype=np.int64)
-            running += self._sum
-            self._sums.append(running[ends - 1] % MODULUS)
-            self._sum = int(running[-1]) % MODULUS
+            self._sums.append(self._sums_before(data[:used], ends))
         self._pending = data[used:].tobytes()
+
+    def _sums_before(self, data: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Add up all bytes before each of these ends, and keep the sum of all."""
+        places = np.concatenate([[0], ends])
+        # A sum of nothing is not asked for: `reduceat` would take the byte that is there instead.
+        whole = places[:-1] if places[-1] == len(data) else places
+        sums = np.add.reduceat(data, whole, dtype=np.uint64 if len(data) >= 1 << 24 else np.uint32)
+        running = np.cumsum(sums, dtype=np.int64)
+        running += self._sum
+        self._sum = int(running[-1]) % MODULUS
+        return running[: len(ends)] % MODULUS
+
+    def edge(self, number: int) -> int | None:
+        """Return the offset at which the interval of this number begins; None if that was not seen yet."""
+        if number == 0:
+            return self._start
+        piece = bisect.bisect_left(self._counts, number)
+        if piece == len(self._counts):
+            return None
+        return int(self._edges[piece][number - self._counts[piece] - 1])
 
     def index(self, grid: IntervalGrid) -> IntervalIndex | None:
         """Return the index of what was seen; None if that was not one scan up to its end.

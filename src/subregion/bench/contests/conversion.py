@@ -89,6 +89,7 @@ def _take_turns(run: Run, picture: Picture, kind: str, source: str, conversions:
         for conversion in list(taken):
             who = f"{conversion.peer}, {kind} to {conversion.result}"
             run.say(f"conversion {repeat + 1}/{repeats}: {who}")
+            os.sync()  # who brings a copy to the disk does not wait for what others left to be written
             with tempfile.TemporaryDirectory(dir=run.folder) as folder:
                 try:
                     path, seconds, peak = apart(warmed, conversion, source, folder)

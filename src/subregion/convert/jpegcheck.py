@@ -1,0 +1,125 @@
+"""Whether a JPEG that is being written decodes as its source does, found out while it is written.
+
+Both are decoded at an eighth of their size, for which every coded bit must be read. The copy is decoded
+strip by strip: markers are numbered from 0 to 7, so every eight rows of units begin like a JPEG of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import DamagedFileError, decoding_error
+from subregion.geometry.window import Window
+from subregion.raster.color import Inks
+from subregion.raster.source import SourceFile
+from subregion.raster.vips import VipsRaster
+
+if TYPE_CHECKING:
+    from subregion.raster.jpeg import JpegRaster
+    from subregion.raster.jpegindex import IntervalScan
+    from subregion.raster.jpegstream import JpegFrame, JpegStream
+
+#: Rows of units in a strip: a multiple of eight.
+_STRIP_UNITS = 32
+#: How many rows are compared pixel by pixel.
+_COMPARED_ROWS = 32
+
+
+class CopyCheck:
+    """Compares a JPEG with its source while it is being written.
+
+    Parameters
+    ----------
+    source : str
+        The JPEG that is copied.
+    frame : JpegFrame
+        Its frame.
+    pool : concurrent.futures.Executor
+        Where both are decoded.
+    """
+
+    def __init__(self, source: str, frame: JpegFrame, pool: Executor) -> None:
+        self._source = source
+        self._frame = frame
+        self._pool = pool
+        self._shrink = 1 if min(frame.height, frame.width) < 8 else 8
+        self._strips = 1 if self._shrink == 1 else max(1, frame.units[0] // _STRIP_UNITS)
+        self._expected = pool.submit(self._hashes, source)
+        self._first_rows = pool.submit(self._decode_first_rows)
+        self._found: list[Future[bytes]] = []
+
+    def watch(self, file: SourceFile, stream: JpegStream, scan: IntervalScan) -> None:
+        """Decode the strips that are whole by now; see `jpegwrite.write_indexed`."""
+        frame, across = stream.frame, stream.frame.units[1]
+        if frame.units != self._frame.units or not stream.restart:
+            raise DamagedFileError(f"{file.path}: is not the JPEG with restart intervals that it should be.")
+        if self._strips > 1 and _STRIP_UNITS * across % (8 * stream.restart):
+            return  # strips do not begin where intervals do
+        while len(self._found) < self._strips:
+            top = len(self._found) * _STRIP_UNITS
+            last = len(self._found) == self._strips - 1
+            bottom = frame.units[0] if last else top + _STRIP_UNITS
+            start = scan.edge(top * across // stream.restart)
+            stop = scan.edge(-(-bottom * across // stream.restart))
+            if start is None or stop is None:
+                return
+            rows = min(frame.height, bottom * frame.unit[0]) - top * frame.unit[0]
+            head = stream.head_of(rows, frame.width)
+            self._found.append(self._pool.submit(self._hash_of_strip, file, head, start, stop))
+
+    def finish(self, raster: JpegRaster) -> None:
+        """Compare what was decoded.
+
+        Parameters
+        ----------
+        raster : JpegRaster
+            The copy, which is written to its end.
+
+        Raises
+        ------
+        DamagedFileError
+            If the source is damaged, or if the copy does not decode to the same pixels.
+        """
+        expected, first = self._expected.result(), self._first_rows.result()
+        if raster.read(Window(0, 0, *first.shape[:2])).tobytes() != first.tobytes():
+            raise DamagedFileError(f"{raster.path}: its first rows are not those of {self._source}.")
+        found = [each.result() for each in self._found] or self._hashes(raster.path)
+        if found != expected:
+            raise DamagedFileError(f"{raster.path}: does not decode to the same pixels as {self._source}.")
+
+    def _decode_first_rows(self) -> NDArray[Any]:
+        frame = self._frame
+        window = Window(0, 0, min(_COMPARED_ROWS, frame.height), frame.width)
+        return VipsRaster(SourceFile(self._source), "JPEG", "jpegload").read(window)
+
+    def _hashes(self, path: str) -> list[bytes]:
+        """Hash each strip of a file."""
+        reduced = VipsRaster(SourceFile(path), "JPEG", "jpegload", shrink=self._shrink)
+        rows = _STRIP_UNITS * self._frame.unit[0] // self._shrink if self._strips > 1 else reduced.shape[0]
+        hashes = [hashlib.blake2b() for _ in range(self._strips)]
+        for number, strip in enumerate(reduced.strips(rows)):
+            hashes[min(number, self._strips - 1)].update(np.ascontiguousarray(strip).data)
+        return [each.digest() for each in hashes]
+
+    def _hash_of_strip(self, file: SourceFile, head: bytes, start: int, stop: int) -> bytes:
+        """Hash a strip of a file that is being written."""
+        import pyvips
+
+        data = b"".join((head, file.read(start, stop - start - 2), b"\xff\xd9"))
+        try:
+            image = pyvips.Operation.call(
+                "jpegload_buffer", data, access="sequential", fail_on="warning", shrink=self._shrink
+            )
+            samples = image.write_to_memory()
+        except pyvips.Error as error:
+            raise decoding_error(f"{file.path}: cannot be decoded as JPEG", error.detail) from error
+        if image.interpretation == "cmyk":
+            samples = Inks(np.dtype(np.uint8))(
+                np.frombuffer(samples, np.uint8).reshape(image.height, image.width, image.bands)
+            ).tobytes()
+        return hashlib.blake2b(samples).digest()
