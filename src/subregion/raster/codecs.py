@@ -238,45 +238,6 @@ class PageCodec:
 
 
 @dataclass(frozen=True, slots=True)
-class JpegCodec:
-    """A JPEG stream of 8-bit samples for each block, with or without tables of its own.
-
-    Parameters
-    ----------
-    shape : BlockShape
-        What a block holds.
-    tables : bytes or None
-        Tables that the blocks share.
-    colors, output : int or None
-        TIFF's photometric numbers of what the streams hold, where they do not say it themselves, and of
-        what is wanted.
-    """
-
-    shape: BlockShape
-    tables: bytes | None
-    colors: int | None
-    output: int | None
-    mapped: bool = field(default=False, init=False)
-    exact: bool = field(default=False, init=False)
-
-    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
-        """Decode the block."""
-        if b"\xff\xd9" not in bytes(data[-64:]):
-            # libjpeg would fill the rest with grey.
-            raise ValueError("its JPEG stream ends early")
-        import imagecodecs
-
-        samples = self.shape.samples
-        pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
-            bytes(data), tables=self.tables, colorspace=self.colors, outcolorspace=self.output
-        )
-        pixels = pixels.reshape(*pixels.shape[:2], -1)
-        if pixels.shape[2] != samples:
-            raise ValueError(f"its JPEG stream has {pixels.shape[2]} samples for a pixel, not {samples}")
-        return pixels  # writers may cut the blocks at the edges of the image
-
-
-@dataclass(frozen=True, slots=True)
 class SubsampledCodec:
     """YCbCr with chroma stored for groups of pixels, outside JPEG.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from subregion.raster.jpegheader import read_header
 
@@ -20,6 +20,23 @@ _MAX_HEAD_BYTES = 64 << 20
 _SEQUENTIAL = (0xC0, 0xC1)
 _TRANSFORMED = (*_SEQUENTIAL, 0xC2, 0xC9, 0xCA)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+class Stored(Protocol):
+    """What a JPEG is read from: a file, or a block of one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that there are."""
+        ...
+
+    def head(self, count: int) -> bytes:
+        """Return the first bytes, as many as there are."""
+        ...
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes from an offset."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +140,13 @@ def read_frame(file: SourceFile) -> JpegFrame | None:
     )
 
 
-def read_stream(file: SourceFile) -> JpegStream | None:
+def read_stream(file: Stored) -> JpegStream | None:
     """Read the headers of a JPEG file.
 
     Parameters
     ----------
-    file : SourceFile
-        A file that begins with a JPEG.
+    file : Stored
+        What begins with a JPEG.
 
     Returns
     -------
@@ -167,7 +184,7 @@ def read_stream(file: SourceFile) -> JpegStream | None:
     return None
 
 
-def _segments(file: SourceFile) -> Iterator[tuple[int, bytes, int]]:
+def _segments(file: Stored) -> Iterator[tuple[int, bytes, int]]:
     """Yield code, bytes and end of each segment up to the first scan, or up to anything unusual."""
     data, at, size = file.head(HEAD_BYTES), 2, file.size
     code = 0

@@ -18,13 +18,13 @@ from subregion.raster import limits
 from subregion.raster.codecs import (
     STREAMS,
     BlockShape,
-    JpegCodec,
     PageCodec,
     RawCodec,
     StreamCodec,
     SubsampledCodec,
 )
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
+from subregion.raster.jpegblocks import JpegCodec
 from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile

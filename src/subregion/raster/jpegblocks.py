@@ -1,0 +1,324 @@
+"""Blocks that are JPEG streams, of which no more is decoded than the rows that are wanted.
+
+A part of a block is a small JPEG: its head with another height, and the restart intervals that hold the rows,
+with their markers numbered anew. TurboJPEG makes of it, bit for bit, what it makes of the whole. Without
+intervals decoding begins at the top, and ends at the last row that is wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.raster.codecs import BlockReader, BlockShape, Fetch
+from subregion.raster.jpegstream import JpegStream, read_stream
+
+#: Samples of a pixel, and TIFF's numbers for what streams hold and what is wanted, to TurboJPEG's name.
+_COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 5): "CMYK"}
+#: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0 and 4:1:1, with and without a fourth ink.
+_LUMA = ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))
+_TURBO = frozenset(
+    [
+        ((1, 1),),
+        *((luma, (1, 1), (1, 1)) for luma in _LUMA),
+        *((luma, (1, 1), (1, 1), luma) for luma in _LUMA),
+    ]
+)
+#: Says that the samples are RGB; it is in force if it comes last, and there is no JFIF segment.
+_ADOBE_RGB = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+_START, _END = b"\xff\xd8", b"\xff\xd9"
+
+#: More intervals than blocks have are not worth their list.
+MAX_INTERVALS = 4096
+#: Splits coded bytes at restart markers, which are kept.
+_split = re.compile(b"(\xff[\xd0-\xd7])").split
+_MARKS = [bytes([0xFF, 0xD0 | number & 7]) for number in range(MAX_INTERVALS)]
+
+#: What the first warning is if the pixels are complete, and there are further bytes before the end.
+_LEFT_OVER = "extraneous bytes before marker 0xd9"
+#: What warnings say that are about coded pixels; others are about a head that is odd.
+_DAMAGE = re.compile("Corrupt JPEG data|Premature end")
+
+#: Decoded bytes for which each thread keeps a buffer.
+_KEPT = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class JpegCodec:
+    """A JPEG stream of 8-bit samples for each block, with or without tables of its own.
+
+    Parameters
+    ----------
+    shape : BlockShape
+        What a block holds.
+    tables : bytes or None
+        Tables that the blocks share.
+    colors, output : int or None
+        TIFF's photometric numbers of what the streams hold, where they do not say it themselves, and of
+        what is wanted.
+    """
+
+    shape: BlockShape
+    tables: bytes | None
+    colors: int | None
+    output: int | None
+    mapped: bool = field(default=False, init=False)
+    exact: bool = field(default=False, init=False)
+    # That of the last block, because nearly always all are alike.
+    _head: list[BlockHead] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def direct(self, fetch: Fetch) -> BlockReader | None:
+        """Return the shortest way from the file to samples, for the colours that TurboJPEG knows.
+
+        It takes half the time of other decoders, of which a good part is their own copying and making of
+        arrays: what is decoded here goes into one buffer of the thread, which each block overwrites.
+        """
+        shape = self.shape
+        color = _COLORS.get((shape.samples, self.colors, self.output))
+        if color is None:
+            return None
+        heads, decode, array, byte = self._head, _turbo(), np.ndarray, np.dtype(np.uint8)
+        target = _BUFFERS.of(shape.rows * shape.cols * shape.samples)
+
+        def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
+            data = bytes(fetch(offset, nbytes))
+            head = heads[0] if heads else None
+            if head is None or not data.startswith(head.stored):
+                head = self._read_head(data)
+                if head is None:
+                    return self(data, number)
+                heads[:] = [head]
+            if data.find(_END, -64) < 0:
+                raise _early_end()
+            start, jpeg, tail = head.part(data, rows)
+            try:
+                decode(jpeg, color, False, False, 0, 0, 1.0, target[start * head.row_nbytes :], True)
+            except ValueError as error:
+                text = str(error)
+                if not (tail and _LEFT_OVER in text):
+                    if _DAMAGE.search(text):
+                        raise
+                    return self(data, number)
+            return array(head.shape, byte, target)
+
+        return block
+
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Decode the block."""
+        data = bytes(data)
+        if _END not in data[-64:]:
+            raise _early_end()
+        import imagecodecs
+
+        samples = self.shape.samples
+        pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
+            data, tables=self.tables, colorspace=self.colors, outcolorspace=self.output
+        )
+        pixels = pixels.reshape(*pixels.shape[:2], -1)
+        if pixels.shape[2] != samples:
+            raise ValueError(f"its JPEG stream has {pixels.shape[2]} samples for a pixel, not {samples}")
+        return pixels  # writers may cut the blocks at the edges of the image
+
+    def _read_head(self, data: bytes) -> BlockHead | None:
+        """Read the head of a block; None if other decoders know better what to make of it."""
+        tables = b"" if self.tables is None else _tables_in(self.tables)
+        if tables is None or not data.startswith(_START):
+            return None
+        stream = read_stream(_InMemory(_START + tables + data[2:]))
+        if stream is None:
+            return None
+        frame = stream.frame
+        stored = data[: stream.data - len(tables)]
+        if (
+            frame.sampling not in _TURBO
+            or len(frame.sampling) != self.shape.samples
+            or frame.height > self.shape.rows
+            or frame.width > self.shape.cols
+        ):
+            return None
+        if self.colors is not None:
+            if b"JFIF" in stored:
+                return None
+            at = stream.size_at - 5
+            forced = stream.head[:at] + _ADOBE_RGB + stream.head[at:]
+            stream = dataclasses.replace(stream, head=forced, size_at=stream.size_at + len(_ADOBE_RGB))
+        return BlockHead.of(stored, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockHead:
+    """What stands in front of the coded pixels of a block, and how its intervals lie on its rows.
+
+    Parameters
+    ----------
+    stored : bytes
+        As it stands in the file.
+    stream : JpegStream
+        The same with the tables that blocks share.
+    shape : tuple of int
+        Rows, columns and samples.
+    row_nbytes : int
+        Decoded bytes of a row.
+    high : int
+        Rows in a unit.
+    reach : int
+        How many rows beyond a pixel its colour depends on.
+    step : int
+        Rows in a group of intervals that goes from the left border to the right one; 0 if intervals do
+        not line up in this way.
+    together : int
+        Intervals in a group.
+    total : int
+        Intervals in the block; 1 if there are no markers.
+    heads : dict of int to bytes
+        Heads that were made for so many rows.
+    """
+
+    stored: bytes
+    stream: JpegStream
+    shape: tuple[int, int, int]
+    row_nbytes: int
+    high: int
+    reach: int
+    step: int
+    together: int
+    total: int
+    heads: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, stored: bytes, stream: JpegStream) -> BlockHead:
+        """Lay the intervals of a stream on its rows."""
+        frame, interval = stream.frame, stream.restart
+        samples = len(frame.sampling)
+        (high, _), (rows, cols) = frame.unit, frame.units
+        total = -(-rows * cols // interval) if interval else 1
+        step = together = 0
+        if total == 1:
+            step, together = rows * high, 1
+        elif total <= MAX_INTERVALS and (cols % interval == 0 or interval % cols == 0):
+            step, together = max(interval // cols, 1) * high, max(cols // interval, 1)
+        shape, row_nbytes = (frame.height, frame.width, samples), frame.width * samples
+        return cls(stored, stream, shape, row_nbytes, high, frame.reach[0], step, together, total)
+
+    def part(self, data: bytes, rows: slice | None) -> tuple[int, bytes, bool]:
+        """Make a JPEG of the rows that are wanted, and of those that their colours depend on.
+
+        Returns
+        -------
+        start : int
+            The row of the block that it begins with.
+        jpeg : bytes
+            The JPEG.
+        tail : bool
+            Whether more coded pixels than its own may follow.
+
+        Raises
+        ------
+        ValueError
+            If restart markers are missing or not in order.
+        """
+        height, step, total = self.shape[0], self.step, self.total
+        coded = data[len(self.stored) :]
+        first, stop, last, tail = 0, height, total, total == 1
+        if rows is not None and step and rows.stop <= height:
+            reach = self.reach
+            below = rows.stop + reach
+            bottom = -(-below // step)
+            first, last = max(rows.start - reach, 0) // step, bottom * self.together
+            stop = min(-(-below // self.high) * self.high, height)
+            tail = tail or stop < min(bottom * step, height)
+            first, last = first * self.together, min(last, total)
+            if last - first < total:
+                coded = _cut(coded, first, last, total)
+            first //= self.together
+        start = first * step
+        head = self.heads.get(stop - start)
+        if head is None:
+            head = self.heads[stop - start] = self.stream.head_of(stop - start, self.shape[1])
+        return start, head + coded + _END, tail
+
+
+def _cut(coded: bytes, first: int, last: int, total: int) -> bytes:
+    """Return some of the intervals, whose markers count from 0.
+
+    Raises
+    ------
+    ValueError
+        If markers are missing or not in order, also in front of them.
+    """
+    pieces = _split(coded, last)
+    marks = min(last, total - 1)
+    if pieces[1 : 2 * marks : 2] != _MARKS[:marks]:
+        raise ValueError("restart markers are missing or not in order")
+    if first & 7:
+        pieces[2 * first + 1 : 2 * last - 1 : 2] = _MARKS[: last - first - 1]
+    return b"".join(pieces[2 * first : 2 * last - 1])
+
+
+class _InMemory:
+    """Bytes that are read as a file is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def head(self, count: int) -> bytes:
+        return self._data[:count]
+
+    def read(self, offset: int, count: int) -> bytes:
+        return self._data[offset : offset + count]
+
+
+class _Buffers(threading.local):
+    """Where blocks are decoded before their pixels are copied out."""
+
+    def __init__(self) -> None:
+        self._data = memoryview(b"")
+
+    def of(self, nbytes: int) -> memoryview:
+        if nbytes > _KEPT:
+            return np.empty(nbytes, np.uint8).data
+        if len(self._data) < nbytes:
+            self._data = np.empty(nbytes, np.uint8).data
+        return self._data[:nbytes]
+
+
+_BUFFERS = _Buffers()
+
+
+def _early_end() -> ValueError:
+    """Say that a stream was cut: libjpeg would fill the rest with grey."""
+    return ValueError("its JPEG stream ends early")
+
+
+def _tables_in(stream: bytes) -> bytes | None:
+    """Return the tables of a stream that holds nothing else; None if there is anything odd about it.
+
+    What else it holds does not count: decoders forget it when the stream of a block begins.
+    """
+    at, kept = 2, b""
+    while stream[at : at + 2] not in (_END, b""):
+        stop = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+        if stream[at] != 0xFF or not at + 4 <= stop <= len(stream):
+            return None
+        if stream[at + 1] in (0xC4, 0xDB):
+            kept += stream[at:stop]
+        at = stop
+    return kept
+
+
+@functools.cache
+def _turbo() -> Callable[..., Any]:
+    """Return the decoder, whose warnings are errors: behind most are pixels that it made up."""
+    import simplejpeg
+
+    decode: Callable[..., Any] = simplejpeg.decode_jpeg
+    return decode
