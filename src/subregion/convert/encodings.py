@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError
 
+#: About how many pixels lie between two restart markers of a JPEG block. A marker costs five bytes: with half
+#: as many pixels files are 1 to 2 % larger, and windows take 1 to 2 % less time.
+_INTERVAL_PIXELS = 4096
+
 # A block goes in as a C-contiguous array (rows, columns, bands); what comes out has its length in bytes.
 Encode = Callable[[NDArray[Any]], "bytes | memoryview"]
 
@@ -112,6 +116,8 @@ def raw_bytes(block: NDArray[Any]) -> Any:
 def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Encoding:
     """Abbreviated streams: the tables, equal in all blocks, are stored once, a quarter of a small block.
 
+    Restart markers let readers decode only the rows that they need; other readers pass over them.
+
     RGB becomes YCbCr with half as many rows and columns of colour, as in nearly all photographs: on a relief
     map full colour costs a fifth more bytes for 0.2 dB.
     """
@@ -121,9 +127,22 @@ def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Enc
             f"use 'ZSTD' (lossless) or another compression."
         )
 
+    import cv2  # its encoder is as fast as any, and sets restart markers
+
+    unit = 8 if bands == 1 else 16
+    rows = max(_INTERVAL_PIXELS // (blocksize * unit), 1)  # of units, in an interval
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if rows * unit < blocksize:
+        options += [cv2.IMWRITE_JPEG_RST_INTERVAL, rows * (blocksize // unit)]
+    if bands == 3:
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+
     def encode_whole(block: NDArray[Any]) -> bytes:
-        pixels = block[:, :, 0] if bands == 1 else block
-        return bytes(imagecodecs.jpeg8_encode(pixels, level=quality, subsampling="420"))
+        pixels = block[:, :, 0] if bands == 1 else cv2.cvtColor(block, cv2.COLOR_RGB2BGR)
+        written, stream = cv2.imencode(".jpg", pixels, options)
+        if not written:
+            raise RuntimeError("The JPEG encoder refused a block.")
+        return bytes(stream.data)
 
     # The standard tables for that quality do not depend on the pixels, so any block shows them.
     head, tables, frame = _split_jpeg(encode_whole(np.zeros((blocksize, blocksize, bands), np.uint8)))
