@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from subregion.raster.codecs import BlockReader, BlockShape, Fetch
 from subregion.raster.jpegstream import JpegStream, read_stream
 
-#: Samples of a pixel, and TIFF's numbers for what streams hold and what is wanted, to TurboJPEG's name.
-_COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 5): "CMYK"}
+#: Samples of a pixel, what streams hold and what is wanted, to TurboJPEG's name for it.
+_COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 4): "CMYK"}
 #: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0 and 4:1:1, with and without a fourth ink.
 _LUMA = ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))
 _TURBO = frozenset(
@@ -62,8 +62,8 @@ class JpegCodec:
     tables : bytes or None
         Tables that the blocks share.
     colors, output : int or None
-        TIFF's photometric numbers of what the streams hold, where they do not say it themselves, and of
-        what is wanted.
+        What the streams hold, where they do not say it themselves, and what is wanted, as libjpeg counts
+        colour spaces: 2 is RGB, 4 inks.
     """
 
     shape: BlockShape

@@ -330,7 +330,10 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
 
 
 def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:
-    """Return what JPEG streams hold, where their markers do not say it, and what they are to become."""
+    """Return what JPEG streams hold, where their markers do not say it, and what they are to become.
+
+    Both as libjpeg counts: 2 is RGB, 4 inks.
+    """
     if samples == 1:
         return None, None
     photometric = int(page.photometric)
@@ -339,7 +342,7 @@ def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:
         return (None if page.is_jfif else 2), 2
     if photometric == 6:
         return None, 2
-    return None, (photometric if photometric == 5 else None)
+    return None, (4 if photometric == 5 else None)
 
 
 def _subsampling(page: Page) -> tuple[int, int]:
