@@ -88,22 +88,31 @@ class JpegCodec:
         heads, decode, array, byte = self._head, _turbo(), np.ndarray, np.dtype(np.uint8)
         target = _BUFFERS.of(shape.rows * shape.cols * shape.samples)
 
+        # All blocks of a row of the grid want the same part, and nearly always have the same head.
+        head: BlockHead | None = heads[0] if heads else None
+        planned: slice | None = slice(0, 0)
+        part: BlockPart | None = None
+
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
+            nonlocal head, planned, part
             data = bytes(fetch(offset, nbytes))
-            head = heads[0] if heads else None
             if head is None or not data.startswith(head.stored):
-                head = self._read_head(data)
+                head, part = self._read_head(data), None
                 if head is None:
                     return self(data, number)
                 heads[:] = [head]
             if data.find(_END, -64) < 0:
                 raise _early_end()
-            start, jpeg, tail = head.part(data, rows)
+            if part is None or rows is not planned:
+                part, planned = head.part(rows), rows
+            coded = data[len(head.stored) :]
+            if part.count < head.total:
+                coded = _cut(coded, part.first, part.count, head.total)
             try:
-                decode(jpeg, color, False, False, 0, 0, 1.0, target[start * head.row_nbytes :], True)
+                decode(part.head + coded + _END, color, False, False, 0, 0, 1.0, target[part.at :], True)
             except ValueError as error:
                 text = str(error)
-                if not (tail and _LEFT_OVER in text):
+                if not (part.tail and _LEFT_OVER in text):
                     if _DAMAGE.search(text):
                         raise
                     return self(data, number)
@@ -154,6 +163,29 @@ class JpegCodec:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockPart:
+    """Some rows of a block as a JPEG of their own.
+
+    Parameters
+    ----------
+    at : int
+        Where its pixels begin, in decoded bytes of the block.
+    head : bytes
+        What a decoder must see before the coded pixels.
+    first, count : int
+        Which intervals hold the coded pixels.
+    tail : bool
+        Whether the last of them may hold more pixels than the part.
+    """
+
+    at: int
+    head: bytes
+    first: int
+    count: int
+    tail: bool
+
+
+@dataclass(frozen=True, slots=True)
 class BlockHead:
     """What stands in front of the coded pixels of a block, and how its intervals lie on its rows.
 
@@ -165,10 +197,8 @@ class BlockHead:
         The same with the tables that blocks share.
     shape : tuple of int
         Rows, columns and samples.
-    row_nbytes : int
-        Decoded bytes of a row.
-    high : int
-        Rows in a unit.
+    unit : int
+        Rows of a unit.
     reach : int
         How many rows beyond a pixel its colour depends on.
     step : int
@@ -178,88 +208,61 @@ class BlockHead:
         Intervals in a group.
     total : int
         Intervals in the block; 1 if there are no markers.
-    heads : dict of int to bytes
-        Heads that were made for so many rows.
     """
 
     stored: bytes
     stream: JpegStream
     shape: tuple[int, int, int]
-    row_nbytes: int
-    high: int
+    unit: int
     reach: int
     step: int
     together: int
     total: int
-    heads: dict[int, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, stored: bytes, stream: JpegStream) -> BlockHead:
         """Lay the intervals of a stream on its rows."""
         frame, interval = stream.frame, stream.restart
-        samples = len(frame.sampling)
-        (high, _), (rows, cols) = frame.unit, frame.units
+        shape, high = (frame.height, frame.width, len(frame.sampling)), frame.unit[0]
+        rows, cols = frame.units
         total = -(-rows * cols // interval) if interval else 1
         step = together = 0
         if total == 1:
             step, together = rows * high, 1
         elif total <= MAX_INTERVALS and (cols % interval == 0 or interval % cols == 0):
             step, together = max(interval // cols, 1) * high, max(cols // interval, 1)
-        shape, row_nbytes = (frame.height, frame.width, samples), frame.width * samples
-        return cls(stored, stream, shape, row_nbytes, high, frame.reach[0], step, together, total)
+        return cls(stored, stream, shape, high, frame.reach[0], step, together, total)
 
-    def part(self, data: bytes, rows: slice | None) -> tuple[int, bytes, bool]:
-        """Make a JPEG of the rows that are wanted, and of those that their colours depend on.
-
-        Returns
-        -------
-        start : int
-            The row of the block that it begins with.
-        jpeg : bytes
-            The JPEG.
-        tail : bool
-            Whether more coded pixels than its own may follow.
-
-        Raises
-        ------
-        ValueError
-            If restart markers are missing or not in order.
-        """
-        height, step, total = self.shape[0], self.step, self.total
-        coded = data[len(self.stored) :]
-        first, stop, last, tail = 0, height, total, total == 1
-        if rows is not None and step and rows.stop <= height:
-            reach = self.reach
-            below = rows.stop + reach
-            bottom = -(-below // step)
-            first, last = max(rows.start - reach, 0) // step, bottom * self.together
-            stop = min(-(-below // self.high) * self.high, height)
-            tail = tail or stop < min(bottom * step, height)
-            first, last = first * self.together, min(last, total)
-            if last - first < total:
-                coded = _cut(coded, first, last, total)
-            first //= self.together
-        start = first * step
-        head = self.heads.get(stop - start)
-        if head is None:
-            head = self.heads[stop - start] = self.stream.head_of(stop - start, self.shape[1])
-        return start, head + coded + _END, tail
+    def part(self, rows: slice | None) -> BlockPart:
+        """Plan which intervals hold some rows (None: all), and those that their colours depend on."""
+        height, width, samples = self.shape
+        step, together, total = self.step, self.together, self.total
+        if rows is None or not step or rows.stop > height:
+            return BlockPart(0, self.stream.head_of(height, width), 0, total, total == 1)
+        below = rows.stop + self.reach
+        top, bottom = max(rows.start - self.reach, 0) // step, -(-below // step)
+        stop = min(-(-below // self.unit) * self.unit, height)
+        first, last = top * together, min(bottom * together, total)
+        tail = total == 1 or stop < min(bottom * step, height)
+        head = self.stream.head_of(stop - top * step, width)
+        return BlockPart(top * step * width * samples, head, first, last - first, tail)
 
 
-def _cut(coded: bytes, first: int, last: int, total: int) -> bytes:
-    """Return some of the intervals, whose markers count from 0.
+def _cut(coded: bytes, first: int, count: int, total: int) -> bytes:
+    """Return some of all intervals, with markers that count from 0.
 
     Raises
     ------
     ValueError
         If markers are missing or not in order, also in front of them.
     """
+    last = first + count
     pieces = _split(coded, last)
     marks = min(last, total - 1)
     if pieces[1 : 2 * marks : 2] != _MARKS[:marks]:
         raise ValueError("restart markers are missing or not in order")
     if first & 7:
-        pieces[2 * first + 1 : 2 * last - 1 : 2] = _MARKS[: last - first - 1]
+        pieces[2 * first + 1 : 2 * last - 1 : 2] = _MARKS[: count - 1]
     return b"".join(pieces[2 * first : 2 * last - 1])
 
 
