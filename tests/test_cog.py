@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 import rasterio
 import tifffile
 from numpy.typing import NDArray
@@ -164,6 +166,47 @@ def test_jpeg(tmp_path: Path, bands: int) -> None:
             assert pillow.mode == ("RGB" if bands == 3 else "L")
             np.testing.assert_allclose(np.asarray(pillow).reshape(image.shape), read, atol=2)
         assert_cog(path, 1 if rows < 64 else 4)
+
+
+@pytest.mark.parametrize("blocksize", [64, 128, 256])
+@pytest.mark.parametrize("bands", [1, 3])
+def test_nobody_minds_restart_markers(
+    tmp_path: Path, bands: int, blocksize: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reader sees the same pixels as in a file without them, of the image and of its overviews."""
+    image = picture((300, 333, bands))
+    config = CogConfig("JPEG", blocksize=blocksize)
+    (tmp_path / "with").mkdir()
+    marked, plain = tmp_path / "with" / "image.tif", tmp_path / "image.tif"
+    write(marked, image, config)
+    monkeypatch.setattr("subregion.convert.encodings._INTERVAL_PIXELS", 1 << 30)
+    write_cog(plain, image.shape, image.dtype, strips(image), config)
+    assert (b"\xff\xdd\0\4" in marked.read_bytes()) == (blocksize > 64)
+    assert b"\xff\xdd\0\4" not in plain.read_bytes()
+    levels = {64: 4, 128: 3, 256: 2}[blocksize]
+    assert_cog(marked, levels)
+    for read, level in itertools.product((_by_tifffile, _by_vips, _by_pillow, _by_rasterio), range(levels)):
+        np.testing.assert_array_equal(read(marked, level), read(plain, level))
+
+
+def _by_tifffile(path: Path, level: int) -> NDArray[Any]:
+    return tifffile.imread(path, key=level)
+
+
+def _by_vips(path: Path, level: int) -> NDArray[Any]:
+    return np.asarray(pyvips.Image.tiffload(str(path), page=level, fail_on="warning").numpy())
+
+
+def _by_pillow(path: Path, level: int) -> NDArray[Any]:
+    with Image.open(path) as image:
+        image.seek(level)
+        return np.asarray(image)
+
+
+def _by_rasterio(path: Path, level: int) -> NDArray[Any]:
+    options = {"overview_level": level - 1} if level else {}
+    with rasterio.open(path, **options) as dataset:
+        return np.asarray(dataset.read())
 
 
 @pytest.mark.parametrize(("dtype", "bands"), [("u1", 4), ("u1", 2), ("u2", 3), ("f4", 1)])

@@ -153,7 +153,7 @@ def test_windows_of_all_samplings(
 
 
 #: GDAL's options; the tables are in each block, half shared, or shared.
-GDAL = {
+GDAL: dict[str, dict[str, Any]] = {
     "YCbCr": {"photometric": "YCBCR", "tiled": True, "count": 3},
     "RGB": {"photometric": "RGB", "tiled": True, "count": 3},
     "grey": {"tiled": True, "count": 1},
