@@ -7,7 +7,6 @@ intervals decoding begins at the top, and ends at the last row that is wanted.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import threading
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.raster.codecs import BlockReader, BlockShape, Fetch
-from subregion.raster.jpegstream import JpegStream, read_stream
+from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
 
 #: Samples of a pixel, what streams hold and what is wanted, to TurboJPEG's name for it.
 _COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 4): "CMYK"}
@@ -32,9 +31,13 @@ _TURBO = frozenset(
         *((luma, (1, 1), (1, 1), luma) for luma in _LUMA),
     ]
 )
-#: Says that the samples are RGB; it is in force if it comes last, and there is no JFIF segment.
+#: Says that the samples are RGB.
 _ADOBE_RGB = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
+#: How segments begin that say what the samples are: those of JFIF and of Adobe.
+_OF_COLORS = (b"\xff\xe0", b"\xff\xee")
+#: Segments of Huffman and of quantisation tables.
+_TABLES = (0xC4, 0xDB)
 
 #: More intervals than blocks have are not worth their list.
 MAX_INTERVALS = 4096
@@ -73,7 +76,7 @@ class JpegCodec:
     mapped: bool = field(default=False, init=False)
     exact: bool = field(default=False, init=False)
     # That of the last block, because nearly always all are alike.
-    _head: list[BlockHead] = field(default_factory=list, init=False, repr=False, compare=False)
+    _front: list[BlockFront] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def direct(self, fetch: Fetch) -> BlockReader | None:
         """Return the shortest way from the file to samples, for the colours that TurboJPEG knows.
@@ -85,38 +88,41 @@ class JpegCodec:
         color = _COLORS.get((shape.samples, self.colors, self.output))
         if color is None:
             return None
-        heads, decode, array, byte = self._head, _turbo(), np.ndarray, np.dtype(np.uint8)
+        fronts, decode, array, byte = self._front, _turbo(), np.ndarray, np.dtype(np.uint8)
         target = _BUFFERS.of(shape.rows * shape.cols * shape.samples)
-
-        # All blocks of a row of the grid want the same part, and nearly always have the same head.
-        head: BlockHead | None = heads[0] if heads else None
-        planned: slice | None = slice(0, 0)
-        part: BlockPart | None = None
+        # All blocks of a row of the grid want the same part, and nearly always begin with the same bytes.
+        front: BlockFront | None = fronts[0] if fronts else None
+        layout: BlockLayout | None = None
+        planned: slice | None = None
+        part = head = None
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
-            nonlocal head, planned, part
+            nonlocal front, layout, planned, part, head
             data = bytes(fetch(offset, nbytes))
-            if head is None or not data.startswith(head.stored):
-                head, part = self._read_head(data), None
-                if head is None:
+            if front is None or not data.startswith(front.stored):
+                front, head = self._read_front(data, front), None
+                if front is None:
                     return self(data, number)
-                heads[:] = [head]
+                fronts[:] = [front]
             if data.find(_END, -64) < 0:
                 raise _early_end()
-            if part is None or rows is not planned:
-                part, planned = head.part(rows), rows
-            coded = data[len(head.stored) :]
-            if part.count < head.total:
-                coded = _cut(coded, part.first, part.count, head.total)
+            if part is None or rows is not planned or front.layout is not layout:
+                layout, planned, head = front.layout, rows, None
+                part = layout.part(rows)
+            if head is None:
+                head = front.before + part.height + front.after
+            coded = data[len(front.stored) :]
+            if part.count < front.layout.total:
+                coded = _cut(coded, part.first, part.count, front.layout.total)
             try:
-                decode(part.head + coded + _END, color, False, False, 0, 0, 1.0, target[part.at :], True)
+                decode(head + coded + _END, color, False, False, 0, 0, 1.0, target[part.at :], True)
             except ValueError as error:
                 text = str(error)
                 if not (part.tail and _LEFT_OVER in text):
                     if _DAMAGE.search(text):
                         raise
                     return self(data, number)
-            return array(head.shape, byte, target)
+            return array(front.layout.shape, byte, target)
 
         return block
 
@@ -136,30 +142,59 @@ class JpegCodec:
             raise ValueError(f"its JPEG stream has {pixels.shape[2]} samples for a pixel, not {samples}")
         return pixels  # writers may cut the blocks at the edges of the image
 
-    def _read_head(self, data: bytes) -> BlockHead | None:
-        """Read the head of a block; None if other decoders know better what to make of it."""
-        tables = b"" if self.tables is None else _tables_in(self.tables)
-        if tables is None or not data.startswith(_START):
+    def _read_front(self, data: bytes, last: BlockFront | None) -> BlockFront | None:
+        """Read what stands in front of the coded pixels; None if others know better what to make of it.
+
+        Where blocks have tables of their own, as GDAL makes them, all else is as in the last one.
+        """
+        tables = _shared(self.tables)
+        found = _walk(data)
+        if tables is None or found is None or not data.startswith(_START):
             return None
-        stream = read_stream(_InMemory(_START + tables + data[2:]))
-        if stream is None:
-            return None
-        frame = stream.frame
-        stored = data[: stream.data - len(tables)]
-        if (
-            frame.sampling not in _TURBO
-            or len(frame.sampling) != self.shape.samples
-            or frame.height > self.shape.rows
-            or frame.width > self.shape.cols
-        ):
-            return None
-        if self.colors is not None:
-            if b"JFIF" in stored:
+        size_at, stop, traits = found
+        if last is None or traits != last.traits:
+            stream = read_stream(_InMemory(_START + tables + data[2:]))
+            if stream is None or not self._holds(stream.frame):
                 return None
-            at = stream.size_at - 5
-            forced = stream.head[:at] + _ADOBE_RGB + stream.head[at:]
-            stream = dataclasses.replace(stream, head=forced, size_at=stream.size_at + len(_ADOBE_RGB))
-        return BlockHead.of(stored, stream)
+            if self.colors is not None and any(trait.startswith(_OF_COLORS) for trait in traits):
+                return None
+            layout = BlockLayout.of(stream)
+        else:
+            layout = last.layout
+        if self.colors is None:
+            before = _START + tables + data[2:size_at]
+        else:
+            before = _START + tables + data[2 : size_at - 5] + _ADOBE_RGB + data[size_at - 5 : size_at]
+        return BlockFront(data[:stop], before, data[size_at + 2 : stop], traits, layout)
+
+    def _holds(self, frame: JpegFrame) -> bool:
+        """Whether TurboJPEG can decode it, and it is no larger than a block."""
+        shape, sampling = self.shape, frame.sampling
+        fits = frame.height <= shape.rows and frame.width <= shape.cols
+        return fits and sampling in _TURBO and len(sampling) == shape.samples
+
+
+@dataclass(frozen=True, slots=True)
+class BlockFront:
+    """What stands in front of the coded pixels of a block.
+
+    Parameters
+    ----------
+    stored : bytes
+        As it stands in the file.
+    before, after : bytes
+        What a decoder must see in front of the height, and between it and the coded pixels.
+    traits : list of bytes
+        All segments but tables.
+    layout : BlockLayout
+        How its intervals lie on its rows.
+    """
+
+    stored: bytes
+    before: bytes
+    after: bytes
+    traits: list[bytes]
+    layout: BlockLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +205,8 @@ class BlockPart:
     ----------
     at : int
         Where its pixels begin, in decoded bytes of the block.
-    head : bytes
-        What a decoder must see before the coded pixels.
+    height : bytes
+        Its rows, as they stand in its head.
     first, count : int
         Which intervals hold the coded pixels.
     tail : bool
@@ -179,22 +214,18 @@ class BlockPart:
     """
 
     at: int
-    head: bytes
+    height: bytes
     first: int
     count: int
     tail: bool
 
 
 @dataclass(frozen=True, slots=True)
-class BlockHead:
-    """What stands in front of the coded pixels of a block, and how its intervals lie on its rows.
+class BlockLayout:
+    """How the intervals of a block lie on its rows.
 
     Parameters
     ----------
-    stored : bytes
-        As it stands in the file.
-    stream : JpegStream
-        The same with the tables that blocks share.
     shape : tuple of int
         Rows, columns and samples.
     unit : int
@@ -210,8 +241,6 @@ class BlockHead:
         Intervals in the block; 1 if there are no markers.
     """
 
-    stored: bytes
-    stream: JpegStream
     shape: tuple[int, int, int]
     unit: int
     reach: int
@@ -220,7 +249,7 @@ class BlockHead:
     total: int
 
     @classmethod
-    def of(cls, stored: bytes, stream: JpegStream) -> BlockHead:
+    def of(cls, stream: JpegStream) -> BlockLayout:
         """Lay the intervals of a stream on its rows."""
         frame, interval = stream.frame, stream.restart
         shape, high = (frame.height, frame.width, len(frame.sampling)), frame.unit[0]
@@ -231,21 +260,23 @@ class BlockHead:
             step, together = rows * high, 1
         elif total <= MAX_INTERVALS and (cols % interval == 0 or interval % cols == 0):
             step, together = max(interval // cols, 1) * high, max(cols // interval, 1)
-        return cls(stored, stream, shape, high, frame.reach[0], step, together, total)
+        return cls(shape, high, frame.reach[0], step, together, total)
 
     def part(self, rows: slice | None) -> BlockPart:
         """Plan which intervals hold some rows (None: all), and those that their colours depend on."""
         height, width, samples = self.shape
         step, together, total = self.step, self.together, self.total
         if rows is None or not step or rows.stop > height:
-            return BlockPart(0, self.stream.head_of(height, width), 0, total, total == 1)
+            return BlockPart(0, height.to_bytes(2, "big"), 0, total, total == 1)
         below = rows.stop + self.reach
         top, bottom = max(rows.start - self.reach, 0) // step, -(-below // step)
         stop = min(-(-below // self.unit) * self.unit, height)
         first, last = top * together, min(bottom * together, total)
         tail = total == 1 or stop < min(bottom * step, height)
-        head = self.stream.head_of(stop - top * step, width)
-        return BlockPart(top * step * width * samples, head, first, last - first, tail)
+        start = top * step
+        return BlockPart(
+            start * width * samples, (stop - start).to_bytes(2, "big"), first, last - first, tail
+        )
 
 
 def _cut(coded: bytes, first: int, count: int, total: int) -> bytes:
@@ -302,20 +333,41 @@ def _early_end() -> ValueError:
     return ValueError("its JPEG stream ends early")
 
 
-def _tables_in(stream: bytes) -> bytes | None:
-    """Return the tables of a stream that holds nothing else; None if there is anything odd about it.
+@functools.lru_cache(64)
+def _shared(stream: bytes | None) -> bytes | None:
+    """Return the tables that blocks share; None if there is anything odd about the stream that holds them.
 
     What else it holds does not count: decoders forget it when the stream of a block begins.
     """
     at, kept = 2, b""
-    while stream[at : at + 2] not in (_END, b""):
+    while stream and stream[at : at + 2] not in (_END, b""):
         stop = at + 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
         if stream[at] != 0xFF or not at + 4 <= stop <= len(stream):
             return None
-        if stream[at + 1] in (0xC4, 0xDB):
+        if stream[at + 1] in _TABLES:
             kept += stream[at:stop]
         at = stop
     return kept
+
+
+def _walk(data: bytes) -> tuple[int, int, list[bytes]] | None:
+    """Return where the height of a stream stands, where its coded pixels begin, and all segments but tables.
+
+    None if anything is odd.
+    """
+    at, size_at, size, traits = 2, 0, len(data), []
+    while at + 4 <= size and data[at] == 0xFF:
+        code, stop = data[at + 1], at + 2 + (data[at + 2] << 8 | data[at + 3])
+        if code not in _TABLES:
+            traits.append(data[at:stop])
+            if code in (0xC0, 0xC1):
+                size_at = at + 5
+            elif code == 0xDA:
+                return (size_at, stop, traits) if size_at and stop <= size else None
+            elif not (0xDB <= code <= 0xEF or code == 0xFE):
+                return None
+        at = stop
+    return None
 
 
 @functools.cache
