@@ -81,8 +81,8 @@ class JpegCodec:
     def direct(self, fetch: Fetch) -> BlockReader | None:
         """Return the shortest way from the file to samples, for the colours that TurboJPEG knows.
 
-        It takes half the time of other decoders, of which a good part is their own copying and making of
-        arrays: what is decoded here goes into one buffer of the thread, which each block overwrites.
+        It takes half the time of other decoders. Pixels go into one buffer of the thread, which each block
+        overwrites.
         """
         shape = self.shape
         color = _COLORS.get((shape.samples, self.colors, self.output))
