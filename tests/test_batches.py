@@ -109,9 +109,9 @@ def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: p
     decoded: list[int] = []
     original = TileIndex.decoded
 
-    def counted(self: TileIndex, file: Any, blocks: Any, cold: bool) -> Any:
+    def counted(self: TileIndex, file: Any, blocks: Any, *rest: Any) -> Any:
         decoded.extend(piece[0] for piece, _ in blocks)
-        return original(self, file, blocks, cold)
+        return original(self, file, blocks, *rest)
 
     monkeypatch.setattr(TileIndex, "decoded", counted)
     window = Window(10, 10, 100, 100)

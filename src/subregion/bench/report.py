@@ -44,7 +44,7 @@ picture is small). Left out is libvips: its own cache cannot be turned off, and 
 _OPENING = "Microseconds to open a file that is not open, and to read a window of 256 px; page cache warm."
 
 _BATCHES = """64 windows of 256 px in one call: microseconds per window, and as a part of the same
-windows one by one."""
+windows one by one. Either way they end up in one array, as a training step needs them."""
 
 _COLD = """Windows of 256 px at random, the page cache emptied before each turn. Bytes are those that the
 system read from the disk: per window, per byte of pixels, per byte of the blocks that the windows touch,

@@ -26,8 +26,10 @@ Work = Callable[[], None]
 UNION_PIXELS = 1 << 20
 #: How many pieces of work a thread gets at least, so that all end at about the same time.
 SHARES = 4
-#: How many blocks a thread takes at once, at most: neighbours in the file, so that taking them costs little.
-RUN_BLOCKS = 8
+#: Decoded bytes of the blocks that a thread takes at once, at most: neighbours in the file, decoded in one
+#: call where the codec can. With half of it threads wait more for each other; twice as much has to be fetched
+#: again from beyond the processor's cache.
+RUN_NBYTES = 800 << 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,10 +111,13 @@ class _BlockRun:
     raster: BlockRaster
     blocks: list[list[tuple[Piece, NDArray[Any]]]]
     cold: bool
+    alone: bool
 
     def __call__(self) -> None:
         index, file = self.raster.full, self.raster.file
-        decoded = index.decoded(file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold)
+        decoded = index.decoded(
+            file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, not self.alone
+        )
         for parts, block in zip(self.blocks, decoded, strict=True):
             for piece, out in parts:
                 index.paste(file, block, piece, out)
@@ -169,9 +174,11 @@ def _plan_blocks(
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
     places = [parts[0][0][1] for parts in in_file_order], [parts[0][0][2] for parts in in_file_order]
     cold = bool(in_file_order) and announced(raster.file, places[:1], places[1:])
-    count = max(1, min(RUN_BLOCKS, len(in_file_order) // (SHARES * max(1, threads))))
+    count = min(RUN_NBYTES // index.block_nbytes, len(in_file_order) // (SHARES * max(1, threads))) or 1
     starts = range(0, len(in_file_order), count)
-    work.extend(_BlockRun(raster, in_file_order[first : first + count], cold) for first in starts)
+    work.extend(
+        _BlockRun(raster, in_file_order[first : first + count], cold, threads < 2) for first in starts
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -63,6 +63,29 @@ def _contexts() -> _PerThread:
     return _PerThread()
 
 
+def zstd_run(
+    fetch: Fetch,
+    shape: tuple[int, int, int],
+    stored: np.dtype[np.generic],
+    strides: tuple[int, ...],
+    size: int,
+) -> RunReader:
+    """Return what decompresses several blocks in one call.
+
+    Two threads that decompress one by one take 0.77 of the time of one thread, because one waits for the
+    other to let go of the interpreter after each block, and for the system to wake it; in runs of eight 0.54.
+    """
+    decompress, array = _contexts().zstd.multi_decompress_to_buffer, np.ndarray
+
+    def blocks(wanted: Sequence[BlockRead]) -> list[NDArray[np.generic]]:
+        frames: Any = [fetch(offset, nbytes) for offset, nbytes, _, _ in wanted]
+        sizes: Any = np.full(len(frames), size, np.uint64)
+        found: Any = decompress(frames, decompressed_sizes=sizes)
+        return [array(shape, stored, found[place], 0, strides) for place in range(len(frames))]
+
+    return blocks
+
+
 def zstd_of_thread() -> Callable[[bytes, int], bytes]:
     """Return the decompressor that belongs to this thread, and must not leave it."""
     return _contexts().zstd.decompress
@@ -191,6 +214,15 @@ class StreamCodec:
             return array(shape, stored, decompress(data, size))
 
         return block
+
+    def run(self, fetch: Fetch) -> RunReader | None:
+        """Return what decodes several blocks in one call, if they are ZSTD and alike."""
+        if self.predictor != 1 or self.shape.last_rows != self.shape.rows or self.decompress is not _zstd:
+            return None
+        rows, cols, samples = shape = self.shape.of(0)
+        pixel = samples * self.stored.itemsize
+        strides = cols * pixel, pixel, self.stored.itemsize
+        return zstd_run(fetch, shape, self.stored, strides, rows * cols * pixel)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decompress the block and undo the predictor."""

@@ -143,7 +143,7 @@ class TileIndex:
         exact = self.codec.exact
         identity, level = file.identity, level_key(self.shape)
         kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
-        size = 0 if kept is None else self._block_nbytes
+        size = 0 if kept is None else self.block_nbytes
         read: BlockReader | None = None
         for plane, here, there in _plane_jobs(self.offsets.shape[0], self.samples, bands, out.shape[2]):
             offsets, sizes = self.places(plane, *part)
@@ -193,7 +193,7 @@ class TileIndex:
         return block
 
     @property
-    def _block_nbytes(self) -> int:
+    def block_nbytes(self) -> int:
         """About how many bytes a decoded block has."""
         planes = self.offsets.shape[0]
         bands = self.samples if planes > 1 else self.shape[2] if self.color is None else self.color.samples
@@ -267,11 +267,16 @@ class TileIndex:
         )
 
     def decoded(
-        self, file: ByteSource, blocks: Sequence[tuple[Piece, slice]], cold: bool = False
+        self,
+        file: ByteSource,
+        blocks: Sequence[tuple[Piece, slice]],
+        cold: bool = False,
+        at_once: bool = False,
     ) -> Iterator[NDArray[np.generic] | None]:
         """Fetch and decode the block of each piece, its given rows at least; None if it was never written.
 
-        A block stands until the next one is asked for.
+        A block stands until the next one is asked for. All are decoded in one call if `at_once` is true and
+        the codec can, for which several threads wait less for each other.
 
         Raises
         ------
@@ -280,7 +285,7 @@ class TileIndex:
         """
         identity, level = file.identity, level_key(self.shape)
         cached = BLOCKS.limit > 0 and identity != "" and not self.codec.mapped
-        size = self._block_nbytes
+        size = self.block_nbytes
         found: list[NDArray[np.generic] | None] = []
         wanted: list[BlockRead] = []
         for (number, offset, nbytes, *_), rows in blocks:
@@ -289,19 +294,19 @@ class TileIndex:
             if block is None and nbytes:
                 keep = cached and BLOCKS.note((identity, level, number), size)
                 wanted.append((offset, nbytes, number, None if keep else rows))
-        fresh = self._fresh(file, wanted, cold)
+        fresh = self._fresh(file, wanted, cold, at_once)
         for block, (piece, _) in zip(found, blocks, strict=True):
             yield next(fresh) if block is None and piece[2] else block
 
     def _fresh(
-        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
+        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool, at_once: bool
     ) -> Iterator[NDArray[np.generic]]:
-        """Decode blocks, in one call where the codec can; those that are wanted whole are kept."""
-        at_once = self._at_once(file, wanted, cold)
-        read = self._block_reader(file, cold) if at_once is None else None
+        """Decode blocks; those that are wanted whole are kept."""
+        run = self._decoded_at_once(file, wanted, cold) if at_once else None
+        read = self._block_reader(file, cold) if run is None else None
         for place, (offset, nbytes, number, rows) in enumerate(wanted):
             if read is None:
-                block = at_once[place]  # type: ignore[index]  # one of both is there
+                block = run[place]  # type: ignore[index]  # one of both is there
             else:
                 try:
                     block = read(offset, nbytes, number, rows)
@@ -313,7 +318,7 @@ class TileIndex:
                 BLOCKS.keep((file.identity, level_key(self.shape), number), block.copy())
             yield block
 
-    def _at_once(
+    def _decoded_at_once(
         self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
     ) -> list[NDArray[np.generic]] | None:
         run_of = getattr(self.codec, "run", None)

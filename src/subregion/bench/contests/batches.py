@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from subregion.bench.contests.windows import labels
 from subregion.bench.peers import OURS
 from subregion.bench.run import Run
@@ -15,7 +17,7 @@ THREADS = (0, 1, 2)
 
 
 def measure(run: Run, picture_name: str) -> None:
-    """Read batches of windows at random, and of windows that overlap by half."""
+    """Read batches of windows at random, and of windows that overlap by half, into one array each."""
     picture = run.picture(picture_name)
     if min(picture.shape[:2]) < EDGE:
         run.note(f"batches: {picture_name} is smaller than a window of {EDGE} px")
@@ -33,12 +35,12 @@ def measure(run: Run, picture_name: str) -> None:
             taken: dict[int, dict[object, list[list[float]]]] = {threads: {} for threads in THREADS}
             for repeat in range(-1, run.options.repeats):  # the first one warms up
                 for threads in THREADS:
-                    # A batch one by one is timed whole too, so that both are the same kind of figure.
-                    method, argument = ("together", threads) if threads else ("run", 60.0)
-                    for contender, (times,) in team.rounds(1, method, places, argument).items():
+                    how: tuple[Any, ...] = (
+                        ("together", places, threads) if threads else ("one_by_one", places)
+                    )
+                    for contender, (times,) in team.rounds(1, *how).items():
                         if repeat >= 0:
-                            mean = sum(times) / len(times)
-                            taken[threads].setdefault(contender, []).append([mean])
+                            taken[threads].setdefault(contender, []).append(times)
             for threads, answers in taken.items():
                 for contender in team.contenders:
                     run.add("batches", "µs", summarize(answers[contender]), picture=picture.name, window=EDGE,
