@@ -80,7 +80,7 @@ def test_places_lie_inside(rows: int, cols: int, edge: int, count: int) -> None:
     assert all(row % edge == col % edge == 0 for row, col, *_ in aligned)
     for before, after in itertools.pairwise(sliding):
         beside = after[0] == before[0] and after[1] - before[1] == edge // 2
-        assert beside or after[1] == 0
+        assert beside or after[1] == sliding[0][1]
 
 
 # --- judgement ----------------------------------------------------------------------------------------
