@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from subregion.raster.blockcache import BLOCKS, DEFAULT_LIMIT
 from subregion.raster.pool import POOL
 
 
@@ -23,11 +24,14 @@ def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_open() -> Iterator[None]:
-    """Start each test without open files, as a new process does."""
+def nothing_left_over() -> Iterator[None]:
+    """Start each test without open files and decoded blocks, as a new process does."""
     POOL.forget(lambda key: True)
+    BLOCKS._start_empty()
     yield
     POOL.forget(lambda key: True)
+    BLOCKS._start_empty()
+    BLOCKS.resize(DEFAULT_LIMIT)
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,7 @@ from PIL import Image
 import subregion
 from subregion import SimpleFrames, Window
 from subregion.errors import ConfigError
-from subregion.raster.blockcache import BLOCKS, DEFAULT_LIMIT, BlockCache
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    BLOCKS._start_empty()
-    yield
-    BLOCKS._start_empty()
-    subregion.set_cache_limit(DEFAULT_LIMIT)
+from subregion.raster.blockcache import BlockCache
 
 
 def block(value: int, nbytes: int = 100) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ import subregion
 from jpegs import SAMPLINGS, encode, scan_start, with_intervals
 from subregion.convert.cog import CogConfig, write_cog
 from subregion.errors import DamagedFileError
-from subregion.raster.blockcache import BLOCKS, DEFAULT_LIMIT
 from subregion.raster.jpegblocks import JpegCodec
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -34,14 +33,6 @@ Write = Callable[[Path, Photo], None]
 ROWS, COLS = 110, 150
 #: As in a tag: what a picture of so many bands is called.
 PHOTOMETRIC = {1: "minisblack", 3: "ycbcr", 4: "separated"}
-
-
-@pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
-    BLOCKS._start_empty()
-    yield
-    BLOCKS._start_empty()
-    subregion.set_cache_limit(DEFAULT_LIMIT)
 
 
 def assemble(path: Path, streams: list[bytes], size: int, bands: int) -> None:
