@@ -77,3 +77,23 @@ def test_a_frame_that_was_cut_is_refused() -> None:
         blosc.decode(frame[:-1], 1000, out)
     with pytest.raises(ValueError, match="1000 decoded"):
         blosc.check_frame(frame, 999)
+
+
+@pytest.mark.parametrize("nbytes", [999, 1001])
+def test_a_frame_of_another_size_is_refused(nbytes: int) -> None:
+    # What is not decoded would be what the buffer held before.
+    frame = blosc.encode_parts(bytes(1000), 500, 5)
+    out = memoryview(bytearray(4000))
+    with pytest.raises(ValueError, match="1000 decoded"):
+        blosc.decode(frame, nbytes, out[:nbytes])
+    with pytest.raises(ValueError, match="1000 decoded"):
+        blosc.decode_range(frame, nbytes, out[:nbytes], 0, 10)
+    with pytest.raises(ValueError, match="1000 decoded"):
+        blosc.decode_ranges([(frame, 0, 10)], nbytes, out)
+
+
+def test_a_frame_of_empty_parts_is_refused() -> None:
+    frame = bytearray(blosc.encode_parts(bytes(1000), 500, 5))
+    frame[8:12] = bytes(4)
+    with pytest.raises(imagecodecs.BloscError):
+        blosc.decode_range(bytes(frame), 1000, memoryview(bytearray(1000)), 0, 10)

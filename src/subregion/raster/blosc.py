@@ -60,19 +60,25 @@ def decode(data: bytes | memoryview, nbytes: int, out: memoryview) -> None:
     ValueError
         If the frame does not hold so many bytes, or was cut.
     """
-    check_frame(data, nbytes)
+    _parts(data, nbytes)
     blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
 
 
 def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: int, stop: int) -> None:
-    """Decode those parts of a frame that hold the bytes from `start` to `stop`; into the place of all."""
-    _, _, flags, samples, whole, part, stored = _HEADER.unpack_from(data)
-    if whole != nbytes or stored != len(data):
-        raise _bad_frame(whole, stored, len(data))
-    first, last = start // part if part else 0, -(-stop // part) if part else 0
-    if (flags, samples) != (_LZ4 | _NO_SPLIT, 1):
+    """Decode those parts of a frame that hold the bytes from `start` to `stop`, into the place of all.
+
+    Frames of other kinds are decoded whole.
+
+    Raises
+    ------
+    ValueError
+        If the frame does not hold so many bytes, or was cut. Other exceptions tell of damage further in.
+    """
+    part = _parts(data, nbytes)
+    if not part:
         blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
         return
+    first, last = start // part, -(-stop // part)
     at = first * part
     for begin in struct.unpack_from(f"<{last - first}I", data, _HEADER.size + 4 * first):
         size = min(part, nbytes - at)
@@ -105,17 +111,14 @@ def decode_ranges(frames: Sequence[Range], nbytes: int, out: memoryview) -> list
     ValueError, RuntimeError
         If one of them is damaged.
     """
-    part = _HEADER.unpack_from(frames[0][0])[5]
+    part = _parts(frames[0][0], nbytes)
     if not part or nbytes % part:
         return None
     starts: list[int] = []
     places: list[int] = []
     at = 0
     for data, start, stop in frames:
-        _, _, flags, samples, whole, own, stored = _HEADER.unpack_from(data)
-        if whole != nbytes or stored != len(data):
-            raise _bad_frame(whole, stored, len(data))
-        if (flags, samples, own) != (_LZ4 | _NO_SPLIT, 1, part):
+        if _parts(data, nbytes) != part:
             return None
         first, last = start // part, -(-stop // part)
         # The ranges lie one behind the other; what is in front of a range in its frame is never looked at.
@@ -123,7 +126,7 @@ def decode_ranges(frames: Sequence[Range], nbytes: int, out: memoryview) -> list
         starts += [
             at + here for here in struct.unpack_from(f"<{last - first}I", data, _HEADER.size + 4 * first)
         ]
-        at += stored
+        at += len(data)
     front = _HEADER.size + 4 * len(starts)
     header = _HEADER.pack(2, 1, _LZ4 | _NO_SPLIT, 1, len(starts) * part, part, front + at)
     table = struct.pack(f"<{len(starts)}I", *[front + here for here in starts])
@@ -147,6 +150,14 @@ def check_frame(data: bytes | memoryview, limit: int) -> int:
     if whole > limit or stored != len(data):
         raise _bad_frame(whole, stored, len(data))
     return int(whole)
+
+
+def _parts(data: bytes | memoryview, nbytes: int) -> int:
+    """Return the bytes of a part in a frame that holds exactly so many; 0 if it is not of our kind."""
+    _, _, flags, samples, whole, part, stored = _HEADER.unpack_from(data)
+    if whole != nbytes or stored != len(data):
+        raise _bad_frame(whole, stored, len(data))
+    return int(part) if (flags, samples) == (_LZ4 | _NO_SPLIT, 1) else 0
 
 
 def _bad_frame(nbytes: int, stored: int, there: int) -> ValueError:
