@@ -396,3 +396,18 @@ def test_an_asset_may_have_any_name(tmp_path: Path, workdir: Path, photograph: N
     np.testing.assert_array_equal(frames.load_image(1), jpegs.decoded(path))
     keys, _ = frames._store.keys_of(Asset(str(path)))
     assert len(keys) == 2
+
+
+def test_a_copy_that_is_cut_while_it_is_read_is_mended(
+    tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    # To touch a mapped file behind its end would end the process.
+    Image.fromarray(photograph).save(tmp_path / "a.jpg")
+    frames = SimpleFrames({1: tmp_path / "a.jpg"}, workdir=workdir, backend="jpeg")
+    expected = jpegs.decoded(tmp_path / "a.jpg")
+    for _ in range(3):
+        np.testing.assert_array_equal(frames.load_region(1), expected)
+    (copy,) = workdir.rglob("*.jpg")
+    with copy.open("r+b") as file:
+        file.truncate(100)
+    np.testing.assert_array_equal(frames.load_region(1), expected)

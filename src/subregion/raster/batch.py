@@ -111,12 +111,12 @@ class _BlockRun:
     raster: BlockRaster
     blocks: list[list[tuple[Piece, NDArray[Any]]]]
     cold: bool
-    alone: bool
+    at_once: bool
 
     def __call__(self) -> None:
         index, file = self.raster.full, self.raster.file
         decoded = index.decoded(
-            file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, not self.alone
+            file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, self.at_once
         )
         for parts, block in zip(self.blocks, decoded, strict=True):
             for piece, out in parts:
@@ -172,12 +172,12 @@ def _plan_blocks(
         if index.color is not None:
             afterwards.append(_Finish(raster, stored, read))
     in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
-    places = [parts[0][0][1] for parts in in_file_order], [parts[0][0][2] for parts in in_file_order]
-    cold = bool(in_file_order) and announced(raster.file, places[:1], places[1:])
+    offsets = [parts[0][0][1] for parts in in_file_order]
+    cold = announced(raster.file, [offsets], [[parts[0][0][2] for parts in in_file_order]])
     count = min(RUN_NBYTES // index.block_nbytes, len(in_file_order) // (SHARES * max(1, threads))) or 1
     starts = range(0, len(in_file_order), count)
     work.extend(
-        _BlockRun(raster, in_file_order[first : first + count], cold, threads < 2) for first in starts
+        _BlockRun(raster, in_file_order[first : first + count], cold, threads > 1) for first in starts
     )
 
 

@@ -7,7 +7,6 @@ with their markers numbered anew. An ordinary decoder makes of it, bit for bit, 
 from __future__ import annotations
 
 import functools
-import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,6 +21,7 @@ from subregion.raster.color import Inks
 from subregion.raster.jpegindex import MODULUS, IntervalIndex, find_index
 from subregion.raster.jpegstream import JpegStream, read_stream
 from subregion.raster.raster import Raster, read_in_order
+from subregion.raster.scratch import KEPT, scratch
 from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 #: About how many decoded bytes one small JPEG may have; larger windows are read in several.
 PIECE_BYTES = 16 << 20
-#: Decoded bytes for which each thread keeps a buffer: below, memory is at hand; beyond, it would be too much.
-_SMALL, _KEPT = 64 << 10, 4 << 20
+#: For so few decoded bytes fresh memory is at hand.
+_SMALL = 64 << 10
 #: Below this edge decoders cannot tell one reduced size from the next.
 _MIN_REDUCED_EDGE = 64
 
@@ -99,8 +99,7 @@ class JpegRaster(Raster):
         self.shape = (frame.height, frame.width, 1 if count == 1 else 3)
         self.stream = stream
         self._index = index
-        # Only our own copies are mapped: a file that is cut while it is mapped ends the process.
-        self._data = None if index.sums is None else file.mapped(0, file.size)
+        file.steady = index.sums is not None  # such a one is a copy of ours
         self._reach = frame.reach
         self._single = stream.restart == 1 and index.grid.across > 1
         turbo = frame.sampling in _TURBO
@@ -234,17 +233,20 @@ class JpegRaster(Raster):
 
     def _joined(self, top: int, bottom: int, first: int, last: int, rows: int, cols: int) -> bytearray:
         """Join a rectangle of intervals into a JPEG of its own."""
-        index, data = self._index, self._data
+        index = self._index
+        # The index of a copy is mapped, too, so the look at its size comes before the first touch.
+        data = self.file.view()
         head = self.stream.head_of(rows, cols)
         edges = index.edges[top:bottom, first : last + 1]
         starts = index.starts[top:bottom]
         begins, ends = (starts + edges[:, 0]).tolist(), (starts + edges[:, -1]).tolist()
-        if len(begins) > 1 and self.file.is_cold(begins[0]):
+        cold = len(begins) > 1 and self.file.is_cold(begins[0])
+        if cold:
             for begin, end in zip(begins, ends, strict=True):
                 self.file.announce(begin, end - begin)
         parts: list[bytes | memoryview] = [head]
         spans = zip(begins, ends, strict=True)
-        if data is None:
+        if cold or data is None:
             parts += [self.file.read(begin, end - begin) for begin, end in spans]
         else:
             parts += [data[begin:end] for begin, end in spans]
@@ -282,23 +284,6 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
     content[places[-1]] = 0xD9
 
 
-class _Scratch(threading.local):
-    """A buffer of each thread to decode into: fresh pages cost more than decoding does."""
-
-    def __init__(self) -> None:
-        self.pixels = np.empty(0, np.uint8)
-
-    def of(self, nbytes: int) -> NDArray[np.uint8] | None:
-        if not _SMALL < nbytes <= _KEPT:
-            return None
-        if len(self.pixels) < nbytes:
-            self.pixels = np.empty(nbytes, np.uint8)
-        return self.pixels
-
-
-_SCRATCH = _Scratch()
-
-
 @functools.cache
 def _turbo_decoder(components: int) -> Decoder:
     """Decode by TurboJPEG, whose warnings are errors here: behind most are pixels that it made up."""
@@ -310,7 +295,8 @@ def _turbo_decoder(components: int) -> Decoder:
     def turbo(data: Any, rows: int, cols: int, by: int, strict: bool) -> NDArray[np.uint8]:
         if by > 1:
             rows, cols = -(-rows // by), -(-cols // by)
-        out = _SCRATCH.of(rows * cols * components)
+        nbytes = rows * cols * components
+        out = scratch(nbytes) if _SMALL < nbytes <= KEPT else None
         if by == 1:
             pixels: NDArray[np.uint8] = decode(data, color, False, False, 0, 0, 1.0, out, strict)
             return pixels

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from subregion.raster.codecs import BlockReader, BlockShape, Fetch
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
+from subregion.raster.scratch import scratch
 
 #: Samples of a pixel, what streams hold and what is wanted, to TurboJPEG's name for it.
 _COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 4): "CMYK"}
@@ -49,9 +49,6 @@ _MARKS = [bytes([0xFF, 0xD0 | number & 7]) for number in range(MAX_INTERVALS)]
 _LEFT_OVER = "extraneous bytes before marker 0xd9"
 #: What warnings say that are about coded pixels; others are about a head that is odd.
 _DAMAGE = re.compile("Corrupt JPEG data|Premature end")
-
-#: Decoded bytes for which each thread keeps a buffer.
-_KEPT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ class JpegCodec:
         if color is None:
             return None
         fronts, decode, array, byte = self._front, _turbo(), np.ndarray, np.dtype(np.uint8)
-        target = _BUFFERS.of(shape.rows * shape.cols * shape.samples)
+        target = scratch(shape.rows * shape.cols * shape.samples)
         # All blocks of a row of the grid want the same part, and nearly always begin with the same bytes.
         front: BlockFront | None = fronts[0] if fronts else None
         layout: BlockLayout | None = None
@@ -309,23 +306,6 @@ class _InMemory:
 
     def read(self, offset: int, count: int) -> bytes:
         return self._data[offset : offset + count]
-
-
-class _Buffers(threading.local):
-    """Where blocks are decoded before their pixels are copied out."""
-
-    def __init__(self) -> None:
-        self._data = memoryview(b"")
-
-    def of(self, nbytes: int) -> memoryview:
-        if nbytes > _KEPT:
-            return np.empty(nbytes, np.uint8).data
-        if len(self._data) < nbytes:
-            self._data = np.empty(nbytes, np.uint8).data
-        return self._data[:nbytes]
-
-
-_BUFFERS = _Buffers()
 
 
 def _early_end() -> ValueError:

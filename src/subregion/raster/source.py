@@ -174,19 +174,27 @@ class SourceFile:
         one of 1024 px. But a file that becomes shorter while it is mapped ends the process, so only steady
         ones are, and at each call the size is looked at, which takes 0.4 microseconds. It is None for
         the first window too: making a map costs more than it saves there.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is a steady file that became shorter.
         """
         if not self.steady:
             return None
-        view = self._view
-        if view is None:
-            if self._viewed:
-                self._view = memoryview(self._mapped())
-            self._viewed = True
-            return self._view
         try:
-            return view if os.lseek(self.descriptor, 0, os.SEEK_END) == self.size else None
-        except OSError:  # the read that follows says why
-            return None
+            size = os.lseek(self.descriptor, 0, os.SEEK_END)
+        except OSError as error:
+            raise source_error(self.path, error) from error
+        if size < self.size:
+            raise DamagedFileError(
+                f"{self.path}: truncated: it had {self.size} bytes when it was opened, and has {size} now. "
+                f"Fetch or write it again."
+            )
+        if self._view is None and self._viewed:
+            self._view = memoryview(self._mapped())
+        self._viewed = True
+        return self._view
 
     def expect_windows(self) -> None:
         """Tell the system that reads are scattered, so that it reads nothing around what is asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -24,6 +23,7 @@ from subregion.raster.codecs import (
     zstd_of_thread,
     zstd_run,
 )
+from subregion.raster.scratch import scratch
 
 if TYPE_CHECKING:
     from subregion.raster.zarr_metadata import ArraySpec, CodecSpec
@@ -34,7 +34,7 @@ Stage: TypeAlias = Callable[[Any, int], Any]
 
 #: CRC-32C of any bytes followed by their own CRC-32C, little-endian (the residue of the polynomial).
 _CRC32C_RESIDUE = 0x48674BC7
-#: Blocks of at most so many bytes are decoded into a buffer that each thread keeps.
+#: Blocks of at most so many bytes together are decoded into the buffer of the thread.
 _BUFFER_NBYTES = 1 << 20
 
 
@@ -95,7 +95,7 @@ class ChunkCodec:
         """Checksums tell what the disk did to a block: they are looked at when it is first read."""
         checked = self.checked if len(self.stages) == 2 else None
         size = self.nbytes
-        target = memoryview(_BUFFERS.data)[:size]
+        target = scratch(size)
         samples = np.ndarray(self.shape, self.stored, target, 0, self.strides)
         row = self.strides[0] if self.strides[0] * self.shape[0] == size else 0
 
@@ -129,7 +129,8 @@ class ChunkCodec:
         left_out = 0 if checked is None else 4
 
         def blocks(wanted: Sequence[BlockRead]) -> list[NDArray[np.generic]] | None:
-            if (len(wanted) + 1) * size > _BUFFER_NBYTES:
+            needed = (len(wanted) + 1) * size
+            if needed > _BUFFER_NBYTES:
                 return None
             frames: list[blosc.Range] = []
             for offset, nbytes, number, rows in wanted:
@@ -138,7 +139,7 @@ class ChunkCodec:
                     checked[number] = 1
                 first, last = (0, size) if rows is None else (rows.start * row, rows.stop * row)
                 frames.append((fetch(offset, nbytes - left_out), first, last))
-            target = memoryview(_BUFFERS.data)
+            target = scratch(needed)
             places = blosc.decode_ranges(frames, size, target)
             if places is None:
                 return None
@@ -266,16 +267,6 @@ def check(data: bytes) -> None:
     """Refuse bytes that are not followed by their CRC-32C."""
     if checksum(data) != _CRC32C_RESIDUE:
         raise ValueError("its checksum is wrong")
-
-
-class _Buffer(threading.local):
-    """Where blocks are decoded before their pixels are copied out."""
-
-    def __init__(self) -> None:
-        self.data = bytearray(_BUFFER_NBYTES)
-
-
-_BUFFERS = _Buffer()
 
 
 #: Name of a codec in version 2 or 3 -> what undoes it.
