@@ -5,7 +5,10 @@ Every name is imported when it is first used, so that ``import subregion`` costs
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
+
+from subregion.forks import IMPORTS
 
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
@@ -74,10 +77,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'subregion' has no attribute {name!r}")
-    import importlib
-
     module, attribute = _HOMES[name]
-    value = getattr(importlib.import_module(module), attribute)
+    with IMPORTS:
+        value = getattr(importlib.import_module(module), attribute)
     globals()[name] = value
     return value
 

@@ -17,6 +17,8 @@ from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_integers
 from subregion.geometry.window import Window
+from subregion.ground import georeference, window_of
+from subregion.labelled import to_dask, to_xarray
 from subregion.reading import Channels, DrawingOptions, Fill, Interpolation, drawing_of, is_plain, read_region
 
 if TYPE_CHECKING:
@@ -172,14 +174,10 @@ class AlignableImageData:
 
     def georeference(self) -> Georeference:
         """Tell where the image lies on the ground; see `Frames.georeference`."""
-        from subregion.ground import georeference
-
         return georeference(self._store, self.record)
 
     def window(self, bounds: Bounds, crs: Any = None) -> Window:
         """Return the pixels that a rectangle on the ground covers; see `Frames.window`."""
-        from subregion.ground import window_of
-
         return window_of(self._store, self.record, bounds, crs)
 
     def to_dask(
@@ -191,8 +189,6 @@ class AlignableImageData:
         **drawing: Unpack[DrawingOptions],
     ) -> dask.array.Array:
         """Return a lazy array of all pixels; see `Frames.to_dask`."""
-        from subregion.labelled import to_dask
-
         return to_dask(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
 
     def to_xarray(
@@ -204,8 +200,6 @@ class AlignableImageData:
         **drawing: Unpack[DrawingOptions],
     ) -> xarray.DataArray:
         """Return a lazy array with names and coordinates; see `Frames.to_xarray`."""
-        from subregion.labelled import to_xarray
-
         return to_xarray(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
 
 

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.aligned import check_size
+from subregion.batch import read_regions
 from subregion.cache.workdir import make_store
 from subregion.errors import ConfigError, RegionError, RegionTypeError
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
+from subregion.prepare import prepare
 from subregion.reading import (
     Channels,
     DrawingOptions,
@@ -272,8 +274,6 @@ class Frames(ABC):
         >>> frames.load_regions(batch).shape
         (2, 64, 64, 3)
         """
-        from subregion.batch import read_regions
-
         drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
         record = partial(self._record_in, space)
         return read_regions(self._store, record, requests, channels, out, threads, fill, drawing)
@@ -471,8 +471,6 @@ class Frames(ABC):
         PrepareError
             After everything else was done, listing every image that failed and why.
         """
-        from subregion.prepare import prepare
-
         ids = list(self.image_ids) if image_ids is None else list(image_ids)
         prepare(self._store, ids, self.record, workers, use_stamp, executor, progress)
 

@@ -27,13 +27,11 @@ from subregion.geometry.region import Selection, select
 from subregion.geometry.window import Window
 from subregion.ground import georeference
 from subregion.layers import Drawing
+from subregion.libraries import dask_array, require, xarray
 from subregion.raster.crs import import_pyproj
 from subregion.reading import Channels, read_region
 
 if TYPE_CHECKING:
-    import dask.array
-    import xarray
-
     from subregion.cache.store import Store
     from subregion.geometry.georeference import Georeference
     from subregion.records import Asset, ImageRecord
@@ -163,7 +161,7 @@ def to_dask(
     drawing: Drawing | None = None,
     chunks: Any = None,
     fill: float | None = None,
-) -> dask.array.Array:
+) -> dask_array.Array:
     """Make a dask array of an image; see `Frames.to_dask`."""
     drawing = replace(drawing or Drawing(), fill=fill)
     return _dask_array(store, record, channels, read_header(store, record, channels, drawing), chunks)
@@ -171,16 +169,16 @@ def to_dask(
 
 def _dask_array(
     store: Store, record: ImageRecord, channels: Channels, header: Header, chunks: Any
-) -> dask.array.Array:
+) -> dask_array.Array:
     try:
-        import dask.array
+        require(dask_array)
     except ImportError as error:
         raise missing_package("a lazy array", "dask", "xarray") from error
     drawing, image = header.drawing, header.image
     pixels = LazyPixels(store, record, channels, drawing, header.shape, image.dtype_of(drawing))
     along = _chunks(store, record, header, pixels.dtype) if chunks is None else _given(chunks, pixels.shape)
     meta: NDArray[Any] = np.empty((0, 0, 0), pixels.dtype)
-    return dask.array.from_array(
+    return dask_array.from_array(
         pixels,
         chunks=along,
         name=f"subregion-{_token(store, record, channels, drawing, along)}",
@@ -285,7 +283,7 @@ def to_xarray(
 ) -> xarray.DataArray:
     """Make a labelled array of an image; see `Frames.to_xarray`."""
     try:
-        import xarray
+        require(xarray)
     except ImportError as error:
         raise missing_package("to_xarray", "xarray", "xarray") from error
     drawing = replace(drawing or Drawing(), fill=fill)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from subregion.errors import ConfigError, IdentityError, source_error
+from subregion.libraries import require, yaml
 from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset
 
@@ -176,7 +177,7 @@ def dvc_hash(path: str) -> str:
 
 def _from_dvc_file(listing: Path, tracked: Path, place: Path) -> str:
     try:
-        import yaml
+        require(yaml)
     except ImportError as error:
         raise IdentityError(
             f"{listing}: reading .dvc files needs PyYAML: pip install 'subregion[dvc]'."

@@ -23,6 +23,7 @@ from typing import Any
 from subregion.cache.carried import NOTHING, Carried
 from subregion.cache.identity import Signature
 from subregion.errors import CacheError, SubregionError
+from subregion.libraries import filelock
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
@@ -247,8 +248,6 @@ class Folder:
         done : callable
             Whether waiting has become needless, because the owner finished.
         """
-        import filelock
-
         try:
             os.makedirs(self._locks, exist_ok=True)
         except OSError as error:
@@ -294,8 +293,6 @@ class Folder:
 
     def sweep(self) -> None:
         """Remove what killed writers left behind, and nothing that a living one holds."""
-        import filelock
-
         leftovers: dict[str, list[str]] = {}
         for folder in (self._unfinished, self._locks):
             with contextlib.suppress(OSError), os.scandir(folder) as listing:

@@ -13,6 +13,8 @@ from subregion.cache.carried import Carried
 from subregion.cache.identity import Identity, Signature, identify, look_at
 from subregion.cache.publish import Entry, Folder
 from subregion.cache.recipe import Recipe
+from subregion.convert.convert import SUFFIXES, convert
+from subregion.convert.jpeg import can_keep, kept_frame
 from subregion.errors import (
     CacheError,
     DamagedFileError,
@@ -301,8 +303,6 @@ class Store:
         forms = self.recipe.forms
         if len(forms) == 1:
             return self._convert_as(forms[0], asset, identity, source, progress)
-        from subregion.convert.jpeg import can_keep, kept_frame
-
         kept, other = forms
         if self.recipe.kind != "auto":
             form = other if kept_frame(source) is None else kept
@@ -316,8 +316,6 @@ class Store:
     def _convert_as(
         self, recipe: Recipe, asset: Asset, identity: Identity, source: Raster, progress: Progress | None
     ) -> tuple[Entry, Recipe]:
-        from subregion.convert.convert import SUFFIXES, convert
-
         def write(path: str) -> None:
             convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
 

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import imagecodecs
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError
+from subregion.libraries import cv2, imagecodecs, zstandard
 
 #: About how many pixels lie between two restart markers of a JPEG block. A marker costs five bytes: with half
 #: as many pixels files are 1 to 2 % larger, and windows take 1 to 2 % less time.
@@ -126,8 +125,6 @@ def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Enc
             f"compress='JPEG' holds uint8 with 1 or 3 bands, not {dtype} with {bands}: "
             f"use 'ZSTD' (lossless) or another compression."
         )
-
-    import cv2  # its encoder is as fast as any, and sets restart markers
 
     unit = 8 if bands == 1 else 16
     rows = max(_INTERVAL_PIXELS // (blocksize * unit), 1)  # of units, in an interval

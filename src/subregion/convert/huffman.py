@@ -11,11 +11,12 @@ one has seen, too. So nothing is left to luck: what comes out is what a decoder 
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from subregion.forks import computed_once
 
 #: A block has at most 64 symbols of at most 31 bits; so many bytes are wanted behind the last one.
 MARGIN = 256
@@ -285,7 +286,7 @@ class BlockFinder:
             trail.append((at, phase))
         return trail
 
-    @functools.cached_property
+    @computed_once
     def _lookup_list(self) -> list[int]:
         found: list[int] = self._lookup.tolist()
         return found

@@ -24,6 +24,7 @@ from subregion.convert.jpegrecode import recoded, tables_of
 from subregion.convert.jpegwrite import write_indexed
 from subregion.convert.strips import removed_on_error
 from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.libraries import Image
 from subregion.raster.jpeg import open_jpeg
 from subregion.raster.jpegindex import SCAN_BYTES, IntervalScan
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_frame, read_stream
@@ -209,8 +210,6 @@ def _has_standard_tables(stream: JpegStream | None) -> bool:
 @functools.cache
 def _standard_tables() -> frozenset[HuffmanTable]:
     """Return the tables of the standard (annex K), which encoders take that do not look at an image first."""
-    from PIL import Image
-
     written = io.BytesIO()
     Image.new("RGB", (8, 8)).save(written, "JPEG")
     content = written.getvalue()

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, decoding_error
 from subregion.geometry.window import Window
-from subregion.raster.color import Inks
 from subregion.raster.source import SourceFile
-from subregion.raster.vips import VipsRaster
+from subregion.raster.vips import VipsRaster, decode_jpeg
 
 if TYPE_CHECKING:
     from subregion.raster.jpeg import JpegRaster
@@ -108,18 +107,9 @@ class CopyCheck:
 
     def _hash_of_strip(self, file: SourceFile, head: bytes, start: int, stop: int) -> bytes:
         """Hash a strip of a file that is being written."""
-        import pyvips
-
         data = b"".join((head, file.read(start, stop - start - 2), b"\xff\xd9"))
         try:
-            image = pyvips.Operation.call(
-                "jpegload_buffer", data, access="sequential", fail_on="warning", shrink=self._shrink
-            )
-            samples = image.write_to_memory()
-        except pyvips.Error as error:
-            raise decoding_error(f"{file.path}: cannot be decoded as JPEG", error.detail) from error
-        if image.interpretation == "cmyk":
-            samples = Inks(np.dtype(np.uint8))(
-                np.frombuffer(samples, np.uint8).reshape(image.height, image.width, image.bands)
-            ).tobytes()
-        return hashlib.blake2b(samples).digest()
+            pixels = decode_jpeg(data, "warning", self._shrink)
+        except ValueError as error:
+            raise decoding_error(f"{file.path}: cannot be decoded as JPEG", error) from error
+        return hashlib.blake2b(np.ascontiguousarray(pixels).data).digest()

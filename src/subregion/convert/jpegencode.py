@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from subregion.convert.strips import checked_strips
 from subregion.errors import ConfigError
+from subregion.libraries import Image
 from subregion.raster.batch import processors
 
 if TYPE_CHECKING:
@@ -92,8 +93,6 @@ def encoded(
 
 
 def _encode(strip: NDArray[np.uint8], quality: int, interval: int) -> bytes:
-    from PIL import Image
-
     written = io.BytesIO()
     image = Image.fromarray(strip[..., 0] if strip.shape[2] == 1 else strip)
     image.save(written, "JPEG", quality=quality, subsampling="4:2:0", restart_marker_blocks=interval)

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from subregion.libraries import cv2
+
 Method = Literal["average", "nearest"]
 
 _BATCH = 1 << 18  # samples summed at a time, so that all temporaries stay in the processor's cache
@@ -212,8 +214,6 @@ def _as_sample(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:
 
 def _average_by_opencv(rows: NDArray[Any], out: NDArray[Any]) -> None:
     """Fill `out` with the mean of each 2 x 2 square of an even number of rows; all samples take part."""
-    import cv2
-
     height, width, bands = out.shape
     whole = rows.shape[1] // 2
     drawn = cv2.resize(rows[:, : 2 * whole], (whole, height), interpolation=cv2.INTER_AREA)

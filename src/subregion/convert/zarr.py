@@ -23,14 +23,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
-from google_crc32c import value as checksum
-from imagecodecs import blosc_encode
 from numpy.typing import DTypeLike, NDArray
 
 from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.encodings import Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
 from subregion.errors import ConfigError
+from subregion.libraries import google_crc32c, imagecodecs
 from subregion.raster.blosc import encode_parts
 
 _CONVENTION = {
@@ -195,7 +194,7 @@ def _encoding(compress: str, dtype: np.dtype[Any]) -> tuple[list[dict[str, Any]]
 
 def _blosc(block: NDArray[Any], compressor: str, level: int, samples: int) -> bytes:
     return _with_checksum(
-        blosc_encode(
+        imagecodecs.blosc_encode(
             raw_bytes(block),
             level=level,
             compressor=compressor,
@@ -213,7 +212,7 @@ def _blosc_by_rows(block: NDArray[Any], level: int) -> bytes:
 
 def _with_checksum(data: bytes | bytearray) -> bytes:
     data = bytes(data)
-    return data + struct.pack("<I", checksum(data))
+    return data + struct.pack("<I", google_crc32c.value(data))
 
 
 def _array_metadata(

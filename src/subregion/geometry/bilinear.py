@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.libraries import cv2
+
 if TYPE_CHECKING:
     from affine import Affine
 
@@ -27,17 +29,10 @@ TOGETHER = 4
 
 
 @functools.cache
-def _opencv() -> Any:
-    import cv2  # when the first image is resampled: it takes longer to import than all of ours
-
-    return cv2
-
-
-@functools.cache
 def suits(dtype: np.dtype[Any]) -> bool:
     """Tell whether `draw` takes samples of a type, with the OpenCV that is there."""
     # Older generations round positions to 1/32 of a pixel.
-    return dtype in REACH and int(_opencv().__version__.split(".", 1)[0]) >= 5
+    return dtype in REACH and int(cv2.__version__.split(".", 1)[0]) >= 5
 
 
 def draw(source: NDArray[Any], to_target: Affine, out: NDArray[Any]) -> None:
@@ -115,7 +110,7 @@ def _whole(number: float) -> int | None:
 
 def _resize(part: NDArray[Any], down: int, across: int) -> NDArray[Any]:
     shape = part.shape[0] * down, part.shape[1] * across
-    drawn = _opencv().resize(part, shape[::-1], interpolation=_opencv().INTER_LINEAR)
+    drawn = cv2.resize(part, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(drawn).reshape(*shape, part.shape[2])
 
 
@@ -147,7 +142,6 @@ def _span(positions: NDArray[np.float64], size: int) -> tuple[int, int]:
 
 
 def _remap(part: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[Any]:
-    cv2 = _opencv()
     bands = part.shape[2]
     if bands in (2, 3):
         wider = np.zeros((*part.shape[:2], TOGETHER), part.dtype)

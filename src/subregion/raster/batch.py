@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from subregion.forks import in_child
 from subregion.geometry.union import unite
 from subregion.raster.raster import BlockRaster, Raster
 from subregion.raster.tileindex import announced
@@ -238,8 +239,7 @@ class _Threads:
 
     def __init__(self) -> None:
         self._start_empty()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_empty)
+        in_child(self._start_empty)
 
     def _start_empty(self) -> None:
         self._lock = threading.Lock()

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeAlias
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError
+from subregion.forks import in_child
 
 #: The file as it was opened, which of its levels, and the number of the block in the level.
 BlockKey: TypeAlias = tuple[str, int, int]
@@ -67,8 +68,7 @@ class BlockCache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._start_empty()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_empty)
+        in_child(self._start_empty)
 
     def _start_empty(self) -> None:
         self._lock = threading.Lock()

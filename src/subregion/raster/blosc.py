@@ -10,8 +10,7 @@ import struct
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from imagecodecs import blosc_decode
-from lz4.block import compress, decompress
+from subregion.libraries import imagecodecs, lz4_block
 
 #: Two versions, flags, bytes of a sample; bytes decoded, of a part, and of the frame.
 _HEADER = struct.Struct("<BBBBIII")
@@ -42,7 +41,7 @@ def encode_parts(data: bytes | bytearray | memoryview, part: int, level: int) ->
     at = _HEADER.size + 4 * count
     for first in range(0, len(data), part):
         plain = data[first : first + part]
-        coded = compress(plain, mode="high_compression", compression=level, store_size=False)
+        coded = lz4_block.compress(plain, mode="high_compression", compression=level, store_size=False)
         if len(coded) >= len(plain):
             coded = plain  # which is told by its length
         starts.append(at)
@@ -61,7 +60,7 @@ def decode(data: bytes | memoryview, nbytes: int, out: memoryview) -> None:
         If the frame does not hold so many bytes, or was cut.
     """
     _parts(data, nbytes)
-    blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
+    imagecodecs.blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
 
 
 def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: int, stop: int) -> None:
@@ -76,7 +75,7 @@ def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: 
     """
     part = _parts(data, nbytes)
     if not part:
-        blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
+        imagecodecs.blosc_decode(data, numthreads=1, out=out)  # type: ignore[arg-type]  # takes any buffer
         return
     first, last = start // part, -(-stop // part)
     at = first * part
@@ -84,7 +83,7 @@ def decode_range(data: bytes | memoryview, nbytes: int, out: memoryview, start: 
         size = min(part, nbytes - at)
         begin += 4
         coded = data[begin : begin + _LENGTH.unpack_from(data, begin - 4)[0]]
-        out[at : at + size] = coded if len(coded) == size else decompress(coded, size)
+        out[at : at + size] = coded if len(coded) == size else lz4_block.decompress(coded, size)
         at += part
 
 
@@ -132,7 +131,7 @@ def decode_ranges(frames: Sequence[Range], nbytes: int, out: memoryview) -> list
     table = struct.pack(f"<{len(starts)}I", *[front + here for here in starts])
     joined = b"".join([header, table, *[data for data, _, _ in frames]])
     into = out[nbytes : nbytes + len(starts) * part]
-    blosc_decode(joined, numthreads=1, out=into)
+    imagecodecs.blosc_decode(joined, numthreads=1, out=into)
     return places
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import UnsupportedFormatError, decoding_error
+from subregion.libraries import imagecodecs
 from subregion.raster import limits
 from subregion.raster.whole import WholeRaster
 
@@ -40,8 +41,6 @@ def open_codec_file(file: SourceFile, driver: str, codec: str) -> WholeRaster:
 
 def _decoder(file: SourceFile, driver: str, codec: str) -> Callable[[], NDArray[Any]]:
     def decode() -> NDArray[Any]:
-        import imagecodecs
-
         try:
             pixels = np.asarray(getattr(imagecodecs, f"{codec}_decode")(file.read(0, file.size)))
         except Exception as error:

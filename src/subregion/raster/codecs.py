@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import zstandard
+from subregion.libraries import imagecodecs, zstandard
 
+if TYPE_CHECKING:
     from subregion.raster.source import ByteSource
 
 #: Offset, bytes and number of a block, and which of its rows are wanted (None: all), to its samples. The
@@ -53,9 +53,7 @@ class _PerThread(threading.local):
     """Decoder contexts: making one costs a third of decoding a small block."""
 
     def __init__(self) -> None:
-        import zstandard
-
-        self.zstd: zstandard.ZstdDecompressor = zstandard.ZstdDecompressor()
+        self.zstd = zstandard.ZstdDecompressor()
 
 
 @functools.cache
@@ -96,8 +94,6 @@ def _zstd(data: bytes, size: int) -> bytes:
 
 
 def _deflate(data: bytes, size: int) -> bytes:
-    import imagecodecs
-
     try:
         return bytes(imagecodecs.deflate_decode(data, out=size))
     except imagecodecs.DeflateError:
@@ -106,14 +102,10 @@ def _deflate(data: bytes, size: int) -> bytes:
 
 
 def _lzw(data: bytes, size: int) -> bytes:
-    import imagecodecs
-
     return bytes(imagecodecs.lzw_decode(data, buffersize=size))
 
 
 def _packbits(data: bytes, size: int) -> bytes:
-    import imagecodecs
-
     return bytes(imagecodecs.packbits_decode(data))
 
 
@@ -239,8 +231,6 @@ class StreamCodec:
         samples: NDArray[np.generic] = np.ndarray(shape, self.stored, raw)
         if self.predictor == 1:
             return samples
-        import imagecodecs
-
         if self.predictor == 2:
             native = samples.astype(self.stored.newbyteorder("="), copy=True)
             return np.asarray(imagecodecs.delta_decode(native, axis=1, out=native))

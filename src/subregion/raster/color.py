@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.libraries import Image, ImageCms
+
 
 class Color(Protocol):
     """A rule that turns stored samples into pixels."""
@@ -144,8 +146,6 @@ class Inks:
         if cmyk.size == 0:
             return np.empty((*cmyk.shape[:2], 3), self.stored)
         if self.stored == np.uint8:
-            from PIL import Image
-
             return np.asarray(Image.fromarray(cmyk, "CMYK").convert("RGB"))
         white = np.iinfo(self.stored).max  # type: ignore[type-var]  # TIFF has no other inks than unsigned
         wide = cmyk.astype(np.uint64)
@@ -176,8 +176,6 @@ class Lab:
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
-        from PIL import Image
-
         lab = samples[..., :3]
         if lab.size == 0:
             return np.empty((*lab.shape[:2], 3), np.uint8)
@@ -197,8 +195,6 @@ def _lab_bytes(lab: NDArray[np.uint8]) -> bytes:
 
 @functools.cache
 def _lab_transform() -> Any:
-    from PIL import ImageCms
-
     return ImageCms.buildTransform(
         ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
     )
@@ -217,8 +213,6 @@ class PillowLumaChroma:
         """Convert a block of pixels."""
         if samples.size == 0:
             return samples
-        from PIL import Image
-
         return np.asarray(Image.fromarray(np.ascontiguousarray(samples), "YCbCr").convert("RGB"))
 
 

@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from subregion.errors import SubregionError, UnsupportedFormatError, missing_package
+from subregion.libraries import pyproj, require
 
 if TYPE_CHECKING:
     from subregion.raster.geotags import GeoTags, KeyValue
@@ -90,10 +91,9 @@ def import_pyproj(what: str) -> Any:
         If it is not installed.
     """
     try:
-        import pyproj
+        return require(pyproj)
     except ImportError as error:
         raise missing_package(what, "pyproj", "geo") from error
-    return pyproj
 
 
 def crs_of(tags: GeoTags, path: str) -> str | None:

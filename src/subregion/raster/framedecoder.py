@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from subregion.errors import UnsupportedFormatError, decoding_error
+from subregion.libraries import av, require
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,12 +32,11 @@ def import_av(path: str) -> Any:
         If it is not installed.
     """
     try:
-        import av
+        return require(av)
     except ImportError as error:
         raise UnsupportedFormatError(
             f"{path}: is a video; to read its frames, PyAV is needed: pip install 'subregion[video]'."
         ) from error
-    return av
 
 
 def said(error: Exception) -> str:

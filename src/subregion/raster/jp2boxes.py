@@ -7,10 +7,12 @@ import re
 import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 from affine import Affine
 
 from subregion.errors import DamagedFileError, SubregionError
+from subregion.raster import tiff
 from subregion.raster.geotags import GEO_TAGS, naming_tags, placing_tags
 from subregion.raster.raster import FileTag
 
@@ -61,8 +63,6 @@ def _boxes(file: SourceFile) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _from_tiff(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
-    from subregion.raster import tiff
-
     try:
         return tuple(tag for tag in tiff.tags_in(io.BytesIO(data)) if tag.code in GEO_TAGS)
     except SubregionError:
@@ -72,8 +72,6 @@ def _from_tiff(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
 
 
 def _from_gml(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
-    from xml.etree import ElementTree
-
     start, end = data.find(b"<"), data.rfind(b">")
     if b"gml.data" not in data or start < 0 or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
         return ()

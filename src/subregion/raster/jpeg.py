@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, decoding_error
+from subregion.forks import computed_once
 from subregion.geometry.window import Window
+from subregion.libraries import simplejpeg
 from subregion.raster import limits
-from subregion.raster.color import Inks
 from subregion.raster.jpegindex import MODULUS, IntervalIndex, find_index
 from subregion.raster.jpegstream import JpegStream, read_stream
 from subregion.raster.raster import Raster, read_in_order
 from subregion.raster.scratch import KEPT, scratch
+from subregion.raster.vips import VipsRaster, decode_jpeg
 from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
@@ -103,7 +105,7 @@ class JpegRaster(Raster):
         self._reach = frame.reach
         self._single = stream.restart == 1 and index.grid.across > 1
         turbo = frame.sampling in _TURBO
-        self._decode: Decoder = _turbo_decoder(count) if turbo else _vips_decoder(count)
+        self._decode: Decoder = _turbo_decoder(count) if turbo else _vips_decoder
         reducible = turbo and max(self.shape[:2]) >= _MIN_REDUCED_EDGE
         self._levels = tuple(
             (-(-frame.height // by), -(-frame.width // by)) for by in ((1, 2, 4, 8) if reducible else (1,))
@@ -216,7 +218,7 @@ class JpegRaster(Raster):
                 f"{self.path}: the intervals at row {top * self.block[0]} cannot be decoded", error
             ) from error
 
-    @functools.cached_property
+    @computed_once
     def _harmless(self) -> bool:
         """Whether what decoders complain of is no damage, but bytes that belong to nothing.
 
@@ -225,8 +227,6 @@ class JpegRaster(Raster):
         DamagedFileError
             If it is damage.
         """
-        from subregion.raster.vips import VipsRaster
-
         for _ in VipsRaster(self.file, self.driver, "jpegload", shrink=8).strips(256):
             pass
         return True
@@ -287,8 +287,6 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
 @functools.cache
 def _turbo_decoder(components: int) -> Decoder:
     """Decode by TurboJPEG, whose warnings are errors here: behind most are pixels that it made up."""
-    import simplejpeg
-
     decode = simplejpeg.decode_jpeg
     color = "GRAY" if components == 1 else "RGB"
 
@@ -306,20 +304,6 @@ def _turbo_decoder(components: int) -> Decoder:
     return turbo
 
 
-@functools.cache
-def _vips_decoder(components: int) -> Decoder:
+def _vips_decoder(data: Any, rows: int, cols: int, by: int, strict: bool) -> NDArray[np.uint8]:
     """Decode by libvips, as strictly: other samplings, and inks, which are made RGB as for whole files."""
-    import pyvips
-
-    inks = Inks(np.dtype(np.uint8)) if components == 4 else None
-
-    def vips(data: Any, rows: int, cols: int, by: int, strict: bool) -> NDArray[np.uint8]:
-        try:
-            image = pyvips.Operation.call("jpegload_buffer", data, fail_on="warning" if strict else "error")
-            samples = np.frombuffer(image.write_to_memory(), np.uint8)
-        except pyvips.Error as error:
-            raise ValueError(error.detail) from error
-        pixels = samples.reshape(image.height, image.width, image.bands)
-        return pixels if inks is None else inks(pixels)
-
-    return vips
+    return decode_jpeg(data, "warning" if strict else "error")

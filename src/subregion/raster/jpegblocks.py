@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.libraries import imagecodecs, simplejpeg
 from subregion.raster.codecs import BlockReader, BlockShape, Fetch
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
 from subregion.raster.scratch import scratch
@@ -128,8 +129,6 @@ class JpegCodec:
         data = bytes(data)
         if _END not in data[-64:]:
             raise _early_end()
-        import imagecodecs
-
         samples = self.shape.samples
         pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
             data, tables=self.tables, colorspace=self.colors, outcolorspace=self.output
@@ -353,7 +352,5 @@ def _walk(data: bytes) -> tuple[int, int, list[bytes]] | None:
 @functools.cache
 def _turbo() -> Callable[..., Any]:
     """Return the decoder, whose warnings are errors: behind most are pixels that it made up."""
-    import simplejpeg
-
     decode: Callable[..., Any] = simplejpeg.decode_jpeg
     return decode

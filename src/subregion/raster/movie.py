@@ -21,6 +21,7 @@ from subregion.errors import (
     decoding_error,
     source_error,
 )
+from subregion.forks import in_child
 from subregion.raster import limits
 from subregion.raster.container import Container, check_whole
 from subregion.raster.framedecoder import JUMP, FrameDecoder, MisledError, said
@@ -279,8 +280,7 @@ class _Decoders:
 
     def __init__(self) -> None:
         self._start_empty()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_empty)
+        in_child(self._start_empty)
 
     def _start_empty(self) -> None:
         self._changed = threading.Condition()

@@ -14,13 +14,21 @@ from subregion.errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
-from subregion.raster import limits
+from subregion.raster import limits, tiff
+from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
 from subregion.raster.container import container_of
+from subregion.raster.jp2boxes import tags_of_jp2
+from subregion.raster.jpeg import open_jpeg
+from subregion.raster.jpegheader import read_header
+from subregion.raster.movie import movie_of, open_movie
 from subregion.raster.npy import MAGIC as NPY_MAGIC
 from subregion.raster.npy import open_npy
+from subregion.raster.pillow import open_pillow
 from subregion.raster.pnm import MAGICS as PNM_MAGICS
 from subregion.raster.pnm import open_pnm
 from subregion.raster.source import SourceFile
+from subregion.raster.vips import VipsRaster
+from subregion.raster.zarr import open_zarr
 
 if TYPE_CHECKING:
     from subregion.raster.raster import FileTag, Raster
@@ -60,16 +68,12 @@ def open_raster(path: str, frame: int | None = None) -> Raster:
     try:
         file = SourceFile(path)
     except SourceIsDirectoryError:
-        from subregion.raster.zarr import open_zarr
-
         if frame is not None:
             raise _no_video(path, frame) from None
         return open_zarr(path)
     head = file.head(32)
     container = container_of(file, head)
     if container is not None:
-        from subregion.raster.movie import open_movie
-
         return open_movie(file, container, 0 if frame is None else frame)
     if frame is not None:
         raise _no_video(path, frame)
@@ -101,12 +105,8 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
     file = SourceFile(path)
     head = file.head(32)
     if head[:4] in _TIFF_MAGICS:
-        from subregion.raster import tiff
-
         return tiff.tags_of(file)
     if head.startswith(_JPEG2000_MAGICS[0]):
-        from subregion.raster.jp2boxes import tags_of_jp2
-
         return tags_of_jp2(file)
     return ()
 
@@ -125,8 +125,6 @@ def count_frames(path: str) -> int:
     container = container_of(file, file.head(32))
     if container is None:
         raise UnsupportedFormatError(f"{path}: is no video file of a known format.")
-    from subregion.raster.movie import movie_of
-
     return movie_of(file, container).count
 
 
@@ -135,8 +133,6 @@ def _no_video(path: str, frame: int) -> RecordError:
 
 
 def _open_tiff(file: SourceFile) -> Raster:
-    from subregion.raster import tiff
-    from subregion.raster.pillow import open_pillow
 
     try:
         return tiff.open_tiff(file)
@@ -159,8 +155,6 @@ def _cause(error: SubregionError, file: SourceFile) -> str:
 
 
 def _open_png(file: SourceFile) -> Raster:
-    from subregion.raster.vips import VipsRaster
-
     head = file.head(33)
     if len(head) < 33 or head[12:16] != b"IHDR":
         raise DamagedFileError(f"{file.path}: the PNG ends before its header is complete.")
@@ -185,11 +179,6 @@ def _open_png(file: SourceFile) -> Raster:
 
 
 def _open_jpeg(file: SourceFile) -> Raster:
-    from subregion.raster.codecfiles import open_codec_file
-    from subregion.raster.jpeg import open_jpeg
-    from subregion.raster.jpegheader import read_header
-    from subregion.raster.vips import VipsRaster
-
     raster = open_jpeg(file)
     if raster is not None:
         return raster
@@ -204,8 +193,6 @@ def _open_jpeg(file: SourceFile) -> Raster:
 
 
 def _open_other(file: SourceFile, head: bytes) -> Raster:
-    from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
-    from subregion.raster.pillow import open_pillow
 
     if head.startswith(_JPEG2000_MAGICS):
         raster = open_jpeg2000(file) or open_pillow(file, ("JPEG2000",))
@@ -218,8 +205,6 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
         if head.startswith(magic):
             return open_codec_file(file, driver, codec)
     if head[4:8] == b"ftyp":
-        from subregion.raster.vips import VipsRaster
-
         return VipsRaster(file, "HEIF", "heifload")
     try:
         return open_pillow(file)
@@ -232,9 +217,6 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
 
 
 def _open_avif(file: SourceFile) -> Raster:
-    from subregion.raster.pillow import open_pillow
-    from subregion.raster.vips import VipsRaster
-
     try:
         deep = VipsRaster(file, "AVIF", "heifload")
     except SubregionError:

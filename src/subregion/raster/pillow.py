@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError, decoding_error
+from subregion.libraries import Image
 from subregion.raster import limits
 from subregion.raster.whole import WholeRaster
 
@@ -51,9 +52,6 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
 
 def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
     """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
-    from PIL import Image
-
-    Image.init()
     # Plugins look at up to 16 bytes and do not expect fewer.
     prefix = file.head(16).ljust(16, b"\0")
     problems: list[str] = []
@@ -104,8 +102,6 @@ def _pillow_shape(image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic
 
 def _turned_by_pillow(image: Any) -> Any:
     """Return what undoes the turn by the orientation tag, which Pillow makes of TIFFs and we do not."""
-    from PIL import Image
-
     if image.format != "TIFF":
         return None
     turn = Image.Transpose

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any
 
+from subregion.forks import in_child
+
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None  # type: ignore[assignment]
+
 
 def _default_capacity() -> int:
     """Take a quarter of the descriptors that this process may have, at most 256."""
-    try:
-        import resource
-
-        return max(8, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
-    except (ImportError, ValueError):
+    if resource is None:
         return 64
+    return max(8, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 
 
 class Pool:
@@ -34,8 +37,7 @@ class Pool:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self._start_empty()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._start_empty)
+        in_child(self._start_empty)
 
     def _start_empty(self) -> None:
         # A lock that another thread held while the process forked would stay locked in the child.

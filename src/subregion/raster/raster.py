@@ -5,12 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.forks import computed_once
 from subregion.geometry.window import Window
 from subregion.raster.source import SourceFile
 
@@ -179,7 +179,7 @@ class BlockRaster(Raster):
         """The full resolution and its overviews."""
         return self._levels
 
-    @cached_property
+    @computed_once
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
         return tuple(level.shape[:2] for level in self.levels)
@@ -205,9 +205,9 @@ class BlockRaster(Raster):
         for k, band in enumerate(bands):
             out[..., k] = part[..., band]
 
-    @cached_property
+    @computed_once
     def _array(self) -> NDArray[Any] | None:
-        """The whole image as a view of the mapped file, where it is one uncompressed block."""
+        """Return the whole image as a view of the mapped file, where it is one uncompressed block."""
         full = self._levels[0]
         if not full.codec.mapped or full.offsets.size != 1 or full.color is not None or not full.nbytes.all():
             return None
@@ -240,7 +240,7 @@ class BlockRaster(Raster):
                     self.file.announce(start + row * row_bytes, window.width * pixel_bytes)
         return array[top : top + window.height : steps[0], left : left + window.width : steps[1]]
 
-    @cached_property
+    @computed_once
     def _rows(self) -> tuple[int, int, int] | None:
         """Where a mapped image begins, and the bytes of a row and a pixel; None if rows are in pieces."""
         array = self._array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from affine import Affine
 
@@ -70,8 +71,6 @@ def read_pam(path: str) -> Pam | None:
     data = _content(name, _MAX_XML)
     if data is None:
         return None
-    from xml.etree import ElementTree
-
     try:
         if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
             raise ValueError("it declares entities")

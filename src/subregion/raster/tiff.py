@@ -6,14 +6,14 @@ import logging
 import math
 import struct
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, UnsupportedFormatError
+from subregion.forks import FOREIGN, IMPORTS, computed_once
+from subregion.libraries import tifffile
 from subregion.raster import limits
 from subregion.raster.codecs import (
     STREAMS,
@@ -62,7 +62,7 @@ class TiffRaster(BlockRaster):
 
     file: SourceFile
 
-    @cached_property
+    @computed_once
     def _with_overviews(self) -> tuple[TileIndex, ...]:
         with _tiff(self.file) as tiff:
             return self._levels + tuple(_overviews(self.file, tiff, self._levels[0]))
@@ -133,9 +133,11 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
         self.tiff: tifffile.TiffFile | None = None
 
     def __enter__(self) -> tifffile.TiffFile:
+        FOREIGN.__enter__()
         try:
             self.tiff = tifffile.TiffFile(self.file.path)
         except BaseException as error:
+            FOREIGN.__exit__()
             self._translate(error)
             raise
         return self.tiff
@@ -143,6 +145,7 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.tiff is not None:
             self.tiff.close()
+        FOREIGN.__exit__()
         if error is not None:
             self._translate(error)
 
@@ -224,7 +227,8 @@ def _probe(file: SourceFile, index: TileIndex) -> None:
     block = int(written[0])
     data = file.read(int(index.offsets.flat[block]), int(index.nbytes.flat[block]))
     try:
-        codec(data, block)
+        with IMPORTS:  # the first block brings in what decodes it
+            codec(data, block)
     except Exception as error:
         raise UnsupportedFormatError(f"{file.path}: its first block cannot be decoded: {error}") from error
 
@@ -326,7 +330,8 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
         )
     if isinstance(page, PlainPage):
         raise StructureError(f"{file.path}: samples of {stored} have no predictor {predictor}.")
-    return PageCodec(page.decode, shape, page.jpegtables)
+    with IMPORTS:
+        return PageCodec(page.decode, shape, page.jpegtables)
 
 
 def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:

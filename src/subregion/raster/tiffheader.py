@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
+
+from subregion.libraries import tifffile
 
 if TYPE_CHECKING:
     from subregion.raster.source import SourceFile

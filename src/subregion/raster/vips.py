@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, decoding_error
+from subregion.forks import FOREIGN
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
+from subregion.libraries import pyvips
 from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.color import Inks
 from subregion.raster.raster import Raster, Read
@@ -52,24 +54,26 @@ class _Region:
         self._start("warning")
 
     def _start(self, fail_on: str) -> None:
-        import pyvips
-
-        pyvips.vips_lib.vips_error_clear()  # its messages pile up, also those of other files
         try:
-            self.image = self._open_image(fail_on)
-            self._region = pyvips.Region.new(self.image)
+            with FOREIGN:
+                pyvips.vips_lib.vips_error_clear()  # its messages pile up, also those of other files
+                self.image = self._open_image(fail_on)
+                self._region = pyvips.Region.new(self.image)
         except pyvips.Error as error:
             self._retry(error)
 
     def fetch(self, window: Window) -> Any:
         """Return the bytes of a window that is not above one that was fetched before."""
-        import pyvips
-
         try:
-            return self._region.fetch(window.col, window.row, window.width, window.height)
+            with FOREIGN:
+                return self._region.fetch(window.col, window.row, window.width, window.height)
         except pyvips.Error as error:
             self._retry(error)
             return self.fetch(window)
+
+    def __del__(self) -> None:
+        with FOREIGN:
+            self.image = self._region = None
 
     def _retry(self, error: Exception) -> None:
         reason = str(getattr(error, "detail", error)).strip()
@@ -121,17 +125,17 @@ class VipsRaster(Raster):
         self._loader = loader
         self._bilevel = bilevel
         self._reduced = {} if shrink == 1 else {"shrink": shrink}
-        header = _Region(self._open, self._damaged).image
+        region = self._region()
+        header = region.image
         self._inks = Inks(np.dtype(np.uint8)) if header.interpretation == "cmyk" else None
         self._stored_bands = header.bands
         kept = header.bands if bands is None else min(bands, header.bands)
         self.shape = (header.height, header.width, kept if self._inks is None else 3)
         self.dtype = np.dtype(_VIPS_DTYPES[header.format])
         self.block = (header.height, header.width)
+        del header  # before the region, which takes care of what libvips does then
 
     def _open(self, fail_on: str) -> Any:
-        import pyvips
-
         return pyvips.Operation.call(
             self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
         )
@@ -209,3 +213,45 @@ class VipsRaster(Raster):
         height, width, _ = self.shape
         for row in range(0, height, rows):
             yield self._rows(region, Window(row, 0, min(rows, height - row), width))
+
+
+def decode_jpeg(data: Any, fail_on: str, shrink: int = 1) -> NDArray[np.uint8]:
+    """Decode a JPEG that is in memory.
+
+    It is fetched from the top by this thread: what libvips calls writing to memory would start threads of its
+    own, which a forked child waits for in vain.
+
+    Parameters
+    ----------
+    data : bytes
+        The JPEG.
+    fail_on : str
+        ``"warning"``, or ``"error"`` to pass over what is no error.
+    shrink : int
+        By what it is reduced: 1, 2, 4 or 8.
+
+    Returns
+    -------
+    ndarray, shape (rows, columns, 1 or 3)
+        Inks are made RGB.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged.
+    """
+    reduced = {} if shrink == 1 else {"shrink": shrink}
+
+    def open_image(_: str) -> Any:
+        return pyvips.Operation.call("jpegload_buffer", data, access="sequential", fail_on=fail_on, **reduced)
+
+    region = _Region(open_image, lambda error: ValueError(getattr(error, "detail", str(error))))
+    height, width, bands = region.image.height, region.image.width, region.image.bands
+    inks = Inks(np.dtype(np.uint8)) if region.image.interpretation == "cmyk" else None
+    strips = []
+    for top in range(0, height, STRIP_ROWS):
+        rows = min(STRIP_ROWS, height - top)
+        pixels: NDArray[np.uint8] = np.frombuffer(region.fetch(Window(top, 0, rows, width)), np.uint8)
+        strips.append(pixels.reshape(rows, width, bands))
+    pixels = np.concatenate(strips)
+    return pixels if inks is None else inks(pixels)

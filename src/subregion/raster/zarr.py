@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from subregion.errors import (
     SubregionError,
     UnsupportedFormatError,
 )
+from subregion.forks import computed_once
 from subregion.raster import limits
 from subregion.raster.raster import BlockRaster
 from subregion.raster.source import ByteSource, SourceFile
@@ -104,7 +105,7 @@ class ZarrRaster(BlockRaster):
             self.watched = (spec.metadata_path, state_of(os.stat(spec.metadata_path)))
         self._smaller = smaller
 
-    @cached_property
+    @computed_once
     def _overviews(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
         return tuple(_overviews(self._smaller, self._levels[0]))
 

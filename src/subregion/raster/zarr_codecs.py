@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import functools
+import lzma
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from google_crc32c import value as checksum
-from imagecodecs import blosc_decode, lz4_decode
 from numpy.typing import NDArray
 
 from subregion.errors import UnsupportedFormatError
+from subregion.libraries import google_crc32c, imagecodecs
 from subregion.raster import blosc
 from subregion.raster.codecs import (
     STREAMS,
@@ -199,7 +201,7 @@ def _stage(spec: ArraySpec, codec: CodecSpec) -> Stage:
 
 def _blosc(data: Data, size: int) -> Any:
     nbytes = blosc.check_frame(data, size)
-    return blosc_decode(data, numthreads=1, out=nbytes)  # type: ignore[arg-type]  # takes any buffer
+    return imagecodecs.blosc_decode(data, numthreads=1, out=nbytes)  # type: ignore[arg-type]  # takes any buffer
 
 
 def _zstd(data: Data, size: int) -> bytes:
@@ -207,26 +209,18 @@ def _zstd(data: Data, size: int) -> bytes:
 
 
 def _gzip(data: Data, size: int) -> bytes:
-    import zlib
-
     return zlib.decompressobj(31).decompress(data, size)
 
 
 def _zlib(data: Data, size: int) -> bytes:
-    import zlib
-
     return zlib.decompressobj().decompress(data, size)
 
 
 def _bz2(data: Data, size: int) -> bytes:
-    import bz2
-
     return bz2.BZ2Decompressor().decompress(data, size)
 
 
 def _lzma(data: Data, size: int, form: int, filters: Any) -> bytes:
-    import lzma
-
     # Only raw streams are described from outside; the others describe themselves.
     chain = filters if form == lzma.FORMAT_RAW else None
     return lzma.LZMADecompressor(form, filters=chain).decompress(data, size)
@@ -236,7 +230,7 @@ def _lz4(data: Data, size: int) -> Any:
     nbytes = int.from_bytes(data[:4], "little")
     if nbytes > size:
         raise ValueError(f"it announces {nbytes} bytes")
-    return lz4_decode(memoryview(data)[4:], out=nbytes)  # type: ignore[arg-type]  # takes any buffer
+    return imagecodecs.lz4_decode(memoryview(data)[4:], out=nbytes)  # type: ignore[arg-type]  # takes any buffer
 
 
 def _delta(data: Data, size: int, configuration: dict[str, Any], dtype: np.dtype[np.generic]) -> Any:
@@ -265,7 +259,7 @@ def crc32c(data: Data, size: int) -> memoryview:
 
 def check(data: bytes) -> None:
     """Refuse bytes that are not followed by their CRC-32C."""
-    if checksum(data) != _CRC32C_RESIDUE:
+    if google_crc32c.value(data) != _CRC32C_RESIDUE:
         raise ValueError("its checksum is wrong")
 
 

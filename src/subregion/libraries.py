@@ -1,0 +1,113 @@
+"""The packages that are imported when they are first needed, all in one place.
+
+They take longer to import than this library, and a program needs few of them. No fork interrupts an import
+that begins here; see `forks`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from subregion.forks import IMPORTS
+
+
+class Library:
+    """A package that is imported when one of its names is first used.
+
+    Some packages import their own parts when a name is looked up, so names are looked up once, and kept.
+
+    Parameters
+    ----------
+    name : str
+        What to import.
+    complete : callable or None
+        Called with the module once it is imported, to import what the package would import later by itself.
+    """
+
+    def __init__(self, name: str, complete: Callable[[Any], None] | None = None) -> None:
+        self._name = name
+        self._complete = complete
+
+    def __getattr__(self, attribute: str) -> Any:
+        with IMPORTS:
+            value = getattr(self.imported(), attribute)
+        if not attribute.startswith("__"):
+            self.__dict__[attribute] = value
+        return value
+
+    def imported(self) -> Any:
+        """Return the package itself."""
+        with IMPORTS:
+            module = importlib.import_module(self._name)
+            if self._complete is not None:
+                self._complete(module)
+                self._complete = None
+            return module
+
+
+def require(library: Any) -> Any:
+    """Import a package now, and return it: for those that may be missing.
+
+    Raises
+    ------
+    ImportError
+        If it is not there, or does not work.
+    """
+    return library.imported()
+
+
+if TYPE_CHECKING:
+    import av
+    import cv2
+    import dask.array as dask_array
+    import filelock
+    import google_crc32c
+    import imagecodecs
+    import lz4.block as lz4_block
+    import pyproj
+    import pyvips
+    import simplejpeg
+    import tifffile
+    import xarray
+    import yaml
+    import zstandard
+    from PIL import Image, ImageCms
+else:
+    Image = Library("PIL.Image", lambda image: image.init())
+    ImageCms = Library("PIL.ImageCms")
+    av = Library("av")
+    cv2 = Library("cv2")
+    dask_array = Library("dask.array")
+    filelock = Library("filelock")
+    google_crc32c = Library("google_crc32c")
+    imagecodecs = Library("imagecodecs")
+    lz4_block = Library("lz4.block")
+    pyproj = Library("pyproj")
+    pyvips = Library("pyvips")
+    simplejpeg = Library("simplejpeg")
+    tifffile = Library("tifffile")
+    xarray = Library("xarray")
+    yaml = Library("yaml")
+    zstandard = Library("zstandard")
+
+__all__ = [
+    "Image",
+    "ImageCms",
+    "av",
+    "cv2",
+    "dask_array",
+    "filelock",
+    "google_crc32c",
+    "imagecodecs",
+    "lz4_block",
+    "pyproj",
+    "pyvips",
+    "require",
+    "simplejpeg",
+    "tifffile",
+    "xarray",
+    "yaml",
+    "zstandard",
+]
