@@ -94,14 +94,15 @@ def during_imports(paths: Sequence[str], backend: Any, workdir: str) -> tuple[in
 
     reader = threading.Thread(target=lambda: expected.extend(read(paths, backend, workdir)))
     sys.addaudithook(watch)
+    idle.set()
     reader.start()
-    while reader.is_alive():
-        idle.set()
+    while reader.is_alive() or importing.is_set():
         if importing.wait(0.05):
             idle.clear()
             importing.clear()
             forking.set()
             children.fork()
+            idle.set()
     reader.join()
     return len(children), children.wrong(expected)
 
