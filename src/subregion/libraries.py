@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     import av
     import cv2
     import dask.array as dask_array
-    import filelock
     import google_crc32c
     import imagecodecs
     import lz4.block as lz4_block
@@ -80,7 +79,6 @@ else:
     av = Library("av")
     cv2 = Library("cv2")
     dask_array = Library("dask.array")
-    filelock = Library("filelock")
     google_crc32c = Library("google_crc32c")
     imagecodecs = Library("imagecodecs")
     lz4_block = Library("lz4.block")
@@ -98,7 +96,6 @@ __all__ = [
     "av",
     "cv2",
     "dask_array",
-    "filelock",
     "google_crc32c",
     "imagecodecs",
     "lz4_block",

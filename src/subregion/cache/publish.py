@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
+
 from subregion.cache.carried import NOTHING, Carried
 from subregion.cache.identity import Signature
 from subregion.errors import CacheError, SubregionError
-from subregion.libraries import filelock
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
