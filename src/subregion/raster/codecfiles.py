@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from subregion.errors import UnsupportedFormatError, decoding_error
 from subregion.libraries import imagecodecs
 from subregion.raster import limits
+from subregion.raster.headers import Declared, declared_size, jpeg2000_stream
 from subregion.raster.whole import WholeRaster
 
 if TYPE_CHECKING:
@@ -25,30 +26,48 @@ if TYPE_CHECKING:
 def open_codec_file(file: SourceFile, driver: str, codec: str) -> WholeRaster:
     """Open a file whose bytes are one stream of ``imagecodecs.<codec>_decode``.
 
-    The header is not parsed here, so the picture is decoded once to learn its shape.
+    The header does not say all about the picture, so that it is decoded once to learn its shape.
 
     Raises
     ------
     DamagedFileError
         If it cannot be decoded.
+    TooLargeError
+        If it declares more than the limits allow.
     UnsupportedFormatError
         If what it holds is no picture of rows, columns and bands.
     """
-    decode = _decoder(file, driver, codec)
+    declared = _checked(file, driver, codec)
+    decode = _decoder(file, driver, codec, declared)
     pixels = decode()
     return WholeRaster(file, driver, pixels.shape, pixels.dtype, decode)
 
 
-def _decoder(file: SourceFile, driver: str, codec: str) -> Callable[[], NDArray[Any]]:
+def _checked(file: SourceFile, driver: str, codec: str) -> Declared:
+    """Read the header of a picture, and refuse it if it declares too much."""
+    declared = declared_size(codec, file)
+    if declared is None:
+        raise decoding_error(f"{file.path}: cannot be decoded as {driver}", "its header makes no sense")
+    limits.check_declared(file.path, file.size, declared)
+    return declared
+
+
+def _decoder(file: SourceFile, driver: str, codec: str, declared: Declared) -> Callable[[], NDArray[Any]]:
+    # Of an animation the first frame is the image, and the others are not decoded.
+    options = {"index": 0} if codec == "jpegxl" else {}
+
     def decode() -> NDArray[Any]:
+        data = file.read(0, file.size)
         try:
-            pixels = np.asarray(getattr(imagecodecs, f"{codec}_decode")(file.read(0, file.size)))
+            if codec == "jpeg":
+                _check_other_frames(data, declared)
+            pixels = np.asarray(getattr(imagecodecs, f"{codec}_decode")(data, **options))
         except Exception as error:
             raise decoding_error(f"{file.path}: cannot be decoded as {driver}", error) from error
         if pixels.ndim == 2:
             pixels = pixels[..., None]
-        elif pixels.ndim == 4:  # an animation: the first frame is the image
-            pixels = pixels[0]
+        elif pixels.shape == (declared.samples, declared.height, declared.width):
+            pixels = np.moveaxis(pixels, 0, -1)  # JPEG-LS that is not interleaved
         if pixels.ndim != 3:
             raise UnsupportedFormatError(
                 f"{file.path}: decoding gave shape {pixels.shape}, which is no image."
@@ -56,6 +75,24 @@ def _decoder(file: SourceFile, driver: str, codec: str) -> Callable[[], NDArray[
         return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
     return decode
+
+
+def _check_other_frames(data: bytes, declared: Declared) -> None:
+    """Refuse a JPEG in which a decoder that is less careful could find a larger frame than the one it has.
+
+    Raises
+    ------
+    ValueError
+        If there is one; a coded pixel does not look like it.
+    """
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9") and b"\xff\xd9" not in data[-64:]:
+        raise ValueError("it ends early")
+    at = data.find(b"\xff\xc3")
+    while at >= 0:
+        height, width, samples = struct.unpack(">HHB", data[at + 5 : at + 10].ljust(5, b"\0"))
+        if height * width * samples > declared.height * declared.width * declared.samples:
+            raise ValueError("it has a second frame")
+        at = data.find(b"\xff\xc3", at + 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +117,22 @@ class Jpeg2000Header:
     signed: bool
     subsampled: bool
 
+    @property
+    def rescaled(self) -> bool:
+        """Whether Pillow would give other samples than are stored."""
+        if self.subsampled or len(set(self.depths)) > 1:
+            return False
+        return self.signed or self.depths[0] != 8 or len(self.depths) > 4
+
 
 def jpeg2000_header(file: SourceFile) -> Jpeg2000Header | None:
-    """Find and read the SIZ marker; None if there is none near the beginning."""
-    head = file.head(1 << 20)
-    start = head.find(b"\xff\x4f\xff\x51")
-    if start < 0 or start + 42 > len(head):
+    """Find and read the SIZ marker; None if there is none."""
+    start = jpeg2000_stream(file)
+    if start is None or start + 42 > file.size:
         return None
-    x_end, y_end, x_start, y_start = struct.unpack_from(">4I", head, start + 8)
-    (count,) = struct.unpack_from(">H", head, start + 40)
-    entries = head[start + 42 : start + 42 + 3 * count]
+    x_end, y_end, x_start, y_start = struct.unpack(">4I", file.read(start + 8, 16))
+    (count,) = struct.unpack(">H", file.read(start + 40, 2))
+    entries = file.read(start + 42, min(3 * count, file.size - start - 42))
     if len(entries) < 3 * count or count == 0 or x_end <= x_start or y_end <= y_start:
         return None
     return Jpeg2000Header(
@@ -101,18 +144,29 @@ def jpeg2000_header(file: SourceFile) -> Jpeg2000Header | None:
     )
 
 
-def open_jpeg2000(file: SourceFile) -> WholeRaster | None:
-    """Open a JPEG 2000 whose samples Pillow would rescale; None if Pillow reads it as it is stored."""
+def open_jpeg2000(file: SourceFile) -> WholeRaster:
+    """Open a JPEG 2000: by Pillow, but for samples that it would rescale.
+
+    Raises
+    ------
+    DamagedFileError
+        If it cannot be decoded.
+    TooLargeError
+        If it declares more than the limits allow.
+    """
+    declared = _checked(file, "JPEG2000", "jpeg2k")
     header = jpeg2000_header(file)
-    if header is None:
-        return None
-    if (set(header.depths) == {8} and not header.signed and len(header.depths) <= 4) or header.subsampled:
-        return None
-    if len(set(header.depths)) > 1:
-        return None
+    if header is None or not header.rescaled:
+        from subregion.raster.pillow import open_pillow
+
+        raster = open_pillow(file, ("JPEG2000",))
+        if raster.shape[:2] != (declared.height, declared.width):
+            raise decoding_error(
+                f"{file.path}: cannot be decoded as JPEG2000", "its headers disagree about its size"
+            )
+        return raster
     dtype = np.dtype(f"{'i' if header.signed else 'u'}{1 if max(header.depths) <= 8 else 2}")
     if max(header.depths) > 16:
         dtype = np.dtype("i4" if header.signed else "u4")
     shape = (header.height, header.width, len(header.depths))
-    limits.check_bomb(file.path, file.size, int(np.prod(shape)) * dtype.itemsize)
-    return WholeRaster(file, "JPEG2000", shape, dtype, _decoder(file, "JPEG2000", "jpeg2k"))
+    return WholeRaster(file, "JPEG2000", shape, dtype, _decoder(file, "JPEG2000", "jpeg2k", declared))

@@ -6,9 +6,7 @@ what a reader feels. Everything rare goes through the decoder that tifffile made
 
 from __future__ import annotations
 
-import functools
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,11 +14,25 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.libraries import imagecodecs, zstandard
+from subregion.libraries import imagecodecs
+from subregion.raster.headers import Declared, declared_size
+from subregion.raster.jpegheader import InMemory
+from subregion.raster.streams import (
+    STREAMS,
+    inflate,
+    with_left_over,
+    zstd,
+    zstd_contexts,
+    zstd_of_thread,
+)
 
 if TYPE_CHECKING:
     from subregion.raster.source import ByteSource
 
+#: What the decoder of a block may take besides its pixels.
+_MORE_BYTES = 16 << 20
+#: Bytes of a sample of LERC, at most.
+_LERC_BYTES = 8
 #: Offset, bytes and number of a block, and which of its rows are wanted (None: all), to its samples. The
 #: array is that of the whole block; its other rows may hold anything, where the codec can do without them.
 BlockReader: TypeAlias = Callable[[int, int, int, "slice | None"], NDArray[np.generic]]
@@ -49,18 +61,6 @@ def fetcher(file: ByteSource, cold: bool) -> Fetch | None:
     return lambda offset, nbytes: pread(descriptor, nbytes, offset)
 
 
-class _PerThread(threading.local):
-    """Decoder contexts: making one costs a third of decoding a small block."""
-
-    def __init__(self) -> None:
-        self.zstd = zstandard.ZstdDecompressor()
-
-
-@functools.cache
-def _contexts() -> _PerThread:
-    return _PerThread()
-
-
 def zstd_run(
     fetch: Fetch,
     shape: tuple[int, int, int],
@@ -73,7 +73,7 @@ def zstd_run(
     Two threads that decompress one by one take 0.77 of the time of one thread, because one waits for the
     other to let go of the interpreter after each block, and for the system to wake it; in runs of eight 0.54.
     """
-    decompress, array = _contexts().zstd.multi_decompress_to_buffer, np.ndarray
+    decompress, array = zstd_contexts().zstd.multi_decompress_to_buffer, np.ndarray
 
     def blocks(wanted: Sequence[BlockRead]) -> list[NDArray[np.generic]]:
         frames: Any = [fetch(offset, nbytes) for offset, nbytes, _, _ in wanted]
@@ -82,40 +82,6 @@ def zstd_run(
         return [array(shape, stored, found[place], 0, strides) for place in range(len(frames))]
 
     return blocks
-
-
-def zstd_of_thread() -> Callable[[bytes, int], bytes]:
-    """Return the decompressor that belongs to this thread, and must not leave it."""
-    return _contexts().zstd.decompress
-
-
-def _zstd(data: bytes, size: int) -> bytes:
-    return _contexts().zstd.decompress(data, size)
-
-
-def _deflate(data: bytes, size: int) -> bytes:
-    try:
-        return bytes(imagecodecs.deflate_decode(data, out=size))
-    except imagecodecs.DeflateError:
-        # libdeflate wants the exact size; a last strip may hold more rows than the image.
-        return bytes(imagecodecs.zlib_decode(data))
-
-
-def _lzw(data: bytes, size: int) -> bytes:
-    return bytes(imagecodecs.lzw_decode(data, buffersize=size))
-
-
-def _packbits(data: bytes, size: int) -> bytes:
-    return bytes(imagecodecs.packbits_decode(data))
-
-
-#: Compression name -> bytes to at most so many bytes.
-STREAMS: dict[str, Callable[[bytes, int], bytes]] = {
-    "ZSTD": _zstd,
-    "DEFLATE": _deflate,
-    "LZW": _lzw,
-    "PACKBITS": _packbits,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +140,7 @@ class StreamCodec:
     Parameters
     ----------
     decompress : callable
-        Bytes and the expected size to bytes.
+        One of `STREAMS`.
     shape : BlockShape
         What a block holds.
     stored : numpy.dtype
@@ -183,7 +149,7 @@ class StreamCodec:
         1 none, 2 horizontal differences, 3 floating point (as in TIFF).
     """
 
-    decompress: Callable[[bytes, int], bytes]
+    decompress: Callable[[Any, int], bytes]
     shape: BlockShape
     stored: np.dtype[np.generic]
     predictor: int = 1
@@ -204,17 +170,23 @@ class StreamCodec:
             return None
         shape, stored, array = self.shape.of(0), self.stored, np.ndarray
         size = shape[0] * shape[1] * shape[2] * stored.itemsize
-        decompress = zstd_of_thread() if self.decompress is _zstd else self.decompress
+        if self.decompress is STREAMS["ZSTD"]:
+            most, of_thread = with_left_over(size), zstd_of_thread()
+
+            def frame(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
+                return array(shape, stored, of_thread(fetch(offset, nbytes), size, most))
+
+            return frame
+        decompress = self.decompress
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
-            data: Any = fetch(offset, nbytes)
-            return array(shape, stored, decompress(data, size))
+            return array(shape, stored, decompress(fetch(offset, nbytes), size))
 
         return block
 
     def run(self, fetch: Fetch) -> RunReader | None:
         """Return what decodes several blocks in one call, if they are ZSTD and alike."""
-        if not self._alike or self.decompress is not _zstd:
+        if not self._alike or self.decompress is not STREAMS["ZSTD"]:
             return None
         rows, cols, samples = shape = self.shape.of(0)
         pixel = samples * self.stored.itemsize
@@ -224,10 +196,10 @@ class StreamCodec:
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decompress the block and undo the predictor."""
         shape = self.shape.of(block)
-        size = shape[0] * shape[1] * shape[2] * self.stored.itemsize
-        raw = self.decompress(data, size)  # type: ignore[arg-type]  # never mapped
-        if len(raw) < size:
-            raise ValueError(f"a block holds {len(raw)} of {size} bytes")
+        row = shape[1] * shape[2] * self.stored.itemsize
+        raw = self.decompress(data, self.shape.rows * row)
+        if len(raw) < shape[0] * row:
+            raise ValueError(f"a block holds {len(raw)} of {shape[0] * row} bytes")
         samples: NDArray[np.generic] = np.ndarray(shape, self.stored, raw)
         if self.predictor == 1:
             return samples
@@ -249,19 +221,54 @@ class PageCodec:
         What a block holds.
     tables : bytes or None
         JPEG tables.
+    kind : str or None
+        The name of the codec in imagecodecs, if each block is a picture with a header of its own.
     """
 
     decode: Callable[..., Any]
     shape: BlockShape
     tables: bytes | None = None
+    kind: str | None = None
     mapped: bool = field(default=False, init=False)
     exact: bool = field(default=False, init=False)
 
     def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
         """Decode the block."""
+        if self.kind is not None:
+            data = self._unwrapped(bytes(data)) if self.kind == "lerc" else bytes(data)
+            check_declared(declared_size(self.kind, InMemory(data)), self.shape)
         samples, _, _ = self.decode(data, block, jpegtables=self.tables)
         array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
         return array
+
+    def _unwrapped(self, data: bytes) -> bytes:
+        """Undo the compression around LERC."""
+        size = with_left_over(self.shape.rows * self.shape.cols * self.shape.samples * _LERC_BYTES)
+        if data.startswith(b"\x28\xb5\x2f\xfd"):
+            return zstd(data, size)
+        return inflate(data, size) if data[:1] == b"\x78" else data
+
+
+def check_declared(declared: Declared | None, shape: BlockShape) -> None:
+    """Refuse a picture that is larger than the block that it is to fill.
+
+    Raises
+    ------
+    ValueError
+        Saying by how much.
+    """
+    if declared is None:
+        raise ValueError("it has no header")
+    # Some are larger, of which readers take the upper left, and some get an alpha band.
+    if (
+        declared.height * declared.width > with_left_over(shape.rows * shape.cols)
+        or declared.samples > max(shape.samples, 3) + 1
+        or declared.tables > _MORE_BYTES
+    ):
+        raise ValueError(
+            f"it declares {declared.height} rows x {declared.width} columns x {declared.samples} samples, "
+            f"which is more than the block has"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +278,7 @@ class SubsampledCodec:
     Parameters
     ----------
     decompress : callable or None
-        Bytes and the expected size to bytes; None if they are not compressed.
+        One of `STREAMS`; None if they are not compressed.
     shape : BlockShape
         What a block holds after chroma was repeated.
     across, down : int
@@ -282,7 +289,7 @@ class SubsampledCodec:
     A group is stored as its luma samples row by row, then Cb, then Cr (TIFF 6.0, section 21).
     """
 
-    decompress: Callable[[bytes, int], bytes] | None
+    decompress: Callable[[Any, int], bytes] | None
     shape: BlockShape
     across: int
     down: int
@@ -295,7 +302,8 @@ class SubsampledCodec:
         high, wide = -(-rows // self.down), -(-cols // self.across)
         group = self.across * self.down + 2
         size = high * wide * group
-        raw = data if self.decompress is None else self.decompress(bytes(data), size)
+        full = -(-self.shape.rows // self.down) * wide * group
+        raw = data if self.decompress is None else self.decompress(data, full)
         if len(raw) < size:
             raise ValueError(f"a block holds {len(raw)} of {size} bytes")
         groups = np.frombuffer(raw, np.uint8, count=size).reshape(high, wide, group)

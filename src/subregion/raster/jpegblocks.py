@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.libraries import imagecodecs, simplejpeg
-from subregion.raster.codecs import BlockReader, BlockShape, Fetch
+from subregion.raster.codecs import BlockReader, BlockShape, Fetch, check_declared
+from subregion.raster.headers import declared_size
+from subregion.raster.jpegheader import InMemory
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
 from subregion.raster.scratch import scratch
 
@@ -129,6 +131,7 @@ class JpegCodec:
         data = bytes(data)
         if _END not in data[-64:]:
             raise _early_end()
+        check_declared(declared_size("jpeg", InMemory(data)), self.shape)
         samples = self.shape.samples
         pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
             data, tables=self.tables, colorspace=self.colors, outcolorspace=self.output
@@ -149,7 +152,7 @@ class JpegCodec:
             return None
         size_at, stop, traits = found
         if last is None or traits != last.traits:
-            stream = read_stream(_InMemory(_START + tables + data[2:]))
+            stream = read_stream(InMemory(_START + tables + data[2:]))
             if stream is None or not self._holds(stream.frame):
                 return None
             if self.colors is not None and any(trait.startswith(_OF_COLORS) for trait in traits):
@@ -291,20 +294,6 @@ def _cut(coded: bytes, first: int, count: int, total: int) -> bytes:
     if first & 7:
         pieces[2 * first + 1 : 2 * last - 1 : 2] = _MARKS[: count - 1]
     return b"".join(pieces[2 * first : 2 * last - 1])
-
-
-class _InMemory:
-    """Bytes that are read as a file is."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.size = len(data)
-
-    def head(self, count: int) -> bytes:
-        return self._data[:count]
-
-    def read(self, offset: int, count: int) -> bytes:
-        return self._data[offset : offset + count]
 
 
 def _early_end() -> ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from subregion.errors import DamagedFileError
 
@@ -12,9 +12,46 @@ if TYPE_CHECKING:
     from subregion.raster.source import SourceFile
 
 _FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
-#: How many bytes that belong to no marker are skipped before the file is given up.
+#: How many bytes and markers that belong to nothing are skipped before the file is given up.
 _MAX_STRAY = 1 << 12
+#: Segments in front of the frame; colour profiles and notes take some hundred at most.
+_MAX_SEGMENTS = 1 << 14
+#: Bytes that are read at first, and then around each place beyond them.
+_CHUNK_BYTES = 4096
 _STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+
+
+class Stored(Protocol):
+    """What a picture is read from: a file, or a block of one."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that there are."""
+        ...
+
+    def head(self, count: int) -> bytes:
+        """Return the first bytes, as many as there are."""
+        ...
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes from an offset."""
+        ...
+
+
+class InMemory:
+    """Bytes that are read as a file is."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    def head(self, count: int) -> bytes:
+        """Return the first bytes, as many as there are."""
+        return self._data[:count]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Return bytes from an offset, as many as there are."""
+        return self._data[offset : offset + count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +98,32 @@ def read_header(file: SourceFile) -> JpegHeader:
     DamagedFileError
         If there is no frame, or it declares no pixels.
     """
-    at, stray = 2, 0
-    while at + 4 <= file.size and stray < _MAX_STRAY:
-        marker = file.read(at, min(4, file.size - at))
-        if marker[0] != 0xFF:
+    found = find_frame(file)
+    if found is None:
+        raise DamagedFileError(f"{file.path}: the JPEG has no frame header: it is truncated or damaged.")
+    if found.width == 0 or found.components == 0:
+        raise DamagedFileError(f"{file.path}: the JPEG declares {found.width} x {found.height} pixels.")
+    return found
+
+
+def find_frame(file: Stored) -> JpegHeader | None:
+    """Walk the markers up to the start of the frame; None if there is none."""
+    at, stray, segments = 2, 0, 0
+    chunk, begin = file.head(_CHUNK_BYTES), 0
+    while at + 10 <= file.size and stray < _MAX_STRAY and segments < _MAX_SEGMENTS:
+        if at + 10 > begin + len(chunk):
+            chunk, begin = file.read(at, min(_CHUNK_BYTES, file.size - at)), at
+        first, code = chunk[at - begin], chunk[at - begin + 1]
+        if first != 0xFF or code == 0xFF:
             at, stray = at + 1, stray + 1  # decoders skip what stands between markers
             continue
-        code = marker[1]
-        if code == 0xFF or code in _STANDALONE or code == 0:
-            at += 1 if code == 0xFF else 2
+        if code in _STANDALONE or code == 0:
+            at, stray = at + 2, stray + 1
             continue
         if code in (0xD9, 0xDA):
-            break
-        (length,) = struct.unpack(">H", marker[2:])
+            return None
+        length, precision, height, width, components = struct.unpack_from(">HBHHB", chunk, at - begin + 2)
         if code in _FRAMES:
-            body = file.read(at + 4, min(6, file.size - at - 4))
-            if len(body) < 6:
-                break
-            precision, height, width, components = struct.unpack(">BHHB", body)
-            if width == 0 or components == 0:
-                raise DamagedFileError(f"{file.path}: the JPEG declares {width} x {height} pixels.")
             return JpegHeader(height, width, components, precision, code, at)
-        at += 2 + length
-    raise DamagedFileError(f"{file.path}: the JPEG has no frame header: it is truncated or damaged.")
+        at, segments = at + 2 + length, segments + 1
+    return None

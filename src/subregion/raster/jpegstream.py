@@ -5,38 +5,23 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from subregion.raster.jpegheader import read_header
+from subregion.raster.jpegheader import Stored, read_header
 
 if TYPE_CHECKING:
     from subregion.raster.source import SourceFile
 
 #: Bytes that are read at first: the headers of nearly all files, and of all our own.
 HEAD_BYTES = 4096
-#: Headers with more than this in front of the pixels are left to decoders that read from the top.
-_MAX_HEAD_BYTES = 64 << 20
+#: Headers with more bytes or segments in front of the pixels are left to decoders that read from the top.
+_MAX_HEAD_BYTES, _MAX_SEGMENTS = 64 << 20, 1 << 14
+#: So are those with more bytes that decoders need: tables and marks of colours take a kilobyte.
+_MAX_KEPT_BYTES = 64 << 10
 
 _SEQUENTIAL = (0xC0, 0xC1)
 _TRANSFORMED = (*_SEQUENTIAL, 0xC2, 0xC9, 0xCA)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
-
-class Stored(Protocol):
-    """What a JPEG is read from: a file, or a block of one."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that there are."""
-        ...
-
-    def head(self, count: int) -> bytes:
-        """Return the first bytes, as many as there are."""
-        ...
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Return bytes from an offset."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +144,9 @@ def read_stream(file: Stored) -> JpegStream | None:
     frame: JpegFrame | None = None
     framed = b""
     restart = 0
-    for code, segment, stop in _segments(file):
+    for number, (code, segment, stop) in enumerate(_segments(file)):
+        if number > _MAX_SEGMENTS:
+            return None
         if code == 0xDA:
             # Tables that live in another file are not ours to find.
             if frame is None or not {0xC4, 0xDB} <= {part[1] for part in kept}:
@@ -186,26 +173,28 @@ def read_stream(file: Stored) -> JpegStream | None:
 
 def _segments(file: Stored) -> Iterator[tuple[int, bytes, int]]:
     """Yield code, bytes and end of each segment up to the first scan, or up to anything unusual."""
-    data, at, size = file.head(HEAD_BYTES), 2, file.size
-    code = 0
+    data, begin, at, size = file.head(HEAD_BYTES), 0, 2, file.size
+    code, fill = 0, 0
     while code != 0xDA:
-        if len(data) < at + 4:
+        if begin + len(data) < at + 4:
             if at + 4 > size:
                 return
-            data += file.read(len(data), min(size, at + HEAD_BYTES) - len(data))
-        code = data[at + 1]
-        if data[at] != 0xFF:
+            data, begin = file.read(at, min(size - at, HEAD_BYTES)), at
+        code = data[at - begin + 1]
+        if data[at - begin] != 0xFF:
             return
         if code == 0xFF:  # a fill byte
-            at += 1
+            at, fill = at + 1, fill + 1
+            if fill > HEAD_BYTES:
+                return
             continue
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        length = int.from_bytes(data[at - begin + 2 : at - begin + 4], "big")
         stop = at + 2 + length
         if code < 0xC0 or 0xD0 <= code <= 0xD9 or length < 2 or stop > min(size, _MAX_HEAD_BYTES):
             return
-        if len(data) < stop:
-            data += file.read(len(data), min(size, stop + HEAD_BYTES) - len(data))
-        yield code, data[at:stop], stop
+        if begin + len(data) < stop:
+            data, begin = file.read(at, min(size - at, stop - at + HEAD_BYTES)), at
+        yield code, data[at - begin : stop - begin], stop
         at = stop
 
 
@@ -233,7 +222,7 @@ def _stream(
 ) -> JpegStream | None:
     count = len(frame.sampling)
     # One scan must hold all components: anything else is not interleaved.
-    if len(scan) != 8 + 2 * count or scan[4] != count:
+    if len(scan) != 8 + 2 * count or scan[4] != count or sum(map(len, kept)) > _MAX_KEPT_BYTES:
         return None
     if [framed[10 + 3 * k] for k in range(count)] != [scan[5 + 2 * k] for k in range(count)]:
         return None

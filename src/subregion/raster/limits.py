@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from subregion.errors import ConfigError, TooLargeError
+
+if TYPE_CHECKING:
+    from subregion.raster.headers import Declared
 
 #: Decoded bytes of an image that is streamed; beyond, a header is taken for absurd.
 MAX_IMAGE_BYTES = 1 << 40
@@ -18,6 +22,8 @@ MAX_BLOCK_BYTES = 2 << 30
 #: A file that grows this many times on decoding, beyond `BOMB_BYTES`, is a bomb: deflate can reach 1032.
 BOMB_RATIO = 800
 BOMB_BYTES = 1 << 30
+#: Some decoders give tens of megabytes in a second; for those it is so many times less.
+_SLOW = 8
 
 
 def _limit(name: str, default: int) -> int:
@@ -49,21 +55,47 @@ def check_pixels(path: str, *sizes: int) -> None:
         )
 
 
-def check_bomb(path: str, file_size: int, need: int) -> None:
+def check_bomb(path: str, file_size: int, need: int, slow: bool = False) -> None:
     """Refuse a compressed file that would grow out of all proportion.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    file_size, need : int
+        Its bytes, and those of its pixels.
+    slow : bool
+        Whether its decoder takes so long that less than that is too much.
 
     Raises
     ------
     TooLargeError
         Naming the file, what it declares, the limit, and the environment variable that raises it.
     """
-    floor = _limit("SUBREGION_BOMB_BYTES", BOMB_BYTES)
+    limit = _limit("SUBREGION_BOMB_BYTES", BOMB_BYTES)
+    floor = limit // _SLOW if slow else limit
     if need > floor and need > BOMB_RATIO * file_size:
         raise TooLargeError(
             f"{path}: {file_size} bytes declare {need} bytes of pixels, {need // file_size} times as many; "
             f"more than {BOMB_RATIO} times is taken for a decompression bomb. "
-            f"If the file is to be trusted, set SUBREGION_BOMB_BYTES (now {floor}) above that number."
+            f"If the file is to be trusted, set SUBREGION_BOMB_BYTES (now {limit}) to "
+            f"{need * _SLOW if slow else need} or more."
         )
+
+
+def check_declared(path: str, file_size: int, declared: Declared) -> None:
+    """Refuse a compressed picture that would have to be decoded in one piece, by what its header says.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, what it declares, the limit, and the environment variable that raises it.
+    """
+    check_stored(path, file_size)
+    check_pixels(path, declared.height, declared.width, declared.samples, declared.itemsize)
+    sizes = f"{declared.height} rows x {declared.width} columns x {declared.samples} samples"
+    _check_one_piece(path, sizes, declared.nbytes)
+    check_bomb(path, file_size, declared.nbytes, slow=True)
 
 
 def check_whole(path: str, rows: int, cols: int, bands: int, dtype: np.dtype[np.generic]) -> None:
@@ -74,12 +106,31 @@ def check_whole(path: str, rows: int, cols: int, bands: int, dtype: np.dtype[np.
     TooLargeError
         Naming the file, what it declares, the limit, and the environment variable that raises it.
     """
-    need = rows * cols * bands * dtype.itemsize
+    sizes = f"{rows} rows x {cols} columns x {bands} bands of {dtype}"
+    _check_one_piece(path, sizes, rows * cols * bands * dtype.itemsize)
+
+
+def _check_one_piece(path: str, sizes: str, need: int) -> None:
     limit = _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
     if need > limit:
         raise TooLargeError(
-            f"{path}: this kind of file is decoded in one piece, and {rows} rows x {cols} columns x {bands} "
-            f"bands of {dtype} are {need} bytes; the limit is {limit}. "
+            f"{path}: this kind of file is decoded in one piece, and {sizes} are {need} bytes; "
+            f"the limit is {limit}. Raise SUBREGION_MAX_WHOLE_BYTES if the memory is there."
+        )
+
+
+def check_stored(path: str, nbytes: int) -> None:
+    """Refuse stored bytes that would have to be held at once and are too many for that.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, how many there are, the limit, and the environment variable that raises it.
+    """
+    limit = _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
+    if nbytes > limit:
+        raise TooLargeError(
+            f"{path}: {nbytes} bytes would have to be read in one piece; the limit is {limit}. "
             f"Raise SUBREGION_MAX_WHOLE_BYTES if the memory is there."
         )
 

@@ -29,6 +29,7 @@ from subregion.raster.pnm import open_pnm
 from subregion.raster.source import SourceFile
 from subregion.raster.vips import VipsRaster
 from subregion.raster.zarr import open_zarr
+from subregion.raster.zarr_metadata import is_zarr
 
 if TYPE_CHECKING:
     from subregion.raster.raster import FileTag, Raster
@@ -102,7 +103,12 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
     SubregionError
         If the file is missing, unreadable or damaged.
     """
-    file = SourceFile(path)
+    try:
+        file = SourceFile(path)
+    except SourceIsDirectoryError:
+        if is_zarr(path):
+            return ()
+        raise
     head = file.head(32)
     if head[:4] in _TIFF_MAGICS:
         return tiff.tags_of(file)
@@ -193,9 +199,8 @@ def _open_jpeg(file: SourceFile) -> Raster:
 
 
 def _open_other(file: SourceFile, head: bytes) -> Raster:
-
     if head.startswith(_JPEG2000_MAGICS):
-        raster = open_jpeg2000(file) or open_pillow(file, ("JPEG2000",))
+        raster = open_jpeg2000(file)
         with contextlib.suppress(SubregionError):  # whoever asks where it lies will hear of it
             raster.tags = tags_of(file.path)
         return raster

@@ -15,19 +15,13 @@ from subregion.errors import DamagedFileError, SubregionError, UnsupportedFormat
 from subregion.forks import FOREIGN, IMPORTS, computed_once
 from subregion.libraries import tifffile
 from subregion.raster import limits
-from subregion.raster.codecs import (
-    STREAMS,
-    BlockShape,
-    PageCodec,
-    RawCodec,
-    StreamCodec,
-    SubsampledCodec,
-)
+from subregion.raster.codecs import BlockShape, PageCodec, RawCodec, StreamCodec, SubsampledCodec
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
 from subregion.raster.jpegblocks import JpegCodec
 from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
+from subregion.raster.streams import STREAMS
 from subregion.raster.tiffheader import FEW_BANDS, PlainPage, read_plain_page
 from subregion.raster.tileindex import Codec, TileIndex, same_picture
 
@@ -44,6 +38,7 @@ _STREAMS = {
     8: "DEFLATE",
     32946: "DEFLATE",
     32773: "PACKBITS",
+    34925: "LZMA",
     50000: "ZSTD",
     34926: "ZSTD",
 }
@@ -51,6 +46,16 @@ _JPEG, _OLD_JPEG = 7, 6
 #: Codecs whose output is RGB already, whatever the tags say of YCbCr.
 _RGB_CODECS = {_JPEG, _OLD_JPEG, 34892, 33007, 50001, 34927, 52546, 50002, 34933, 34712, 33004, 33005}
 _APERIO_YCBCR = 33003
+#: Codecs whose blocks have a header of their own: the name of each in imagecodecs.
+_PICTURES = {
+    **dict.fromkeys((_JPEG, 34892, 33007), "jpeg"),
+    **dict.fromkeys((_APERIO_YCBCR, 33004, 33005, 34712), "jpeg2k"),
+    **dict.fromkeys((34934, 22610), "jpegxr"),
+    **dict.fromkeys((50001, 34927), "webp"),
+    **dict.fromkeys((50002, 52546), "jpegxl"),
+    34887: "lerc",
+    34933: "png",
+}
 
 
 #: A page as either reader gives it.
@@ -331,7 +336,7 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
     if isinstance(page, PlainPage):
         raise StructureError(f"{file.path}: samples of {stored} have no predictor {predictor}.")
     with IMPORTS:
-        return PageCodec(page.decode, shape, page.jpegtables)
+        return PageCodec(page.decode, shape, page.jpegtables, _PICTURES.get(compression))
 
 
 def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:

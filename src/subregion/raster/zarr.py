@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import (
+    DamagedFileError,
     SourceIsDirectoryError,
     SourceNotFoundError,
     SubregionError,
@@ -254,6 +255,11 @@ def _index(
     codec: ChunkCodec = chunk_codec(
         spec, axes.row, axes.col, axes.band, offsets.size if make is TileIndex else 0
     )
+    if codec.mapped and bool(((nbytes > 0) & (nbytes < codec.nbytes)).any()):
+        raise DamagedFileError(
+            f"{spec.path}: an uncompressed chunk has {nbytes[nbytes > 0].min()} bytes, {codec.nbytes} are "
+            f"needed. Fetch or write it again."
+        )
     return make(
         shape=(rows, cols, bands),
         dtype=codec.stored.newbyteorder("="),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import bz2
 import functools
 import lzma
-import zlib
+import math
+import re
+import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,16 +18,19 @@ from numpy.typing import NDArray
 from subregion.errors import UnsupportedFormatError
 from subregion.libraries import google_crc32c, imagecodecs
 from subregion.raster import blosc
-from subregion.raster.codecs import (
-    STREAMS,
-    BlockRead,
-    BlockReader,
-    Fetch,
-    RunReader,
-    zstd_of_thread,
-    zstd_run,
-)
+from subregion.raster.codecs import BlockRead, BlockReader, Fetch, RunReader, zstd_run
 from subregion.raster.scratch import scratch
+from subregion.raster.streams import (
+    bunzip,
+    inflate,
+    lzma_memory,
+    too_much,
+    ungzip,
+    unlz4,
+    unlzma,
+    zstd,
+    zstd_of_thread,
+)
 
 if TYPE_CHECKING:
     from subregion.raster.zarr_metadata import ArraySpec, CodecSpec
@@ -36,6 +41,10 @@ Stage: TypeAlias = Callable[[Any, int], Any]
 
 #: CRC-32C of any bytes followed by their own CRC-32C, little-endian (the residue of the polynomial).
 _CRC32C_RESIDUE = 0x48674BC7
+#: Types of which there can be differences.
+_NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248])|u?int(?:8|16|32|64)|float(?:16|32|64)")
+#: Bytes of a sample that is shuffled, at most: those of a record.
+_MOST_SHUFFLED = 1 << 16
 #: Blocks of at most so many bytes together are decoded into the buffer of the thread.
 _BUFFER_NBYTES = 1 << 20
 
@@ -48,6 +57,8 @@ class ChunkCodec:
     ----------
     stages : tuple of callable
         From stored bytes to samples, in the order of decoding.
+    limits : tuple of int
+        How many bytes each of them may give.
     stored : numpy.dtype
         Type of the samples, with its byte order.
     shape, strides : tuple of int
@@ -59,6 +70,7 @@ class ChunkCodec:
     """
 
     stages: tuple[Stage, ...]
+    limits: tuple[int, ...]
     stored: np.dtype[np.generic]
     shape: tuple[int, int, int]
     strides: tuple[int, int, int]
@@ -77,7 +89,7 @@ class ChunkCodec:
         Its arrays share one buffer of the thread, which each block overwrites. That it stays in the
         processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
         """
-        if self.stages == (_zstd,):
+        if self.stages == (zstd,):
             return self._from_zstd(fetch)
         if self.stages in ((_blosc,), (crc32c, _blosc)) and self.nbytes <= _BUFFER_NBYTES:
             return self._from_blosc(fetch)
@@ -88,8 +100,7 @@ class ChunkCodec:
         shape, stored, strides, size = self.shape, self.stored, self.strides, self.nbytes
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
-            data: Any = fetch(offset, nbytes)
-            return array(shape, stored, decompress(data, size), 0, strides)
+            return array(shape, stored, decompress(fetch(offset, nbytes), size, size), 0, strides)
 
         return block
 
@@ -121,7 +132,7 @@ class ChunkCodec:
 
         Two threads that decode blocks of 20 microseconds one by one take longer than one; see `zstd_run`.
         """
-        if self.stages == (_zstd,):
+        if self.stages == (zstd,):
             return zstd_run(fetch, self.shape, self.stored, self.strides, self.nbytes)
         row = self.strides[0]
         if self.stages not in ((_blosc,), (crc32c, _blosc)) or row * self.shape[0] != self.nbytes:
@@ -151,9 +162,8 @@ class ChunkCodec:
 
     def __call__(self, data: Data, block: int) -> NDArray[np.generic]:
         """Decode a block."""
-        for left, stage in zip(range(len(self.stages) - 1, -1, -1), self.stages, strict=True):
-            # Between two stages there may be more bytes than samples: differences may be of a wider type.
-            data = stage(data, self.nbytes if left == 0 else 8 * self.nbytes + 4096)
+        for stage, limit in zip(self.stages, self.limits, strict=True):
+            data = stage(data, limit)
         if len(data) < self.nbytes:
             raise ValueError(f"a block holds {len(data)} of {self.nbytes} bytes")
         return np.ndarray(self.shape, self.stored, data, 0, self.strides)
@@ -177,76 +187,114 @@ def chunk_codec(spec: ArraySpec, row: int, col: int, band: int | None, count: in
     shape = (spec.blocks[row], spec.blocks[col], samples)
     strides = (apart[row], apart[col], spec.dtype.itemsize if band is None else apart[band])
     stored = np.dtype(np.uint8) if spec.dtype.kind == "b" else spec.dtype
-    stages = tuple(_stage(spec, codec) for codec in reversed(spec.codecs))
-    return ChunkCodec(stages, stored, shape, strides, step, bytearray(count))
+    steps = [_step(spec, codec, step) for codec in spec.codecs]
+    limits, most = [], step
+    for each in steps:
+        limits.append(most)
+        most = each.stored(most)
+    stages = tuple(each.undo for each in reversed(steps))
+    return ChunkCodec(stages, tuple(reversed(limits)), stored, shape, strides, step, bytearray(count))
 
 
-def _stage(spec: ArraySpec, codec: CodecSpec) -> Stage:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One codec of an array.
+
+    Parameters
+    ----------
+    undo : callable
+        From what it stores to what it was given.
+    wider : Fraction
+        How many bytes it stores for each that it is given, at most.
+    extra : int
+        How many it stores besides.
+    """
+
+    undo: Stage
+    wider: Fraction = Fraction(1)
+    extra: int = 0
+
+    def stored(self, nbytes: int) -> int:
+        """Return how many bytes it stores at most of so many."""
+        return math.ceil(nbytes * self.wider) + self.extra
+
+
+def _step(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> _Step:
     name = codec.name.removeprefix("numcodecs.").removeprefix("https://codec.zarrs.dev/")
-    if name in _STAGES:
-        return _STAGES[name]
+    if name in _COMPRESSORS:
+        return _Step(_COMPRESSORS[name], *_INCOMPRESSIBLE)
     if name == "lzma":
-        return functools.partial(
-            _lzma, form=int(codec.configuration.get("format", 1)), filters=codec.configuration.get("filters")
-        )
+        return _Step(_lzma_of(spec, codec, nbytes), *_INCOMPRESSIBLE)
+    if name == "crc32c":
+        return _Step(crc32c, extra=4)
     if name == "delta":
-        return functools.partial(_delta, configuration=dict(codec.configuration), dtype=spec.dtype)
+        whole = _numbers(spec, codec, "dtype", spec.dtype)
+        differences = _numbers(spec, codec, "astype", whole)
+        undo = functools.partial(_delta, whole=whole, differences=differences)
+        return _Step(undo, Fraction(differences.itemsize, whole.itemsize))
     if name == "shuffle":
-        return functools.partial(_shuffle, samples=int(codec.configuration.get("elementsize", 4)))
-    readable = ", ".join(sorted([*_STAGES, "lzma", "delta", "shuffle"]))
+        samples = codec.configuration.get("elementsize", 4)
+        if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= _MOST_SHUFFLED:
+            raise _bad(spec, codec, "elementsize", f"a whole number from 1 to {_MOST_SHUFFLED} is needed")
+        return _Step(functools.partial(_shuffle, samples=samples))
+    readable = ", ".join(sorted([*_COMPRESSORS, "crc32c", "lzma", "delta", "shuffle"]))
     raise UnsupportedFormatError(
         f"{spec.path}: the zarr codec {codec.name!r} cannot be read here; {readable} can."
     )
 
 
-def _blosc(data: Data, size: int) -> Any:
-    nbytes = blosc.check_frame(data, size)
+def _bad(spec: ArraySpec, codec: CodecSpec, name: str, reason: str) -> UnsupportedFormatError:
+    value = reprlib.repr(codec.configuration.get(name))
+    return UnsupportedFormatError(
+        f"{spec.path}: the zarr codec {codec.name!r} has {name} {value}, which makes no sense: {reason}."
+    )
+
+
+def _blosc(data: Data, most: int) -> Any:
+    nbytes = blosc.check_frame(data, most)
     return imagecodecs.blosc_decode(data, numthreads=1, out=nbytes)  # type: ignore[arg-type]  # takes any buffer
 
 
-def _zstd(data: Data, size: int) -> bytes:
-    return STREAMS["ZSTD"](data, size)  # type: ignore[arg-type]  # takes any buffer
+def _lzma_of(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> Stage:
+    form, filters = codec.configuration.get("format", lzma.FORMAT_XZ), codec.configuration.get("filters")
+    if form not in (lzma.FORMAT_AUTO, lzma.FORMAT_XZ, lzma.FORMAT_ALONE, lzma.FORMAT_RAW):
+        raise _bad(spec, codec, "format", "0 to 3 are those of Python's lzma")
+    if form != lzma.FORMAT_RAW:  # such streams describe themselves
+        return functools.partial(unlzma, form=form)
+    most = lzma_memory(nbytes)
+    try:
+        if not isinstance(filters, list):
+            raise TypeError("a list is needed")
+        for each in filters:
+            if each.get("dict_size", 0) > most:
+                raise ValueError(f"its dictionary is larger than {most} bytes")
+        lzma.LZMADecompressor(form, filters=filters)
+    except (ValueError, TypeError, AttributeError, OverflowError, lzma.LZMAError) as error:
+        raise _bad(spec, codec, "filters", str(error)) from error
+    return functools.partial(unlzma, form=form, filters=filters)
 
 
-def _gzip(data: Data, size: int) -> bytes:
-    return zlib.decompressobj(31).decompress(data, size)
+def _numbers(
+    spec: ArraySpec, codec: CodecSpec, name: str, default: np.dtype[np.generic]
+) -> np.dtype[np.generic]:
+    value = codec.configuration.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or not _NUMBERS.fullmatch(value):
+        raise _bad(spec, codec, name, "a type of numbers, such as '<i2', is needed")
+    return np.dtype(value)
 
 
-def _zlib(data: Data, size: int) -> bytes:
-    return zlib.decompressobj().decompress(data, size)
+def _delta(
+    data: Data, most: int, whole: np.dtype[np.generic], differences: np.dtype[np.generic]
+) -> NDArray[Any]:
+    found = np.frombuffer(data, differences)
+    if found.size * whole.itemsize > most:
+        raise too_much(most)
+    return np.cumsum(found, dtype=whole.newbyteorder("=")).astype(whole, copy=False).view(np.uint8)
 
 
-def _bz2(data: Data, size: int) -> bytes:
-    return bz2.BZ2Decompressor().decompress(data, size)
-
-
-def _lzma(data: Data, size: int, form: int, filters: Any) -> bytes:
-    # Only raw streams are described from outside; the others describe themselves.
-    chain = filters if form == lzma.FORMAT_RAW else None
-    return lzma.LZMADecompressor(form, filters=chain).decompress(data, size)
-
-
-def _lz4(data: Data, size: int) -> Any:
-    nbytes = int.from_bytes(data[:4], "little")
-    if nbytes > size:
-        raise ValueError(f"it announces {nbytes} bytes")
-    return imagecodecs.lz4_decode(memoryview(data)[4:], out=nbytes)  # type: ignore[arg-type]  # takes any buffer
-
-
-def _delta(data: Data, size: int, configuration: dict[str, Any], dtype: np.dtype[np.generic]) -> Any:
-    whole = _numbers(configuration.get("dtype"), dtype)
-    differences = np.frombuffer(data, _numbers(configuration.get("astype"), whole))
-    return np.cumsum(differences, dtype=whole.newbyteorder("=")).astype(whole).tobytes()
-
-
-def _numbers(name: Any, default: np.dtype[np.generic]) -> np.dtype[np.generic]:
-    dtype = default if name is None else np.dtype(str(name))
-    if dtype.kind not in "iuf":
-        raise ValueError(f"differences of {dtype}")
-    return dtype
-
-
-def _shuffle(data: Data, size: int, samples: int) -> Data:
+def _shuffle(data: Data, most: int, samples: int) -> Data:
     """Put the first, second, ... bytes of all samples, which lie together, back to their samples."""
     return np.frombuffer(data, np.uint8).reshape(samples, -1).T.tobytes()
 
@@ -263,13 +311,14 @@ def check(data: bytes) -> None:
         raise ValueError("its checksum is wrong")
 
 
-#: Name of a codec in version 2 or 3 -> what undoes it.
-_STAGES: dict[str, Stage] = {
+#: Name of a compressor in version 2 or 3 -> what undoes it.
+_COMPRESSORS: dict[str, Stage] = {
     "blosc": _blosc,
-    "zstd": _zstd,
-    "gzip": _gzip,
-    "zlib": _zlib,
-    "bz2": _bz2,
-    "lz4": _lz4,
-    "crc32c": crc32c,
+    "zstd": zstd,
+    "gzip": ungzip,
+    "zlib": inflate,
+    "bz2": bunzip,
+    "lz4": unlz4,
 }
+#: What any of them makes of bytes that cannot be compressed: bzip2 takes 1 % more, and some hundred bytes.
+_INCOMPRESSIBLE = Fraction(64, 63), 4096
