@@ -41,10 +41,12 @@ def overlaps(start: int, stop: int, step: int, size: int) -> list[tuple[int, sli
             (last, slice(0, stop - last * size), slice(last * size - start, stop - start)),
         ]
     found = []
-    for block in range(first, last + 1):
-        skipped = max(0, -((start - block * size) // step))  # samples that lie before the block
-        low, high = start + skipped * step, min(stop, (block + 1) * size)
-        if low < high:
-            inner = slice(low - block * size, high - block * size, step)
-            found.append((block, inner, slice(skipped, skipped + (high - low - 1) // step + 1)))
+    at = start
+    while at < stop:
+        block = at // size
+        end = min(stop, (block + 1) * size)
+        count = -(-(end - at) // step)
+        done = (at - start) // step
+        found.append((block, slice(at - block * size, end - block * size, step), slice(done, done + count)))
+        at += count * step
     return found

@@ -20,6 +20,7 @@ from subregion.raster.jpegheader import InMemory
 from subregion.raster.streams import (
     STREAMS,
     inflate,
+    too_much,
     with_left_over,
     zstd,
     zstd_contexts,
@@ -171,10 +172,13 @@ class StreamCodec:
         shape, stored, array = self.shape.of(0), self.stored, np.ndarray
         size = shape[0] * shape[1] * shape[2] * stored.itemsize
         if self.decompress is STREAMS["ZSTD"]:
-            most, of_thread = with_left_over(size), zstd_of_thread()
+            most, (declared, undo) = with_left_over(size), zstd_of_thread()
 
             def frame(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
-                return array(shape, stored, of_thread(fetch(offset, nbytes), size, most))
+                data = fetch(offset, nbytes)
+                if declared(data) > most:
+                    raise too_much(most)
+                return array(shape, stored, undo(data, size))
 
             return frame
         decompress = self.decompress

@@ -36,6 +36,9 @@ _SMALL = 64 << 10
 #: Below this edge decoders cannot tell one reduced size from the next.
 _MIN_REDUCED_EDGE = 64
 
+#: To decode some intervals in a row takes less time than to begin anew.
+_FAR = 8
+
 #: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1, and grey.
 _TURBO = {((luma), (1, 1), (1, 1)) for luma in ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))} | {((1, 1),)}
 
@@ -126,6 +129,15 @@ class JpegRaster(Raster):
     ) -> None:
         """Read a window that lies inside the level; see `TileIndex.read_into`."""
         if out.size == 0:
+            return
+        high, wide = self.block
+        if level == 0 and (steps[0] > high or steps[1] > _FAR * wide):
+            rows_apart = _apart(window.row, window.row_stop, steps[0], high)
+            cols_apart = _apart(window.col, window.col_stop, steps[1], _FAR * wide)
+            for row, height, down, there in rows_apart:
+                for col, width, across, beside in cols_apart:
+                    part = Window(row, col, height, width)
+                    self.read_into(part, out[there, beside], bands, (down, across))
             return
         row_bytes = (window.width + self.block[1]) * self.shape[2] << level
         rows = max(1, PIECE_BYTES // row_bytes) if row_bytes else 1
@@ -262,6 +274,19 @@ class JpegRaster(Raster):
                 )
         _number_anew(joined, len(head), edges)
         return joined
+
+
+def _apart(start: int, stop: int, step: int, near: int) -> list[tuple[int, int, int, slice]]:
+    """Split an axis: where every pixel that is wanted lies far from the next, each is read by itself.
+
+    Returns
+    -------
+    list of (int, int, int, slice)
+        Start, length, step, and place in the output of each part.
+    """
+    if step <= near:
+        return [(start, stop - start, step, slice(None))]
+    return [(at, 1, 1, slice(k, k + 1)) for k, at in enumerate(range(start, stop, step))]
 
 
 def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:

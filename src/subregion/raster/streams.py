@@ -51,19 +51,13 @@ def zstd_contexts() -> _PerThread:
     return _PerThread()
 
 
-def zstd_of_thread() -> Callable[[Any, int, int], bytes]:
-    """Return what decompresses a frame in this thread, and must not leave it.
+def zstd_of_thread() -> tuple[Callable[[Any], int], Callable[[Any, int], bytes]]:
+    """Return what tells how many bytes a frame declares, and the decompressor of this thread.
 
-    It takes the frame, how many bytes are wanted, and how many there may be.
+    The latter must not leave the thread. It allocates what a frame declares, whatever it is told, so that the
+    former has to be asked before.
     """
-    declared, decompress = zstandard.frame_content_size, zstd_contexts().zstd.decompress
-
-    def bounded(data: Any, size: int, most: int) -> bytes:
-        if declared(data) > most:
-            raise too_much(most)
-        return decompress(data, size)
-
-    return bounded
+    return zstandard.frame_content_size, zstd_contexts().zstd.decompress
 
 
 def zstd(data: Any, most: int) -> bytes:
@@ -133,10 +127,10 @@ def _complete(found: bytes, most: int, ended: bool) -> bytes:
 
 
 def _zstd(data: Any, size: int, most: int) -> bytes:
-    # The decompressor allocates what a frame declares, whatever it is told.
-    if zstandard.frame_content_size(data) > most:
+    declared, decompress = zstd_of_thread()
+    if declared(data) > most:
         raise too_much(most)
-    return zstd_contexts().zstd.decompress(data, size)
+    return decompress(data, size)
 
 
 def _zstd_block(data: Any, size: int) -> bytes:

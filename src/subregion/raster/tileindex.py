@@ -138,8 +138,7 @@ class TileIndex:
         high, wide = self.block
         rows = overlaps(window.row, window.row_stop, steps[0], high)
         cols = overlaps(window.col, window.col_stop, steps[1], wide)
-        first_row, first_col = rows[0][0], cols[0][0]
-        part = slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1)
+        part = _numbers(rows), _numbers(cols)
         exact = self.codec.exact
         identity, level = file.identity, level_key(self.shape)
         kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
@@ -149,15 +148,12 @@ class TileIndex:
             offsets, sizes = self.places(plane, *part)
             if read is None:
                 read = self._block_reader(file, announced(file, offsets, sizes))
-            for row, inner_rows, outer_rows in rows:
-                line, line_sizes = offsets[row - first_row], sizes[row - first_row]
+            for (row, inner_rows, outer_rows), line, line_sizes in zip(rows, offsets, sizes, strict=True):
                 number = (plane * grid_rows + row) * grid_cols
-                for col, inner_cols, outer_cols in cols:
-                    nbytes = line_sizes[col - first_col]
+                for (col, inner_cols, outer_cols), offset, nbytes in zip(cols, line, line_sizes, strict=True):
                     if nbytes == 0:
                         out[outer_rows, outer_cols, there] = self.fill
                         continue
-                    offset = line[col - first_col]
                     try:
                         found = None if kept is None else kept((identity, level, number + col))
                         if found is not None:
@@ -228,32 +224,42 @@ class TileIndex:
         high, wide = self.block
         rows = overlaps(window.row, window.row_stop, steps[0], high)
         cols = overlaps(window.col, window.col_stop, steps[1], wide)
-        first_row, first_col = rows[0][0], cols[0][0]
+        part = _numbers(rows), _numbers(cols)
         found: list[Piece] = []
         for plane, here, there in _plane_jobs(planes, self.samples, bands, count):
-            offsets, nbytes = self.places(
-                plane, slice(first_row, rows[-1][0] + 1), slice(first_col, cols[-1][0] + 1)
-            )
-            for row, inner_rows, outer_rows in rows:
-                line, sizes = offsets[row - first_row], nbytes[row - first_row]
+            offsets, nbytes = self.places(plane, *part)
+            for (row, inner_rows, outer_rows), line, sizes in zip(rows, offsets, nbytes, strict=True):
                 number = (plane * grid_rows + row) * grid_cols
                 found += [
                     (
                         number + col,
-                        line[col - first_col],
-                        sizes[col - first_col],
+                        offset,
+                        size,
                         (inner_rows, inner_cols),
                         here,
                         (outer_rows, outer_cols, there),
                     )
-                    for col, inner_cols, outer_cols in cols
+                    for (col, inner_cols, outer_cols), offset, size in zip(cols, line, sizes, strict=True)
                 ]
         return found
 
-    def places(self, plane: int, rows: slice, cols: slice) -> tuple[list[list[int]], list[list[int]]]:
-        """Return offset and bytes of a part of the grid, row by row."""
-        grid = (plane, rows, cols)
-        return self.offsets[grid].tolist(), self.nbytes[grid].tolist()
+    def places(
+        self, plane: int, rows: Sequence[int], cols: Sequence[int]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Return offset and bytes of a part of the grid, row by row.
+
+        Parameters
+        ----------
+        plane : int
+            Which plane.
+        rows, cols : range or list of int
+            Which blocks: all from one to another, or one by one.
+        """
+        if type(rows) is range and type(cols) is range:
+            grid = plane, slice(rows.start, rows.stop), slice(cols.start, cols.stop)
+            return self.offsets[grid].tolist(), self.nbytes[grid].tolist()
+        each = np.ix_(rows, cols)
+        return self.offsets[plane][each].tolist(), self.nbytes[plane][each].tolist()
 
     def _undecodable(
         self, file: ByteSource, number: int, offset: int, nbytes: int, error: Exception
@@ -388,6 +394,14 @@ def _alike(block: NDArray[np.generic], out: NDArray[np.generic]) -> bool:
 @functools.lru_cache(maxsize=256)
 def _opaque(nbytes: int) -> np.dtype[np.void]:
     return np.dtype((np.void, nbytes))
+
+
+def _numbers(blocks: list[tuple[int, slice, slice]]) -> range | list[int]:
+    """Return which blocks an axis needs, as `TileIndex.places` takes them."""
+    first, last = blocks[0][0], blocks[-1][0]
+    if last - first == len(blocks) - 1:
+        return range(first, last + 1)
+    return [block for block, _, _ in blocks]  # steps are larger than blocks
 
 
 def announced(file: ByteSource, offsets: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]]) -> bool:

@@ -73,17 +73,19 @@ class ScatteredIndex(TileIndex):
     axes: Axes
     files: ChunkFiles
 
-    def places(self, plane: int, rows: slice, cols: slice) -> tuple[list[list[int]], list[list[int]]]:
-        """Return address and bytes of a part of the grid, row by row."""
+    def places(
+        self, plane: int, rows: Sequence[int], cols: Sequence[int]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Return address and bytes of a part of the grid, row by row; see `TileIndex.places`."""
         block = [0] * len(self.files.spec.shape)
         if self.axes.band is not None:
             block[self.axes.band] = plane
         seen: dict[int, Shard | None] = {}
         offsets, nbytes = [], []
-        for row in range(rows.start, rows.stop):
+        for row in rows:
             block[self.axes.row] = row
             line = []
-            for col in range(cols.start, cols.stop):
+            for col in cols:
                 block[self.axes.col] = col
                 line.append(self.files.place(block, seen))
             offsets.append([offset for offset, _ in line])
@@ -255,7 +257,7 @@ def _index(
     codec: ChunkCodec = chunk_codec(
         spec, axes.row, axes.col, axes.band, offsets.size if make is TileIndex else 0
     )
-    if codec.mapped and bool(((nbytes > 0) & (nbytes < codec.nbytes)).any()):
+    if make is TileIndex and codec.mapped and bool(((nbytes > 0) & (nbytes < codec.nbytes)).any()):
         raise DamagedFileError(
             f"{spec.path}: an uncompressed chunk has {nbytes[nbytes > 0].min()} bytes, {codec.nbytes} are "
             f"needed. Fetch or write it again."

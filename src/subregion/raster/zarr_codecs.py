@@ -96,11 +96,14 @@ class ChunkCodec:
         return None
 
     def _from_zstd(self, fetch: Fetch) -> BlockReader:
-        decompress, array = zstd_of_thread(), np.ndarray
+        (declared, decompress), array = zstd_of_thread(), np.ndarray
         shape, stored, strides, size = self.shape, self.stored, self.strides, self.nbytes
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
-            return array(shape, stored, decompress(fetch(offset, nbytes), size, size), 0, strides)
+            data = fetch(offset, nbytes)
+            if declared(data) > size:
+                raise too_much(size)
+            return array(shape, stored, decompress(data, size), 0, strides)
 
         return block
 
