@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from subregion.convert.jpegencode import encoded
 from subregion.errors import ConfigError, DamagedFileError, UnsupportedFormatError
 from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
+from subregion.raster.pool import POOL
 from subregion.records import Asset
 
 needs_jpegtran = pytest.mark.skipif(jpegs.JPEGTRAN is None, reason="needs jpegtran")
@@ -351,6 +354,93 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path, workdir: Path, photograph:
         np.testing.assert_array_equal(fresh.load_region(1, Window(0, 0, 400, 600)), expected)
         assert copy_of(fresh) != str(path)
         frames = fresh
+
+
+@pytest.mark.parametrize("where", ["head", "index", "pixels"])
+def test_a_flipped_bit_anywhere_is_mended(
+    where: str, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "a.jpg"
+    Image.fromarray(photograph[:160, :200]).save(path, quality=90)
+    expected = jpegs.decoded(path)
+    frames = SimpleFrames({1: path}, workdir=workdir, backend="jpeg")
+    frames.prepare(progress=False)
+    sound = Path(copy_of(frames)).read_bytes()
+    raster = open_raster(copy_of(frames))
+    assert isinstance(raster, JpegRaster)
+    rows, across = -(-160 // raster.block[0]), -(-200 // raster.block[1])
+    index = len(sound) - rows * (8 + 4 * (across + 1))
+    first, last = {"head": (0, raster.stream.data), "index": (index, len(sound))}.get(
+        where, (raster.stream.data, index)
+    )
+    step = max(1, (last - first) // 60)
+    for number, at in enumerate(range(first, last, step)):
+        broken = bytearray(sound)
+        broken[at] ^= 1 << number % 8
+        copy = Path(copy_of(frames))
+        status = copy.stat()
+        copy.write_bytes(broken)
+        os.utime(copy, ns=(status.st_atime_ns, status.st_mtime_ns))
+        POOL.forget(lambda key: True)
+        for top in range(0, 160, 70):
+            for left in range(0, 200, 70):
+                part = np.s_[top : top + 70, left : left + 70]
+                np.testing.assert_array_equal(frames.load_region(1, part), expected[part], f"{at} {number}")
+        np.testing.assert_array_equal(frames.load_region(1), expected, f"{at} {number}")
+        # Whatever is served, windows of it cost what windows cost.
+        served = open_raster(copy_of(frames))
+        assert isinstance(served, JpegRaster)
+        assert served.is_copy, at
+
+
+def test_an_index_of_a_stranger_is_looked_at(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+    """Copies are files like others: what their index says may be made up."""
+    path, copy = tmp_path / "a.jpg", tmp_path / "b.jpg"
+    Image.fromarray(photograph).save(path, quality=90)
+    converting.keep_jpeg(open_raster(str(path)), str(copy))
+    sound = copy.read_bytes()
+    raster = open_raster(str(copy))
+    assert isinstance(raster, JpegRaster)
+    rows, across = -(-400 // raster.block[0]), -(-600 // raster.block[1])
+    index = len(sound) - rows * (8 + 4 * (across + 1))
+    edges = index + 8 * rows
+    attacks = [
+        (index, np.full(rows, -5, "<i8")),
+        (index, np.full(rows, 1 << 60, "<i8")),
+        (index, np.full(rows, len(sound) - 10, "<i8")),
+        (index, np.zeros(rows, "<i8")),
+        (edges, np.full(rows * (across + 1), 65535, "<u2")),
+        (edges, np.arange(rows * (across + 1)).astype("<u2")),
+        (edges, np.tile(np.arange(across + 1)[::-1], rows).astype("<u2")),
+    ]
+    for at, values in attacks:
+        broken = bytearray(sound)
+        broken[at : at + values.nbytes] = values.tobytes()
+        copy.write_bytes(broken)
+        for window in (Window(0, 0, 400, 600), Window(100, 100, 20, 20), Window(399, 599, 1, 1)):
+            with pytest.raises(DamagedFileError, match=r"b\.jpg"):
+                open_raster(str(copy)).read(window)
+
+
+@pytest.mark.timeout(60)
+def test_damage_in_a_source_is_looked_for_once(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+    """A decoder complains at every window; whether it is right takes all of the file."""
+    path = tmp_path / "a.jpg"
+    jpeg = jpegs.with_intervals(path, jpegs.encode(np.tile(photograph, (6, 6, 1)), subsampling="420"), 4)
+    broken = bytearray(jpeg)
+    start = jpegs.scan_start(jpeg)
+    for at in range(start + 500, len(broken) - 2, 1000):
+        if 0xFF not in broken[at - 1 : at + 2]:
+            broken[at] = 0
+    path.write_bytes(broken)
+    raster = open_raster(str(path))
+    assert isinstance(raster, JpegRaster)
+    windows = [Window(top, left, 100, 100) for top in range(0, 2400, 100) for left in range(0, 3600, 100)]
+    begun = time.perf_counter()
+    for window in windows:
+        with pytest.raises(DamagedFileError):
+            raster.read(window)
+    assert time.perf_counter() - begun < 10
 
 
 def test_a_replaced_source_of_another_kind(

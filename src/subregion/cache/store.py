@@ -273,6 +273,9 @@ class Store:
         entry, recipe = found
         try:
             raster = open_raster(entry.data)
+            if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):
+                # With another header it may still be a picture, but one of which windows cost all of it.
+                raise DamagedFileError(f"{entry.data}: is not as it was written.")
         except SourceNotFoundError:
             raise _ReplacedError from None
         except SubregionError as error:

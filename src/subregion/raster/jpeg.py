@@ -7,6 +7,7 @@ with their markers numbered anew. An ordinary decoder makes of it, bit for bit, 
 from __future__ import annotations
 
 import functools
+import operator
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -104,7 +105,7 @@ class JpegRaster(Raster):
         self.shape = (frame.height, frame.width, 1 if count == 1 else 3)
         self.stream = stream
         self._index = index
-        file.steady = index.sums is not None  # such a one is a copy of ours
+        file.steady = self.is_copy
         self._reach = frame.reach
         self._single = stream.restart == 1 and index.grid.across > 1
         turbo = frame.sampling in _TURBO
@@ -224,24 +225,28 @@ class JpegRaster(Raster):
         try:
             return self._decode(joined, rows, cols, by, True)
         except (ValueError, IndexError) as error:
-            if self._index.sums is None and self._harmless:
-                return self._decode(joined, rows, cols, by, False)
-            raise decoding_error(
-                f"{self.path}: the intervals at row {top * self.block[0]} cannot be decoded", error
-            ) from error
+            if self.is_copy:
+                raise decoding_error(
+                    f"{self.path}: the intervals at row {top * self.block[0]} cannot be decoded", error
+                ) from error
+            if self._damage is not None:
+                raise DamagedFileError(self._damage) from error
+            return self._decode(joined, rows, cols, by, False)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it was written here, so that changed bytes are noticed."""
+        return self._index.sums is not None
 
     @computed_once
-    def _harmless(self) -> bool:
-        """Whether what decoders complain of is no damage, but bytes that belong to nothing.
-
-        Raises
-        ------
-        DamagedFileError
-            If it is damage.
-        """
-        for _ in VipsRaster(self.file, self.driver, "jpegload", shrink=8).strips(256):
-            pass
-        return True
+    def _damage(self) -> str | None:
+        """Tell what is wrong with the file; None if decoders complain of bytes that belong to nothing."""
+        try:
+            for _ in VipsRaster(self.file, self.driver, "jpegload", shrink=8).strips(256):
+                pass
+        except DamagedFileError as error:
+            return str(error)
+        return None
 
     def _joined(self, top: int, bottom: int, first: int, last: int, rows: int, cols: int) -> bytearray:
         """Join a rectangle of intervals into a JPEG of its own."""
@@ -252,6 +257,9 @@ class JpegRaster(Raster):
         edges = index.edges[top:bottom, first : last + 1]
         starts = index.starts[top:bottom]
         begins, ends = (starts + edges[:, 0]).tolist(), (starts + edges[:, -1]).tolist()
+        backwards = any(map(operator.gt, begins, ends))
+        if backwards or min(begins) < self.stream.data or sum(ends) - sum(begins) > self.file.size:
+            raise self._bad_index()
         cold = len(begins) > 1 and self.file.is_cold(begins[0])
         if cold:
             for begin, end in zip(begins, ends, strict=True):
@@ -272,8 +280,16 @@ class JpegRaster(Raster):
                 raise DamagedFileError(
                     f"{self.path}: pixels of this copy are not as they were written. Make it again."
                 )
-        _number_anew(joined, len(head), edges)
+        try:
+            _number_anew(joined, len(head), edges)
+        except (ValueError, IndexError) as error:
+            raise self._bad_index() from error
         return joined
+
+    def _bad_index(self) -> DamagedFileError:
+        return DamagedFileError(
+            f"{self.path}: the index of this copy is not as it was written. Make it again."
+        )
 
 
 def _apart(start: int, stop: int, step: int, near: int) -> list[tuple[int, int, int, slice]]:
@@ -296,7 +312,10 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
         for row in edges.tolist():
             at -= row[0]
             for edge in row[1:]:
-                joined[at + edge] = 0xD0 | number & 7
+                place = at + edge
+                if joined[place - 1] != 0xFF or not joined[place]:
+                    raise ValueError("there is no marker")
+                joined[place] = 0xD0 | number & 7
                 number += 1
             at += row[-1]
         joined[at] = 0xD9
@@ -305,6 +324,8 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
     before = np.cumsum(lengths) - lengths + (start - 1) - edges[:, 0]
     places = (edges[:, 1:] + before[:, None]).ravel()
     content = np.frombuffer(joined, np.uint8)
+    if not ((content[places - 1] == 0xFF) & (content[places] != 0)).all():
+        raise ValueError("there is no marker")
     content[places] = np.arange(len(places)) & 7 | 0xD0
     content[places[-1]] = 0xD9
 

@@ -275,7 +275,7 @@ def _read_index(
 ) -> IntervalIndex | None:
     """Read the index that a note leads to; None if the note belongs to another file than it is in."""
     _, version, width, rows, across, at, checksum = _NOTE.unpack(note)
-    if version != _NOTE_VERSION or width not in (2, 4, 8) or (rows, across) != (grid.rows, grid.across):
+    if version != _NOTE_VERSION or width not in (2, 4) or (rows, across) != (grid.rows, grid.across):
         return None
     count = rows * (across + 1)
     if at % 8 or at + 8 * rows + (width + 2) * count != file.size:
