@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import io
 import math
+import re
+import reprlib
 
 import numpy as np
 
 from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.raster import limits
 from subregion.raster.codecs import BlockShape, RawCodec
 from subregion.raster.raster import BlockRaster
 from subregion.raster.source import SourceFile
 from subregion.raster.tileindex import TileIndex
 
 MAGIC = b"\x93NUMPY"
+#: Headers of images have some 100 bytes, and are filled up to a multiple of 64.
 _MAX_HEADER = 1 << 16
+_TEXT, _SIZES = r"""'[^'"]*'|"[^'"]*\"""", r"\(\s*(?:\d{1,18}L?\s*(?:,\s*|(?=\))))*\)"
+_ITEM = rf"""\s*['"](\w+)['"]\s*:\s*({_TEXT}|True|False|{_SIZES})\s*(?:,|(?=\s*\}}))"""
+#: The dictionary that a header is. NumPy would have Python parse it, with all that Python can be made to do.
+_HEADER = re.compile(rf"\{{(?:{_ITEM})*\s*\}}\s*")
+_ITEMS = re.compile(_ITEM)
+_RECORDS = re.compile(r"""['"]descr['"]\s*:\s*\[""")
+_NUMBERS = re.compile(r"[<>|=]?[biufc]\d{1,2}")
 
 
 def open_npy(file: SourceFile) -> BlockRaster:
@@ -27,32 +37,53 @@ def open_npy(file: SourceFile) -> BlockRaster:
     DamagedFileError
         If the header is malformed or the file is shorter than it says.
     """
-    head = io.BytesIO(file.head(_MAX_HEADER))
-    try:
-        version = np.lib.format.read_magic(head)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        if version not in ((1, 0), (2, 0)):
-            raise UnsupportedFormatError(f"{file.path}: npy version {version}; 1.0 and 2.0 can be read.")
-        shape, fortran, dtype = read(head)
-    except UnsupportedFormatError:
-        raise
-    except (ValueError, TypeError, SyntaxError, EOFError, KeyError, UnicodeError) as error:
-        raise DamagedFileError(f"{file.path}: the npy header is malformed: {error}") from error
-    if dtype.kind not in "biufc" or dtype.itemsize > 16:
+    text, start = _header_of(file)
+    if _RECORDS.search(text):
         raise UnsupportedFormatError(
-            f"{file.path}: an npy of {dtype} is no image; numbers or bools are needed."
+            f"{file.path}: an npy of records is no image; numbers or bools are needed."
         )
+    items = dict(_ITEMS.findall(text)) if _HEADER.fullmatch(text) else {}
+    try:
+        descr, order, sizes = (items[key] for key in ("descr", "fortran_order", "shape"))
+    except KeyError:
+        raise DamagedFileError(
+            f"{file.path}: the npy header is malformed: {reprlib.repr(text)}. Fetch or write it again."
+        ) from None
+    descr, shape = descr[1:-1], tuple(map(int, re.findall(r"\d+", sizes)))
+    if not _NUMBERS.fullmatch(descr):
+        raise UnsupportedFormatError(
+            f"{file.path}: an npy of {reprlib.repr(descr)} is no image; numbers or bools are needed."
+        )
+    try:
+        dtype = np.dtype(descr)
+    except TypeError as error:
+        raise UnsupportedFormatError(f"{file.path}: an npy of {descr!r}: {error}.") from error
     if len(shape) not in (2, 3):
         raise UnsupportedFormatError(
-            f"{file.path}: an npy of shape {shape} is no image; (rows, columns) or (rows, columns, bands) is."
+            f"{file.path}: an npy of shape {reprlib.repr(shape)} is no image; "
+            f"(rows, columns) or (rows, columns, bands) is."
         )
     rows, cols, bands = (*shape, 1)[:3]
     if min(rows, cols, bands) < 1:
         raise UnsupportedFormatError(f"{file.path}: an npy of shape {shape} holds no pixels.")
-    index = one_block(file, head.tell(), (rows, cols, bands), dtype, "F" if fortran else "C")
+    index = one_block(file, start, (rows, cols, bands), dtype, "F" if order == "True" else "C")
     return BlockRaster(file, "NPY", "uncompressed", [index])
+
+
+def _header_of(file: SourceFile) -> tuple[str, int]:
+    """Return the header, and where the samples begin."""
+    head = file.head(_MAX_HEADER)
+    version = tuple(head[6:8])
+    if version not in ((1, 0), (2, 0)):
+        raise UnsupportedFormatError(f"{file.path}: npy version {version}; (1, 0) and (2, 0) can be read.")
+    begin = 10 if version == (1, 0) else 12
+    stop = begin + int.from_bytes(head[8:begin], "little")
+    if not begin < stop <= len(head):
+        raise DamagedFileError(
+            f"{file.path}: the npy header is malformed: it has {stop - begin} bytes, the file {file.size}, "
+            f"and {_MAX_HEADER} are read at most. Fetch or write it again."
+        )
+    return head[begin:stop].decode("latin-1"), stop
 
 
 def one_block(
@@ -81,10 +112,13 @@ def one_block(
     ------
     DamagedFileError
         If the file ends before the samples do.
+    TooLargeError
+        If there are more of them than the limits allow.
     """
     count = math.prod(shape) * dtype.itemsize
     if offset + count > file.size:
         raise file.too_short(offset, count)
+    limits.check_pixels(file.path, shape[0], shape[1], shape[2] * dtype.itemsize)
     stored = np.dtype(np.uint8) if dtype.kind == "b" else dtype
     return TileIndex(
         shape=shape,

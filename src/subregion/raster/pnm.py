@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAGICS = (b"P5", b"P6")
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
-_HEADER = re.compile(rb"P([56])" + _SPACE + rb"(\d+)" + _SPACE + rb"(\d+)" + _SPACE + rb"(\d+)\s")
+_HEADER = re.compile(rb"P([56])" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})\s")
 
 
 def open_pnm(file: SourceFile) -> BlockRaster | None:
