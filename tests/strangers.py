@@ -13,7 +13,7 @@ from pathlib import Path
 
 #: What a child does with each file. Errors of ours are expected, any other is named with where it came from.
 _CHILD = """
-import json, os, resource, sys, time, traceback, warnings
+import json, os, sys, time, traceback, warnings
 warnings.simplefilter("always")
 import numpy as np
 import subregion
@@ -23,7 +23,19 @@ from subregion.describe import describe
 from subregion.records import Asset
 
 def resident():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # getrusage would count what the parent had before this program began.
+    try:
+        with open("/proc/self/status") as status:
+            return {line.split()[0]: int(line.split()[1]) for line in status if "kB" in line}["VmHWM:"] / 1024
+    except OSError:
+        return 0.0
+
+def forget():
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        pass
 
 def read(path):
     image = subregion.open(path, backend=None)
@@ -39,6 +51,7 @@ def read(path):
             yield error
 
 for path in map(os.path.abspath, json.load(sys.stdin)):
+    forget()
     begun, before, error, foreign = time.perf_counter(), resident(), None, None
     try:
         for each in read(path):
@@ -65,7 +78,7 @@ class Outcome:
     foreign : str or None
         The end of the traceback of an error that is not ours.
     seconds, megabytes : float
-        How long all took, and by how much more was resident at once than for the files before.
+        How long all took, and how much more was resident at once than before.
     """
 
     error: str | None

@@ -27,6 +27,7 @@ from subregion.errors import DamagedFileError, UnsupportedFormatError
 NBYTES = 256 << 20
 MEGABYTES = 60
 SIDE = 64
+REFUSED = ("TooLargeError", "DamagedFileError", "UnsupportedFormatError")
 
 
 def zeros(compressor: Any, count: int = NBYTES) -> bytes:
@@ -247,3 +248,103 @@ def test_short_chunks_are_damaged(count: int, compressor: Any, tmp_path: Path) -
     for read in (np.s_[:], np.s_[::9, ::9], np.s_[:3, :3]):
         with pytest.raises((DamagedFileError, UnsupportedFormatError), match="0.0|a.zarr"):
             subregion.open(path, backend=None)[read]
+
+
+def enlarged(data: bytes, before: bytes, after: bytes) -> bytes:
+    assert data.count(before) >= 1
+    return data.replace(before, after)
+
+
+def picture_files() -> dict[str, bytes]:
+    """Files that declare far more than they hold, or hold far more than they seem to."""
+    small, rgb = np.zeros((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE, 3), np.uint8)
+    siz, large = struct.pack(">II", SIDE, SIDE), struct.pack(">II", 16000, 16000)
+    jp2 = bytes(imagecodecs.jpeg2k_encode(rgb))
+    j2k = bytes(imagecodecs.jpeg2k_encode(rgb, codecformat="j2k"))
+    decoy = struct.pack(">I4s", 8 + len(j2k), b"free") + j2k
+    tiled = j2k[:24] + struct.pack(">II", 1, 1) + j2k[32:]
+    xr = bytes(imagecodecs.jpegxr_encode(rgb))
+    at = xr.index(b"WMPHOTO\0") + 12
+    hdr = bytes(imagecodecs.rgbe_encode(np.zeros((SIDE, SIDE, 3), np.float32), header=True))
+    lossless = bytes(imagecodecs.jpeg8_encode(small, lossless=True))
+    frame = lossless.index(b"\xff\xc3")
+    second = b"\xff\xe3\0\x13\xff\xc3\0\x0b\x08" + struct.pack(">HH", 60000, 60000) + b"\1\1\x11\0\0\0\0\0"
+    return {
+        "zeros.jls": bytes(imagecodecs.jpegls_encode(np.zeros((14000, 14000), np.uint8))),
+        "large.jls": enlarged(
+            bytes(imagecodecs.jpegls_encode(small)), struct.pack(">HH", SIDE, SIDE), b"\xff" * 4
+        ),
+        "large.jp2": enlarged(jp2, siz, large),
+        "decoy.jp2": enlarged(jp2[:12] + decoy + jp2[12:], siz, siz)[: 12 + len(decoy)]
+        + enlarged(jp2[12:], siz, large),
+        "large.j2k": enlarged(j2k, siz, large),
+        "tiles.j2k": enlarged(tiled, siz, struct.pack(">II", 255, 255)),
+        "large.jxr": xr[:at] + struct.pack(">HH", 15999, 15999) + xr[at + 4 :],
+        "large.hdr": enlarged(hdr, b"-Y 64 +X 64", b"-Y 16000 +X 16000"),
+        "zeros.jxl": bytes(imagecodecs.jpegxl_encode(np.zeros((7000, 7000, 3), np.uint8), effort=1)),
+        "lossless.jpg": lossless[: frame + 5] + b"\xff" * 4 + lossless[frame + 9 :],
+        # The usual decoder gives up on the first frame, and another one looks for a frame by itself.
+        "second.jpg": (lossless[:2] + second + lossless[2:]).replace(
+            b"\xff\xc3\0\x0b\x08\0", b"\xff\xcb\0\x0b\x08\0"
+        ),
+    }
+
+
+def icon(picture: bytes, kind: int) -> bytes:
+    entry = struct.pack("<BBBBHHII", 16, 16, 0, 0, 1, 32, len(picture), 22)
+    return struct.pack("<HHH", 0, kind, 1) + entry + picture
+
+
+def files_with_files_inside() -> dict[str, bytes]:
+    png = io.BytesIO()
+    Image.new("RGB", (9000, 9000)).save(png, "PNG")
+    picture = png.getvalue()
+    resource = b"ic07" + struct.pack(">I", len(picture) + 8) + picture
+    bitmap = struct.pack("<IiiHHIIiiII", 40, 9000, 18000, 1, 8, 1, 0, 0, 0, 256, 0) + bytes(1024)
+    stars = np.zeros((8000, 8000), np.uint8)
+    cards = ["XTENSION= 'BINTABLE'", "ZIMAGE  = T", "BITPIX  = 8", "ZBITPIX = 8", "NAXIS   = 2",
+             "NAXIS1  = 0", "NAXIS2  = 0", "ZNAXIS  = 2", "ZNAXIS1 = 8000", "ZNAXIS2 = 8000",
+             "ZCMPTYPE= 'GZIP_1  '", "END"]  # fmt: skip
+    first = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "END"]
+    header, table = ("".join(card.ljust(80) for card in each).ljust(2880) for each in (first, cards))
+    return {
+        "png.ico": icon(picture, 1),
+        "bitmap.ico": icon(bitmap + b"\xff\0" * 400_000, 1),
+        "bitmap.cur": icon(bitmap + b"\xff\0" * 400_000, 2),
+        "png.icns": b"icns" + struct.pack(">I", len(resource) + 8) + resource,
+        "stars.fits": header.encode() + table.encode() + gzip.compress(stars.tobytes() * 4),
+    }
+
+
+@pytest.mark.parametrize("made", [picture_files, files_with_files_inside])
+def test_whole_files(made: Callable[[], dict[str, bytes]], tmp_path: Path) -> None:
+    paths = []
+    for name, content in made().items():
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(content)
+    outcomes, said = read_in_child(paths)
+    for path, outcome in zip(paths, outcomes, strict=True):
+        assert outcome.foreign is None, (path, outcome)
+        assert outcome.error in ("TooLargeError", "DamagedFileError", "UnsupportedFormatError"), (
+            path,
+            outcome,
+        )
+        assert outcome.megabytes < MEGABYTES, (path, outcome)
+        assert outcome.seconds < 3, (path, outcome)
+    assert said == ""
+
+
+def test_of_an_animation_only_the_first_frame_is_decoded(tmp_path: Path) -> None:
+    frames = np.random.default_rng(1).integers(0, 255, (3, 40, 50, 3)).astype(np.uint8)
+    path = tmp_path / "a.jxl"
+    path.write_bytes(imagecodecs.jpegxl_encode(frames, lossless=True))
+    np.testing.assert_array_equal(subregion.open(path, backend=None)[:], frames[0])
+
+
+def test_planes_of_jpeg_ls_are_bands(tmp_path: Path, photograph: Any) -> None:
+    """Without interleaving each component is a scan of its own."""
+    path = tmp_path / "a.jls"
+    for pixels in (photograph[:60, :70], photograph[:60, :70, 0]):
+        path.write_bytes(imagecodecs.jpegls_encode(pixels))
+        expected = pixels if pixels.ndim == 3 else pixels[..., None]
+        np.testing.assert_array_equal(subregion.open(path, backend=None)[:], expected)

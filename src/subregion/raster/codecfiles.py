@@ -5,6 +5,8 @@ These are the kinds that Pillow cannot read or would reduce to 8 bits.
 
 from __future__ import annotations
 
+import contextlib
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,46 +55,53 @@ def _checked(file: SourceFile, driver: str, codec: str) -> Declared:
 
 
 def _decoder(file: SourceFile, driver: str, codec: str, declared: Declared) -> Callable[[], NDArray[Any]]:
-    # Of an animation the first frame is the image, and the others are not decoded.
-    options = {"index": 0} if codec == "jpegxl" else {}
-
     def decode() -> NDArray[Any]:
         data = file.read(0, file.size)
         try:
-            if codec == "jpeg":
-                _check_other_frames(data, declared)
-            pixels = np.asarray(getattr(imagecodecs, f"{codec}_decode")(data, **options))
+            pixels = np.asarray(_DECODERS[codec](data, declared))
         except Exception as error:
             raise decoding_error(f"{file.path}: cannot be decoded as {driver}", error) from error
         if pixels.ndim == 2:
             pixels = pixels[..., None]
         elif pixels.shape == (declared.samples, declared.height, declared.width):
             pixels = np.moveaxis(pixels, 0, -1)  # JPEG-LS that is not interleaved
-        if pixels.ndim != 3:
+        # The decoder of JPEG XL may have turned it.
+        if pixels.ndim != 3 or sorted(pixels.shape[:2]) != sorted((declared.height, declared.width)):
             raise UnsupportedFormatError(
-                f"{file.path}: decoding gave shape {pixels.shape}, which is no image."
+                f"{file.path}: decoding gave shape {pixels.shape}, which is no image of "
+                f"{declared.height} rows and {declared.width} columns."
             )
         return pixels.astype(np.uint8) if pixels.dtype == bool else pixels
 
     return decode
 
 
-def _check_other_frames(data: bytes, declared: Declared) -> None:
-    """Refuse a JPEG in which a decoder that is less careful could find a larger frame than the one it has.
-
-    Raises
-    ------
-    ValueError
-        If there is one; a coded pixel does not look like it.
-    """
-    if not data.rstrip(b"\0").endswith(b"\xff\xd9") and b"\xff\xd9" not in data[-64:]:
+def _jpeg(data: bytes, declared: Declared) -> NDArray[Any]:
+    """Decode a JPEG of more than 8 bits, or a lossless one."""
+    if b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:
         raise ValueError("it ends early")
-    at = data.find(b"\xff\xc3")
-    while at >= 0:
-        height, width, samples = struct.unpack(">HHB", data[at + 5 : at + 10].ljust(5, b"\0"))
-        if height * width * samples > declared.height * declared.width * declared.samples:
-            raise ValueError("it has a second frame")
-        at = data.find(b"\xff\xc3", at + 2)
+    try:
+        return imagecodecs.jpeg8_decode(data)
+    except imagecodecs.Jpeg8Error:
+        # The other decoder knows more kinds, but takes any bytes that look like a frame for one.
+        sizes = {data[at.start() + 5 : at.start() + 9] for at in re.finditer(b"\xff\xc3", data)}
+        if sizes != {struct.pack(">HH", declared.height, declared.width)}:
+            raise
+        with contextlib.suppress(imagecodecs.LjpegError):
+            return imagecodecs.ljpeg_decode(data)
+        raise
+
+
+#: What decodes a file, by the name of its codec.
+_DECODERS: dict[str, Callable[[bytes, Declared], NDArray[Any]]] = {
+    "jpeg": _jpeg,
+    "jpegls": lambda data, _: imagecodecs.jpegls_decode(data),
+    "jpeg2k": lambda data, _: imagecodecs.jpeg2k_decode(data),
+    "jpegxr": lambda data, _: imagecodecs.jpegxr_decode(data),
+    "rgbe": lambda data, _: imagecodecs.rgbe_decode(data),
+    # Of an animation the first frame is the image, and the others are not decoded.
+    "jpegxl": lambda data, _: imagecodecs.jpegxl_decode(data, index=0),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,11 +39,19 @@ class Stored(Protocol):
 
 
 class InMemory:
-    """Bytes that are read as a file is."""
+    """Bytes that are read as a file is.
 
-    def __init__(self, data: bytes) -> None:
+    Parameters
+    ----------
+    data : bytes
+        The bytes, or only the first of them.
+    size : int or None
+        How many there are, if there are more.
+    """
+
+    def __init__(self, data: bytes, size: int | None = None) -> None:
         self._data = data
-        self.size = len(data)
+        self.size = len(data) if size is None else size
 
     def head(self, count: int) -> bytes:
         """Return the first bytes, as many as there are."""

@@ -14,6 +14,7 @@ from subregion.errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
+from subregion.geometry.window import Window
 from subregion.raster import limits, tiff
 from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
 from subregion.raster.container import container_of
@@ -139,21 +140,30 @@ def _no_video(path: str, frame: int) -> RecordError:
 
 
 def _open_tiff(file: SourceFile) -> Raster:
-
     try:
         return tiff.open_tiff(file)
     except (tiff.StructureError, UnsupportedFormatError) as first:
-        # What has no index may still be decoded whole.
+        # What has no index may still be decoded from the top.
         try:
-            raster = open_pillow(file, ("TIFF",))
-            with contextlib.suppress(SubregionError):  # as it has pixels, they are read
-                raster.tags = tiff.tags_of(file)
-            raster.layout = f"decoded in one piece, because {_cause(first, file)}"
-            return raster
+            raster = _open_odd_tiff(file)
         except TooLargeError:
             raise
         except SubregionError:
             raise first from None
+        with contextlib.suppress(SubregionError):  # as it has pixels, they are read
+            raster.tags = tiff.tags_of(file)
+        raster.layout = f"{raster.layout}, because {_cause(first, file)}"
+        return raster
+
+
+def _open_odd_tiff(file: SourceFile) -> VipsRaster:
+    raster = VipsRaster(file, "TIFF", "tiffload")
+    rows, cols, bands = raster.shape
+    limits.check_pixels(file.path, rows, cols, bands * raster.dtype.itemsize)
+    limits.check_whole(file.path, rows, cols, bands, raster.dtype)
+    limits.check_block(file.path, (*raster.tile, bands), raster.dtype)
+    raster.read(Window(0, 0, 1, 1))  # whether it can be decoded is known only then
+    return raster
 
 
 def _cause(error: SubregionError, file: SourceFile) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,17 +14,21 @@ from numpy.typing import NDArray
 from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError, decoding_error
 from subregion.libraries import Image
 from subregion.raster import limits
+from subregion.raster.nested import check_nested
 from subregion.raster.whole import WholeRaster
 
 if TYPE_CHECKING:
     from subregion.raster.source import SourceFile
 
-#: The plugins that decode pictures by themselves; others call programs or are mere stubs.
+#: The plugins that decode pictures by themselves; others call programs or are mere stubs, and of TIFF libtiff
+#: would speak its mind to the standard error stream of the process.
 _PILLOW_FORMATS = (
-    "BMP", "GIF", "JPEG", "PPM", "PNG", "AVIF", "BLP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX",
-    "ICNS", "ICO", "IM", "IMT", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PSD", "QOI", "SGI", "SUN",
-    "TIFF", "WEBP", "XBM", "XPM", "SPIDER", "TGA",
+    "BMP", "GIF", "PPM", "AVIF", "BLP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "ICNS", "ICO",
+    "IM", "IMT", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PSD", "QOI", "SGI", "SUN", "WEBP", "XBM", "XPM",
+    "SPIDER", "TGA",
 )  # fmt: skip
+#: A decoder in Python that takes some hundred bytes for each pixel.
+_GREEDY, _GREED = "fits_gzip", 100
 
 
 def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> WholeRaster:
@@ -34,14 +40,18 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
         If no plugin knows the file.
     DamagedFileError
         If the plugin that knows it cannot read its header.
+    TooLargeError
+        If it declares more than the limits allow.
     """
-    image = _pillow_image(file, formats)
-    with image:
+    with _pillow_image(file, formats) as image:
         name, shape, dtype = image.format or "?", *_pillow_shape(image)
         if min(shape) < 1:
             raise DamagedFileError(f"{file.path}: declares {shape[1]} x {shape[0]} pixels (width x height).")
         limits.check_whole(file.path, *shape, dtype)
-        limits.check_bomb(file.path, file.size, int(np.prod(shape)) * dtype.itemsize)
+        decoders = {tile[0] for tile in image.tile}
+        need = math.prod(shape) * dtype.itemsize * (_GREED if _GREEDY in decoders else 1)
+        # Those that are written in Python give some megabytes in a second.
+        limits.check_bomb(file.path, file.size, need, slow=not decoders.isdisjoint(Image.DECODERS))
 
     def decode() -> NDArray[Any]:
         with _pillow_image(file, formats) as image:
@@ -50,7 +60,8 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
     return WholeRaster(file, name, shape, dtype, decode)
 
 
-def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
+@contextlib.contextmanager
+def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
     """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
     # Plugins look at up to 16 bytes and do not expect fewer.
     prefix = file.head(16).ljust(16, b"\0")
@@ -59,23 +70,35 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Any:
         if name not in Image.OPEN:
             continue
         factory, accepts = Image.OPEN[name]
-        try:
-            answer = True if accepts is None else accepts(prefix)
-            if not answer or isinstance(answer, str):  # a text says what Pillow was built without
+        if not _accepted(accepts, prefix):
+            continue
+        check_nested(file, name)
+        with io.FileIO(file.path) as handle:
+            try:
+                image = factory(handle, file.path)
+            except Image.DecompressionBombError as error:
+                raise TooLargeError(f"{file.path}: {error}") from error
+            except MemoryError as error:
+                raise TooLargeError(f"{file.path}: its header asks for more memory than there is.") from error
+            except Exception as error:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
+                if accepts is not None:
+                    problems.append(f"as {name}: {str(error).rstrip('.')}")
                 continue
-            return factory(io.FileIO(file.path), file.path)
-        except Image.DecompressionBombError as error:
-            raise TooLargeError(f"{file.path}: {error}") from error
-        except MemoryError as error:
-            raise TooLargeError(f"{file.path}: its header asks for more memory than there is.") from error
-        except Exception as error:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
-            if accepts is not None:
-                problems.append(f"as {name}: {str(error).rstrip('.')}")
+            yield image
+            return
     if problems:
         raise decoding_error(f"{file.path}: cannot be read", "; ".join(problems))
     raise UnsupportedFormatError(
         f"{file.path}: is not an image of a known format (it begins {bytes(prefix[:8])!r})."
     )
+
+
+def _accepted(accepts: Callable[[bytes], bool | str] | None, prefix: bytes) -> bool:
+    """Ask a plugin whether a file is its own; a text says what Pillow was built without."""
+    try:
+        return accepts is None or accepts(prefix) is True
+    except Exception:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
+        return False
 
 
 _PILLOW_MODES: dict[str, tuple[int, str]] = {
@@ -88,8 +111,6 @@ _PILLOW_MODES: dict[str, tuple[int, str]] = {
 
 def _pillow_shape(image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
     width, height = image.size
-    if image.format == "TIFF" and image.tag_v2.get(274, 1) in (5, 6, 7, 8):
-        width, height = height, width  # Pillow tells the size after its turn
     if image.mode == "P":
         return (height, width, 4 if _transparent(image) else 3), np.dtype(np.uint8)
     if image.mode not in _PILLOW_MODES:
@@ -98,18 +119,6 @@ def _pillow_shape(image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic
     if image.format == "PPM" and image.mode == "I":
         kind = "u2"  # Pillow widens them
     return (height, width, bands), np.dtype(kind)
-
-
-def _turned_by_pillow(image: Any) -> Any:
-    """Return what undoes the turn by the orientation tag, which Pillow makes of TIFFs and we do not."""
-    if image.format != "TIFF":
-        return None
-    turn = Image.Transpose
-    undone = {
-        2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
-        6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270,
-    }  # fmt: skip
-    return undone.get(image.tag_v2.get(274))
 
 
 def _transparent(image: Any) -> bool:
@@ -121,13 +130,10 @@ def _pillow_pixels(image: Any) -> NDArray[Any]:
     target = {"P": "RGBA" if image.mode == "P" and _transparent(image) else "RGB", "PA": "RGBA"}
     target |= dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV"), "RGB")
     mode = image.mode
-    turn = _turned_by_pillow(image)
     image.load()
     if mode in target and image.mode == mode:
         image = image.convert(target[mode])
     dtype = _pillow_shape(image)[1]
-    if turn is not None:
-        image = image.transpose(turn)
     pixels: NDArray[Any] = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -18,6 +18,7 @@ from subregion.raster import limits
 from subregion.raster.codecs import BlockShape, PageCodec, RawCodec, StreamCodec, SubsampledCodec
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
 from subregion.raster.jpegblocks import JpegCodec
+from subregion.raster.jpegheader import InMemory, find_frame
 from subregion.raster.npy import one_block
 from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
@@ -190,6 +191,8 @@ def _index(file: SourceFile, page: Page) -> TileIndex:
     if page.imagedepth != 1 or page.tiledepth not in (0, 1):
         raise UnsupportedFormatError(f"{file.path}: a volume of depth {page.imagedepth} has no block index.")
     stored = _stored_dtype(file, page)
+    if int(page.compression) == _OLD_JPEG:
+        return _old_jpeg(file, page)
     color = _color(page, stored)
     if page.is_tiled:
         block = (page.tilelength, page.tilewidth)
@@ -218,6 +221,31 @@ def _index(file: SourceFile, page: Page) -> TileIndex:
         codec=codec,
         fill=_fill(page, dtype),
         color=color,
+    )
+
+
+def _old_jpeg(file: SourceFile, page: Page) -> TileIndex:
+    """Index the JPEG file that old-style JPEG has inside, as one block; its strips are parts of that."""
+    places = [page.tags.valueof(code) for code in (513, 514)]
+    start, nbytes = (place[0] if isinstance(place, tuple) and place else place for place in places)
+    rows, cols, samples = page.imagelength, page.imagewidth, page.samplesperpixel
+    if isinstance(start, int) and isinstance(nbytes, int) and 0 < start < start + nbytes <= file.size:
+        limits.check_stored(file.path, nbytes)
+        data = file.read(start, nbytes)
+        frame = find_frame(InMemory(data))
+        if frame is not None and (frame.height, frame.width, frame.components) == (rows, cols, samples):
+            limits.check_block(file.path, (rows, cols, samples), np.dtype(np.uint8))
+            shape = BlockShape(rows, cols, samples, 1, 1, rows)
+            return TileIndex(
+                shape=(rows, cols, samples),
+                dtype=np.dtype(np.uint8),
+                block=(rows, cols),
+                offsets=np.full((1, 1, 1), start, np.int64),
+                nbytes=np.full((1, 1, 1), nbytes, np.int64),
+                codec=JpegCodec(shape, None, None, 2 if samples == 3 else None),
+            )
+    raise UnsupportedFormatError(
+        f"{file.path}: old-style JPEG without a whole JPEG inside has no block index."
     )
 
 
@@ -325,8 +353,6 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
     )
     if plain_samples and name in STREAMS and known:
         return StreamCodec(STREAMS[name], shape, stored.newbyteorder(byteorder), predictor)
-    if compression == _OLD_JPEG:
-        raise UnsupportedFormatError(f"{file.path}: old-style JPEG has no block index.")
     if compression == _JPEG and stored == np.uint8 and page.bitspersample == 8:
         return JpegCodec(shape, page.jpegtables, *_jpeg_colors(page, shape.samples))
     if compression != 1 and compression not in tifffile.TIFF.DECOMPRESSORS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, decoding_error
+from subregion.errors import DamagedFileError, UnsupportedFormatError, decoding_error
 from subregion.forks import FOREIGN
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
@@ -96,7 +96,7 @@ class VipsRaster(Raster):
     file : SourceFile
         The open file.
     driver : str
-        ``"PNG"``, ``"JPEG"`` or ``"HEIF"``.
+        Format, such as ``"PNG"``.
     loader : str
         The libvips operation that decodes it.
     bands : int or None
@@ -105,6 +105,11 @@ class VipsRaster(Raster):
         Whether samples are one bit, which libvips spreads to 0 and 255.
     shrink : int
         By what a JPEG is reduced while it is decoded: 1, 2, 4 or 8.
+
+    Attributes
+    ----------
+    tile : tuple of int
+        Rows and columns that libvips decodes at once, where its header says so; otherwise those of the image.
     """
 
     windowed = False
@@ -127,13 +132,25 @@ class VipsRaster(Raster):
         self._reduced = {} if shrink == 1 else {"shrink": shrink}
         region = self._region()
         header = region.image
-        self._inks = Inks(np.dtype(np.uint8)) if header.interpretation == "cmyk" else None
+        if header.format not in _VIPS_DTYPES:
+            raise UnsupportedFormatError(
+                f"{self.path}: samples of libvips' format {header.format} are no pixels."
+            )
+        self.dtype = np.dtype(_VIPS_DTYPES[header.format])
+        inks = header.interpretation == "cmyk" and header.bands >= 4 and self.dtype.kind == "u"
+        self._inks = Inks(self.dtype) if inks else None
         self._stored_bands = header.bands
+        self.tile = self._tile_of(header)
         kept = header.bands if bands is None else min(bands, header.bands)
         self.shape = (header.height, header.width, kept if self._inks is None else 3)
-        self.dtype = np.dtype(_VIPS_DTYPES[header.format])
         self.block = (header.height, header.width)
         del header  # before the region, which takes care of what libvips does then
+
+    @staticmethod
+    def _tile_of(header: Any) -> tuple[int, int]:
+        if header.get_typeof("tile-height") and header.get_typeof("tile-width"):
+            return header.get("tile-height"), header.get("tile-width")
+        return header.height, header.width
 
     def _open(self, fail_on: str) -> Any:
         return pyvips.Operation.call(
