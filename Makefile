@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench chaos lint format clean
 
 $(VENV)/.%-installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -15,6 +15,11 @@ demo: $(VENV)/.demo-installed
 
 test: $(VENV)/.test-installed lint
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
+
+# Ten minutes; CHAOS_ARGS="--short" takes one, "--only fork --seed 7" repeats a part, "--help" tells the rest.
+CHAOS_ARGS ?=
+chaos: $(VENV)/.test-installed
+	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS_ARGS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Attacks on processes, files and folders that a collection must survive; see docs/reliability.md."""
