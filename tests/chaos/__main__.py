@@ -14,14 +14,27 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chaos.attacks import forks, replaced
+from chaos.attacks import calls, clocks, folders, forks, kills, limits, races, replaced, truncation
 from chaos.harness import FAULTS, Account, Arena
 
 #: In the order of the time that they take, the longest first.
 ATTACKS: dict[str, Callable[[Arena], None]] = {
+    "kills": kills.attack,
     "replaced sources": replaced.attack,
     "forks after conversions": forks.after,
     "forks during first reads": forks.during,
+    "racing processes": races.processes,
+    "64 threads": races.threads,
+    "cut between windows": truncation.between,
+    "cut within windows": truncation.within,
+    "full disk": folders.full,
+    "read-only disk": folders.read_only,
+    "vanished folder": folders.vanished,
+    "few descriptors": limits.descriptors,
+    "little memory": limits.memory,
+    "clocks": clocks.attack,
+    "no locks": calls.locks,
+    "failing calls": calls.calls,
 }
 
 

@@ -77,19 +77,19 @@ class Report:
         what : str
             What is tried.
         allowed : tuple of str
-            Names of classes of own errors that are a good end here.
+            Names of classes of errors that are a good end here.
         """
         try:
             yield
         except Exception as error:  # noqa: BLE001 - the class of the error is the finding
             names = {base.__name__ for base in type(error).__mro__}
             text = f"{what}: {type(error).__name__}: {error}"
-            if "SubregionError" not in names:
-                places = traceback.format_list(traceback.extract_tb(error.__traceback__)[-5:])
-                self.fault("foreign", f"{text}\n{''.join(places)}")
-            elif names & set(allowed):
+            if names & set(allowed):
                 self.trial(what)
                 self.note(text)
+            elif "SubregionError" not in names:
+                places = traceback.format_list(traceback.extract_tb(error.__traceback__)[-5:])
+                self.fault("foreign", f"{text}\n{''.join(places)}")
             else:
                 self.fault("refused", text)
 

@@ -80,7 +80,9 @@ class Account:
 
 
 def _without_figures(text: str) -> str:
-    return re.sub(r"\S*/\S+|[0-9a-f]*\d[0-9a-f.]*", "#", text)
+    """Leave of a message what it has in common with others: of a traceback, where it ends."""
+    words = text.rpartition("\n  File")[2] if "\n  File" in text else text
+    return re.sub(r"\S*[/.]\w\S*|[0-9a-f]*\d[0-9a-f.]*|\w+$", "#", words)
 
 
 class Arena:
@@ -170,7 +172,7 @@ class Child:
         errors.mkdir(exist_ok=True)
         self._stderr = errors / f"{len(os.listdir(errors))}-{threading.get_ident()}"
         ours, theirs = os.pipe()
-        paths = [str(TESTS), str(TESTS.parent / "src"), os.environ.get("PYTHONPATH", "")]
+        paths = [os.environ.get("PYTHONPATH", ""), str(TESTS), str(TESTS.parent / "src")]
         try:
             with self._stderr.open("wb") as stderr:
                 self.process = subprocess.Popen(

@@ -1,8 +1,8 @@
 """Forks at bad moments: while other threads read for the first time, and after every decoder was used.
 
 ``during``: a fresh interpreter; threads read images for the first time, which imports and starts everything
-that is used; after 0 to 50 ms the process forks in one of several ways, and the children read images of every
-format.
+that is used; after 0 to 50 ms the process forks in one of several ways, and the children read images of
+every format.
 
 ``after``: a process reads and converts one image of every format under every backend, with aligned reads and
 batches; then children of every start method read these and convert others.
