@@ -56,7 +56,7 @@ def _disk(arena: Arena, size: int) -> Iterator[Path | None]:
 def full(arena: Arena) -> None:
     """Run out of space."""
     sources = make(arena.place("sources"), kinds(KINDS), each=2)
-    for number in range(arena.times(40, 2)):
+    for number in range(arena.times(24, 2)):
         backend = BACKENDS[number % len(BACKENDS)]
         size = 4096 * arena.dice.choice([25, 60, 120, 250, 500, 1000])
         with _disk(arena, size) as disk:
@@ -102,7 +102,7 @@ def use_full_disk(report: Report, folder: str, workdir: str, backend: Any, stop:
 def read_only(arena: Arena) -> None:
     """Take the right to write away."""
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(16, 2)):
+    for number in range(arena.times(12, 2)):
         backend = BACKENDS[number % len(BACKENDS)]
         with _disk(arena, 100 << 20) as disk:
             if disk is None:

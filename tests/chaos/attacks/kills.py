@@ -38,23 +38,37 @@ def attack(arena: Arena) -> None:
     """Kill, and look what is left."""
     formats = kinds(("png", "jpeg", "jpeg-progressive", "tiff-deflate", "webp"))
     sources = make(arena.place("sources"), formats, each=2)
-    chosen = [BACKENDS[number] for number in range(arena.times(len(BACKENDS), 2))]
-    number = 0
-    for turn in range(arena.times(10, 1)):
-        for backend, kind in chosen:
-            given = {"folder": str(sources.folder), "backend": backend, "kind": kind}
-            with arena.passing("work") as workdir:
-                given["workdir"] = str(workdir)
-                for _ in range(3):
-                    _kill_one(arena, number, given)
-                    number += 1
+    moments = Moments(arena)
+    for turn in range(arena.times(75, 2)):
+        backend, kind = BACKENDS[turn % len(BACKENDS)]
+        given = {"folder": str(sources.folder), "backend": backend, "kind": kind}
+        with arena.passing("work") as workdir:
+            given["workdir"] = str(workdir)
+            for number in range(3):
+                _kill_one(arena, turn * 3 + number, moments, given)
+            arena.run("chaos.steps:verify", **given)
+            if turn % 10 == 9:
+                _kill_worker(arena, given)
                 arena.run("chaos.steps:verify", **given)
-                if turn % 5 == 4:
-                    _kill_worker(arena, given)
-                    arena.run("chaos.steps:verify", **given)
 
 
-def _kill_one(arena: Arena, number: int, given: dict[str, Any]) -> None:
+class Moments:
+    """When to kill: at any moment of the time that the victims take, which is found out on the way."""
+
+    def __init__(self, arena: Arena) -> None:
+        self._dice = arena.dice
+        self._lasting: dict[str, float] = {}
+
+    def wait(self, kind: str) -> None:
+        """Wait for the moment."""
+        time.sleep(self._dice.uniform(0, self._lasting.setdefault(kind, 0.3)))
+
+    def learn(self, kind: str, alive: bool) -> None:
+        """Note whether the victim still lived."""
+        self._lasting[kind] *= 1.1 if alive else 0.7
+
+
+def _kill_one(arena: Arena, number: int, moments: Moments, given: dict[str, Any]) -> None:
     step = ("prepare", "read", "prepare")[number % 3]
     more: dict[str, Any] = {"workers": 2 * (number % 2)} if step == "prepare" else {"seed": number}
     victim = arena.start(f"chaos.steps:{step}", **given, **more)
@@ -62,8 +76,11 @@ def _kill_one(arena: Arena, number: int, given: dict[str, Any]) -> None:
     if not victim.wait_for("ready"):
         victim.finish()
         return
-    time.sleep(arena.dice.uniform(0, 0.7 if neighbour is None else 1.2) ** 1.5)
-    if victim.kill():
+    kind = f"{step} {given['backend']} {neighbour is None} {number % 3}"
+    moments.wait(kind)
+    alive = victim.kill()
+    moments.learn(kind, alive)
+    if alive:
         arena.account.count("kills")
     if neighbour is not None:
         neighbour.finish()

@@ -50,7 +50,7 @@ CASES: tuple[tuple[str, Any, str], ...] = (
 
 def between(arena: Arena) -> None:
     """Cut between windows."""
-    _attack(arena, arena.times(4, 1), "cut_between")
+    _attack(arena, arena.times(2, 1), "cut_between")
 
 
 def within(arena: Arena) -> None:
