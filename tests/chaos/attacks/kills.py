@@ -39,7 +39,9 @@ def attack(arena: Arena) -> None:
     formats = kinds(("png", "jpeg", "jpeg-progressive", "tiff-deflate", "webp"))
     sources = make(arena.place("sources"), formats, each=2)
     moments = Moments(arena)
-    for turn in range(arena.times(75, 2)):
+    turn = 0
+    while arena.account.counts.get("kills", 0) < arena.times(200, 4) and turn < 120:
+        turn += 1
         backend, kind = BACKENDS[turn % len(BACKENDS)]
         given = {"folder": str(sources.folder), "backend": backend, "kind": kind}
         with arena.passing("work") as workdir:
@@ -47,7 +49,9 @@ def attack(arena: Arena) -> None:
             for number in range(3):
                 _kill_one(arena, turn * 3 + number, moments, given)
             arena.run("chaos.steps:verify", **given)
-            if turn % 10 == 9:
+        if turn % 10 == 9:
+            with arena.passing("work") as workdir:
+                given["workdir"] = str(workdir)
                 _kill_worker(arena, given)
                 arena.run("chaos.steps:verify", **given)
 
