@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench chaos fuzz lint format clean
+.PHONY: demo test bench chaos fuzz fuzz-parsers lint format clean
 
 $(VENV)/.%-installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ chaos: $(VENV)/.test-installed
 FUZZ_ARGS ?=
 fuzz: $(VENV)/.test-installed
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ_ARGS)
+
+# Parsers in Python, one minute for each, by atheris.
+fuzz-parsers: $(VENV)/.fuzz-installed
+	PYTHONPATH=tests $(BIN)/python -m fuzz.guided $(FUZZ_ARGS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

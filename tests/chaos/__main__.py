@@ -8,86 +8,11 @@ import random
 import shutil
 import sys
 import tempfile
-import time
-import traceback
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from chaos.attacks import calls, clocks, folders, forks, kills, limits, races, replaced, truncation
-from chaos.harness import FAULTS, Account, Arena
-
-#: In the order of the time that they take, the longest first.
-ATTACKS: dict[str, Callable[[Arena], None]] = {
-    "kills": kills.attack,
-    "replaced sources": replaced.attack,
-    "forks after conversions": forks.after,
-    "forks during first reads": forks.during,
-    "racing processes": races.processes,
-    "64 threads": races.threads,
-    "cut between windows": truncation.between,
-    "cut within windows": truncation.within,
-    "full disk": folders.full,
-    "read-only disk": folders.read_only,
-    "vanished folder": folders.vanished,
-    "few descriptors": limits.descriptors,
-    "little memory": limits.memory,
-    "clocks": clocks.attack,
-    "no locks": calls.locks,
-    "failing calls": calls.calls,
-}
-
-
-def attack(name: str, seed: int, full: bool, folder: Path) -> Account:
-    """Carry out one attack.
-
-    Parameters
-    ----------
-    name : str
-        Key of `ATTACKS`.
-    seed : int
-        Where its dice start.
-    full : bool
-        In full, or in short.
-    folder : pathlib.Path
-        An empty folder.
-
-    Returns
-    -------
-    Account
-        What was found; an attack that fails itself is a fault.
-    """
-    arena = Arena(name, folder, seed, full)
-    started = time.monotonic()
-    try:
-        ATTACKS[name](arena)
-    except Exception:  # noqa: BLE001 - the other attacks go on
-        arena.fault("foreign", f"the attack itself: {traceback.format_exc()}")
-    arena.account.seconds = time.monotonic() - started
-    return arena.account
-
-
-def table(accounts: dict[str, Account]) -> str:
-    """Draw the table of attacks."""
-    heads = ["attack", "what was done", "trials", *FAULTS, "race", "seconds"]
-    rows = [
-        [
-            name,
-            ", ".join(f"{number} {what}" for what, number in account.counts.items()),
-            str(account.trials),
-            *(str(len(account.faults[kind])) for kind in FAULTS),
-            str(account.races),
-            f"{account.seconds:.0f}",
-        ]
-        for name, account in accounts.items()
-    ]
-    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
-    lines = [[heads, ["-" * width for width in widths]], rows]
-    return "\n".join(
-        "| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) + " |"
-        for part in lines
-        for line in part
-    )
+from chaos.harness import Account
+from chaos.suite import ATTACKS, attack, table, told
 
 
 def main() -> int:
@@ -146,9 +71,8 @@ def _round(names: list[str], seed: int, options: argparse.Namespace) -> bool:
         shutil.rmtree(root, ignore_errors=True)
     accounts = {name: accounts[name] for name in names}
     for name, account in accounts.items():
-        for kind in FAULTS:
-            for detail, times in account.grouped(kind).items():
-                print(f"\n{kind.upper()} in {name}, {times} times: {detail}")
+        if account.failed:
+            print(f"\n{name}:{told(account)}")
         for note, times in account.notes.items() if options.notes else ():
             print(f"\nnote in {name}, {times} times: {note}")
     print(f"\nseed {seed}\n{table(accounts)}", flush=True)
