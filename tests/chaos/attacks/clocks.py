@@ -29,7 +29,7 @@ def attack(arena: Arena) -> None:
     sources = make(
         arena.place("sources"), kinds(("png", "jpeg", "tiff-deflate", "tiff-zstd", "zarr")), each=2
     )
-    for number in range(arena.times(12, 2)):
+    for number in range(arena.times(12, 1)):
         _set_times(arena, list((sources.folder / "files").rglob("*")))
         with arena.passing("work") as workdir:
             backend = BACKENDS[number % len(BACKENDS)]

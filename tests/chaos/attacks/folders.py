@@ -102,7 +102,7 @@ def use_full_disk(report: Report, folder: str, workdir: str, backend: Any, stop:
 def read_only(arena: Arena) -> None:
     """Take the right to write away."""
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(12, 2)):
+    for number in range(arena.times(12, 1)):
         backend = BACKENDS[number % len(BACKENDS)]
         with _disk(arena, 100 << 20) as disk:
             if disk is None:

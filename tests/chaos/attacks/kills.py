@@ -40,7 +40,7 @@ def attack(arena: Arena) -> None:
     sources = make(arena.place("sources"), formats, each=2)
     moments = Moments(arena)
     turn = 0
-    while arena.account.counts.get("kills", 0) < arena.times(200, 4) and turn < 120:
+    while arena.account.counts.get("kills", 0) < arena.times(200, 3) and turn < 120:
         turn += 1
         backend, kind = BACKENDS[turn % len(BACKENDS)]
         given = {"folder": str(sources.folder), "backend": backend, "kind": kind}

@@ -22,7 +22,7 @@ KINDS = ("png", "jpeg", "jpeg-progressive", "tiff-deflate", "tiff-zstd", "webp",
 def processes(arena: Arena) -> None:
     """Let processes compete."""
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(35, 2)):
+    for number in range(arena.times(35, 1)):
         backend, kind = BACKENDS[(number * 3 + 2) % len(BACKENDS)]
         with arena.passing("work") as workdir:
             given = {"folder": str(sources.folder), "workdir": str(workdir), "backend": backend, "kind": kind}
