@@ -59,8 +59,7 @@ def run(
         try:
             while True:
                 case = todo.get_nowait()
-                if made[case.kind]:
-                    _one(worker, case, account, output)
+                _one(worker, case, account, output)
                 done = account.files.total()
                 if not quiet and done % 500 == 0:
                     print(f"{done} of {len(wanted)} in {time.monotonic() - started:.0f} s", flush=True)
@@ -133,6 +132,7 @@ def main() -> int:
     seed = random.SystemRandom().randrange(1 << 30) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     made = seeds.make(options.output / "seeds", names)
+    names = [name for name in names if made[name]]  # of the others nothing can be written here
     if options.number:
         steps = tuple(map(int, options.steps.split(","))) if options.steps else None
         wanted = [Case(name, number, seed, steps) for name in names for number in options.number]

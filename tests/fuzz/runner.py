@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.cases import Case
+from fuzz.worker import MOST_RESIDENT
 
 #: A file that takes longer (seconds) hangs.
 BOUND = 10.0
@@ -148,6 +149,8 @@ class Worker:
             if line:
                 answer |= json.loads(line)
                 if "found" in answer:
+                    if answer["resident"] > MOST_RESIDENT:
+                        self.close()  # so that the next one is measured by itself
                     return answer | {"seconds": time.monotonic() - begun}
                 begun = time.monotonic()
         return answer | {"found": self._hangs(), "seconds": BOUND}

@@ -16,6 +16,7 @@ from fuzz.runner import cases
 def test_damaged_files_are_errors_or_pictures(tmp_path: Path) -> None:
     names = list(seeds.kinds())
     made = seeds.make(tmp_path / "seeds", names)
+    names = [name for name in names if made[name]]
     account = run(list(cases(names, 300, seed=1)), made, tmp_path, jobs=2, quiet=True)
     grave = [finding for finding in account.findings.values() if finding.kind in GRAVE]
     assert not grave, "\n".join(f"{finding.case}: {finding.kind}: {finding.detail}" for finding in grave)

@@ -55,11 +55,8 @@ class Notes:
         if "SubregionError" not in names:
             places = traceback.extract_tb(error.__traceback__)
             ours = [place for place in places if "/subregion/" in place.filename] or list(places)
-            where = (
-                f"{ours[-1].filename.rpartition('/src/')[2]}:{ours[-1].lineno} {ours[-1].name}"
-                if ours
-                else "?"
-            )
+            last = ours[-1]
+            where = f"{last.filename.rpartition('/subregion/')[2]}:{last.lineno} {last.name}"
             self.found.append(("foreign", f"{type(error).__name__} in {where}: {str(error)[:300]}"))
 
 
@@ -75,79 +72,75 @@ def _forget_resident() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
+def _set_limits() -> None:
+    for name in ("MAX_IMAGE_BYTES", "MAX_WHOLE_BYTES", "MAX_BLOCK_BYTES", "BOMB_BYTES"):
+        os.environ[f"SUBREGION_{name}"] = str(LIMIT)
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _listen(notes: Notes) -> None:
+    """Take note of warnings, and of errors that nobody catches."""
+
+    def warned(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
+        notes.found.append(("warning", f"{category.__name__}: {str(message)[:200]}\n{filename}:{lineno}"))
+
+    def uncaught(what: Any) -> None:
+        notes.found.append(("foreign", f"where nobody catches it: {what.exc_value!r}"))
+
+    warnings.simplefilter("always")
+    warnings.showwarning = warned  # type: ignore[assignment]  # of the same arguments
+    sys.unraisablehook = threading.excepthook = uncaught
+
+
 def main() -> None:
     """Serve until there are no more cases."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
-    for name in ("MAX_IMAGE", "MAX_WHOLE", "MAX_BLOCK", ""):
-        os.environ[f"SUBREGION_{name}_BYTES" if name else "SUBREGION_BOMB_BYTES"] = str(LIMIT)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_ADDRESSES, MOST_ADDRESSES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _set_limits()
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
+    notes = Notes()
+    _listen(notes)
+    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=shared) as root:
+        for line in sys.stdin:
+            _serve(json.loads(line), descriptor, notes, Path(root))
 
+
+def _serve(question: dict[str, Any], descriptor: int, notes: Notes, root: Path) -> None:
+    """Read one file."""
     from fuzz import seeds, victim
     from fuzz.cases import Case
 
-    kinds = seeds.kinds()
-    shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    warned: list[str] = []
-
-    def shown(message: Any, category: Any, filename: str, lineno: int, *rest: Any) -> None:
-        warned.append(
-            f"{category.__name__} in {filename.rpartition('/src/')[2]}:{lineno}: {str(message)[:200]}"
-        )
-
-    warnings.simplefilter("always")
-    warnings.showwarning = shown  # type: ignore[assignment]  # of the same arguments
-    notes = Notes()
-    sys.unraisablehook = lambda what: notes.found.append(
-        ("foreign", f"unraisable {what.exc_value!r} in {what.object!r}")
-    )
-    threading.excepthook = lambda what: notes.found.append(("foreign", f"in a thread: {what.exc_value!r}"))
-    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=shared) as root:
-        for line in sys.stdin:
-            question = json.loads(line)
-            case = Case(question["kind"], question["number"], question["seed"], question["steps"])
-            os.ftruncate(2, 0)
-            place, workdir = Path(root, "case"), Path(root, "work")
-            place.mkdir()
-            made = {name: Path(path) for name, path in question["made"].items()}
-            seed, opened, steps = case.write(made, place)
-            begun = {"seed": seed, "steps": steps}
-            os.write(descriptor, json.dumps(begun).encode() + b"\n")
-            if question["keep"]:
-                _keep(place, Path(question["keep"]))
-            notes.found, notes.answers = [], 0
-            warned.clear()
-            _forget_resident()
-            try:
-                victim.use(case.name, seed, place / opened, kinds[case.kind].use, workdir, notes.attempt)
-            except Exception as error:  # noqa: BLE001 - what no attempt encloses
-                notes.note(error)
-            resident = _resident()
-            if case.number % 10 == 0:
-                gc.collect()
-            if resident > MOST_RESIDENT:
-                notes.found.append(("memory", f"{resident >> 20} MB resident"))
-            notes.found += [("warning", text) for text in warned]
-            text = _printed()
-            if text:
-                notes.found.append(("noise", text))
-            found = sorted({(kind, detail.replace(str(place), "CASE")) for kind, detail in notes.found})
-            answer = {
-                "ends": case.number,
-                "seed": seed,
-                "steps": steps,
-                "found": found,
-                "resident": resident,
-                "answers": notes.answers,
-            }
-            os.write(descriptor, json.dumps(answer).encode() + b"\n")
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.rmtree(workdir, ignore_errors=True)
-            if resident > MOST_RESIDENT:
-                break  # so that the next one is measured by itself
+    case = Case(question["kind"], question["number"], question["seed"], question["steps"])
+    os.ftruncate(2, 0)
+    place, workdir = root / "case", root / "work"
+    place.mkdir()
+    seed, opened, steps = case.write({name: Path(path) for name, path in question["made"].items()}, place)
+    begun = {"seed": seed, "steps": steps}
+    os.write(descriptor, json.dumps(begun).encode() + b"\n")
+    if question["keep"]:
+        _keep(place, Path(question["keep"]))
+    notes.found, notes.answers = [], 0
+    _forget_resident()
+    use = seeds.kinds()[case.kind].use
+    try:
+        victim.use(case.name, seed, place / opened, use, workdir, notes.attempt)
+    except Exception as error:  # noqa: BLE001 - what no attempt encloses
+        notes.note(error)
+    resident = _resident()
+    if case.number % 10 == 0:
+        gc.collect()
+    if resident > MOST_RESIDENT:
+        notes.found.append(("memory", f"{resident >> 20} MB resident"))
+    if text := _printed():
+        notes.found.append(("noise", text))
+    found = sorted({(kind, detail.replace(str(place), "CASE")) for kind, detail in notes.found})
+    answer = begun | {"found": found, "resident": resident, "answers": notes.answers}
+    os.write(descriptor, json.dumps(answer).encode() + b"\n")
+    for left in (place, workdir):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _printed() -> str:
