@@ -153,20 +153,22 @@ def test_equal_relative_names_of_two_collections_do_not_mix(
         np.testing.assert_array_equal(collections[name].load_region("a"), pixels)
 
 
-@pytest.mark.parametrize("harm", ["truncated", "deleted", "pointer garbled", "pointer elsewhere", "emptied"])
+@pytest.mark.parametrize(
+    "harm", ["truncated", "deleted", "manifest garbled", "manifest elsewhere", "emptied"]
+)
 def test_a_damaged_entry_is_made_anew(harm: str, frames: SimpleFrames, photograph: NDArray[np.uint8]) -> None:
     frames.load_region(1)
     (data,) = data_files(frames)
-    (pointer,) = (place for place in files(frames) if place.suffix == ".json")
+    (manifest,) = (place for place in files(frames) if place.suffix == ".json")
     if harm == "truncated":
         with pixel_file(data).open("r+b") as file:
             file.truncate(pixel_file(data).stat().st_size // 2)
     elif harm == "deleted":
         remove(data)
-    elif harm == "pointer garbled":
-        pointer.write_bytes(b"{")
-    elif harm == "pointer elsewhere":
-        pointer.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
+    elif harm == "manifest garbled":
+        manifest.write_bytes(b"{")
+    elif harm == "manifest elsewhere":
+        manifest.write_text(json.dumps({"data": "../../../../etc/passwd", "size": 1, "signature": None}))
     else:
         pixel_file(data).write_bytes(b"")
     POOL.forget(lambda key: True)
@@ -573,16 +575,16 @@ def test_a_folder_is_no_entry_without_all_of_its_files(
     assert len(data_files(frames)) == 1
 
 
-def test_names_in_a_pointer_do_not_lead_out_of_the_folder(source: Path, workdir: Path) -> None:
+def test_names_in_a_manifest_do_not_lead_out_of_the_folder(source: Path, workdir: Path) -> None:
     frames = SimpleFrames({1: source}, workdir=workdir, backend="zarr")
     frames.prepare()
     (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
-    pointer = Path(frames._store.folder.pointer(key))
+    manifest = Path(frames._store.folder.manifest_path(key))
     for name in ("../../../../../etc/passwd", "/etc/passwd", "0/../../x", ""):
-        document = json.loads(pointer.read_bytes())
-        pointer.write_text(json.dumps(document | {"files": {name: 1}}))
+        document = json.loads(manifest.read_bytes())
+        manifest.write_text(json.dumps(document | {"files": {name: 1}}))
         assert frames._store.folder.look_up(key) is None
-        pointer.write_text(json.dumps(document))
+        manifest.write_text(json.dumps(document))
         assert frames._store.folder.look_up(key) is not None
 
 
@@ -683,7 +685,7 @@ def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDAr
 
 
 def test_dvc_folders_are_looked_up_in_their_list(tmp_path: Path) -> None:
-    from subregion.cache.identity import dvc_hash
+    from subregion.cache.dvc import dvc_hash
 
     members = tmp_path / ".dvc/cache/files/md5/aa"
     members.mkdir(parents=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 
 class SubregionError(Exception):
@@ -85,6 +85,10 @@ class CacheError(SubregionError, OSError):
     """The cache folder cannot be written or read."""
 
 
+class DescriptorLimitError(SourceReadError, CacheError):
+    """As many files are open as this process, or the system, may have."""
+
+
 class NotGeoreferencedError(SubregionError, ValueError):
     """Nothing tells where the image lies on the ground, or not by an affine."""
 
@@ -110,7 +114,7 @@ class PrepareError(SubregionError, RuntimeError):
         return type(self), (self.args[0], self.failures)
 
 
-def decoding_error(what: str, error: object) -> DamagedFileError:
+def decoding_error(what: str, error: object) -> SubregionError:
     """Say as one of ours that a decoder gave up.
 
     Parameters
@@ -122,11 +126,52 @@ def decoding_error(what: str, error: object) -> DamagedFileError:
 
     Returns
     -------
-    DamagedFileError
-        In one line, ready to be raised ``from error``.
+    SubregionError
+        In one line, ready to be raised ``from error``: that the file is damaged, unless it was the operating
+        system that would not go on, which says nothing about the file.
     """
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if any(os.strerror(number) in detail for number in _OUT_OF_DESCRIPTORS):
+        return descriptor_limit_error(what)
+    if is_of_system(error):
+        return source_error(what, error)
+    if isinstance(error, ImportError):  # for want of memory or descriptors, or of a part of the package
+        return SourceReadError(f"{what}: {detail}.")
     return DamagedFileError(f"{what}: {detail}. The file is truncated or corrupt: fetch or write it again.")
+
+
+_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def descriptor_limit_error(what: str) -> DescriptorLimitError:
+    """Say that no file can be opened any more, and what helps.
+
+    Parameters
+    ----------
+    what : str
+        What could not be opened.
+
+    Returns
+    -------
+    DescriptorLimitError
+        Ready to be raised ``from error``.
+    """
+    return DescriptorLimitError(
+        f"{what}: too many files are open. Raise the limit ('ulimit -n', or in Python "
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, ...)), or close files elsewhere in this process."
+    )
+
+
+def is_of_system(error: object) -> TypeGuard[OSError]:
+    """Whether the operating system would not go on, which says nothing about the bytes of a file.
+
+    Parameters
+    ----------
+    error : object
+        What was raised.
+    """
+    # Positions that no file has come from malformed bytes.
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)
 
 
 def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError:
@@ -153,6 +198,12 @@ def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError
         return SourceIsDirectoryError(
             f"{name}: is a folder, not an image. Use SimpleFrames.from_folder() for a folder of images."
         )
+    if error.errno == errno.ENXIO:
+        return UnsupportedFormatError(f"{name}: is a device, pipe or socket, not a regular file.")
+    if error.errno in _OUT_OF_DESCRIPTORS:
+        return descriptor_limit_error(name)
+    if error.errno == errno.ESTALE:
+        return DamagedFileError(f"{name}: was replaced on its server while it was open. Open it again.")
     return SourceReadError(f"{name}: cannot be read: {error.strerror or error}.")
 
 

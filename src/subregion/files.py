@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.cache.workdir import make_store
-from subregion.errors import ConfigError, RegionTypeError, SourceNotFoundError, UnknownImageError
+from subregion.errors import (
+    ConfigError,
+    IdentityError,
+    RegionTypeError,
+    SourceNotFoundError,
+    UnknownImageError,
+)
 from subregion.frames import Frames
 from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
@@ -59,6 +65,8 @@ class SimpleFrames(Frames):
         super().__init__(workdir, backend, hashid_mode)
         if self.hashid_mode == "GIVEN" and id_to_hashid is None:
             raise ConfigError("hashid_mode='GIVEN' needs id_to_hashid, a mapping from image id to hash.")
+        if not isinstance(id_to_hashid, Mapping | None):
+            raise ConfigError(f"id_to_hashid must map ids to hashes, not be a {type(id_to_hashid).__name__}.")
         self._id_to_path = dict(id_to_path)
         self._id_to_hashid = None if id_to_hashid is None else dict(id_to_hashid)
         self._root = os.getcwd()
@@ -152,7 +160,13 @@ class SimpleFrames(Frames):
             path = self._id_to_path[image_id]
         except (KeyError, TypeError):
             raise _unknown_image(image_id, self._id_to_path) from None
-        hashid = None if self._id_to_hashid is None else self._id_to_hashid.get(image_id)
+        hashid = None
+        if self._id_to_hashid is not None:
+            hashid = self._id_to_hashid.get(image_id)
+            if not isinstance(hashid, str | None):
+                raise IdentityError(
+                    f"image {image_id!r}: its hash must be text, not a {type(hashid).__name__}."
+                )
         return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # every path is hashable
 
     def __getstate__(self) -> dict[str, Any]:

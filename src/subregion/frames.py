@@ -67,9 +67,9 @@ class Frames(ABC):
         backend: Backend = None,
         hashid_mode: str = "PATH",
     ) -> None:
+        self._store = make_store(workdir, backend, hashid_mode)
         self._backend = backend
         self._workdir = None if workdir is None else os.fspath(workdir)
-        self._store = make_store(workdir, backend, hashid_mode)
 
     @property
     @abstractmethod

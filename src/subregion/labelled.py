@@ -13,8 +13,8 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from subregion.aligned import AlignedImage
-from subregion.cache.identity import look_at
-from subregion.cache.store import serves_in_place
+from subregion.cache.seen import look_at
+from subregion.cache.serving import serves_in_place
 from subregion.errors import (
     ConfigError,
     NotGeoreferencedError,

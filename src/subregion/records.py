@@ -9,7 +9,7 @@ from typing import Any
 
 from affine import Affine
 
-from subregion.errors import RecordError, UnknownChannelError
+from subregion.errors import IdentityError, RecordError, UnknownChannelError
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,10 @@ class Asset:
     quantization: Quantization | None = None
     hashid: str | None = None
     frame: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.hashid, str | None):
+            raise IdentityError(f"{self.path}: its hash must be text, not a {type(self.hashid).__name__}.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from subregion.convert.tiff_tags import FieldType
 from subregion.raster.geotags import GEO_TAGS
 from subregion.raster.raster import FileTag
 
@@ -35,12 +36,13 @@ class Carried:
     @classmethod
     def by(cls, source: Raster) -> Carried:
         """Take it from an open source."""
-        tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS)
-        return cls(tags if sum(len(tag.value) for tag in tags) <= _MOST else (), source.nodata)
+        tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS and _is_sound(tag))
+        nodata = source.nodata if _is_number(source.nodata) else None
+        return cls(tags if sum(len(tag.value) for tag in tags) <= _MOST else (), nodata)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Carried:
-        """Read it from the pointer of an entry.
+        """Read it from the manifest of an entry.
 
         Raises
         ------
@@ -49,14 +51,18 @@ class Carried:
         """
         nodata = document.get("nodata")
         tags = tuple(
-            FileTag(int(code), int(kind), int(count), base64.b64decode(value))
+            FileTag(code, kind, count, base64.b64decode(value, validate=True))
             for code, kind, count, value in document.get("tags", ())
         )
-        return cls(tags, None if nodata is None else float(nodata))
+        if not (nodata is None or _is_number(nodata)) or not all(tag.code in GEO_TAGS for tag in tags):
+            raise ValueError("not what is ever kept")
+        if not all(map(_is_sound, tags)) or sum(len(tag.value) for tag in tags) > _MOST:
+            raise ValueError("not what is ever kept")
+        return cls(tags, nodata)
 
     @property
     def document(self) -> dict[str, Any]:
-        """The same for a pointer; empty if there is nothing to be kept."""
+        """The same for a manifest; empty if there is nothing to be kept."""
         found: dict[str, Any] = {}
         if self.tags:
             found["tags"] = [
@@ -73,5 +79,19 @@ class Carried:
         if raster.nodata is None:
             raster.nodata = self.nodata
 
+
+def _is_number(value: object) -> bool:
+    """Whether a pixel could hold it."""
+    return isinstance(value, float) or (type(value) is int and value.bit_length() <= 64)
+
+
+def _is_sound(tag: FileTag) -> bool:
+    """Whether a tag is made of numbers, and its value as long as it says."""
+    if not all(type(number) is int for number in (tag.code, tag.kind, tag.count)):
+        return False
+    return tag.kind in _KINDS and tag.count * FieldType(tag.kind).nbytes == len(tag.value)
+
+
+_KINDS = frozenset(FieldType)
 
 NOTHING = Carried()

@@ -1,9 +1,9 @@
 """Entries on disk: written beside their final names, checked, synced, and only then made visible.
 
-An entry is its data, a file or a folder of files, and a *pointer*. The data carry a token in their name that
-is never used twice; the pointer ``<key>.json`` names the data and says what they were made from. A reader
-starts at the pointer, so renaming the pointer is the moment at which an entry exists, and a rebuilt entry
-never mixes with an older one.
+An entry is its data, a file or a folder of files, and a *manifest*. The data carry a token in their name that
+is never used twice; the manifest ``<key>.json`` names the data and says what they were made from. A reader
+starts at the manifest, so renaming it is the moment at which an entry exists, and a rebuilt entry never mixes
+with an older one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,9 +21,11 @@ from typing import Any
 
 import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
 
-from subregion.cache.carried import NOTHING, Carried
-from subregion.cache.identity import Signature
-from subregion.errors import CacheError, SubregionError
+from subregion.cache.carried import Carried
+from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
+from subregion.cache.manifest import Entry, manifest_of, read_manifest
+from subregion.cache.seen import Signature
+from subregion.errors import CacheError, SubregionError, descriptor_limit_error, is_of_system
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
@@ -32,32 +33,8 @@ PATIENCE = 60.0
 ABANDONED = 24 * 3600.0
 
 _KEY = re.compile(r"[0-9a-f]{40}")
-_INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A published copy of a source.
-
-    Parameters
-    ----------
-    key : str
-        Hash of identity and recipe.
-    data : str
-        Absolute path of the file or folder that holds the pixels.
-    size : int
-        Bytes of its files.
-    signature : Signature or None
-        What the source looked like when it was converted.
-    carried : Carried
-        What the source says beside its pixels.
-    """
-
-    key: str
-    data: str
-    size: int
-    signature: Signature | None
-    carried: Carried = NOTHING
+#: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
+_NO_MANIFEST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ELOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +49,8 @@ class Folder:
 
     path: str
 
-    def pointer(self, key: str) -> str:
-        """Return the path of the file that says where the data of an entry is."""
+    def manifest_path(self, key: str) -> str:
+        """Return the path of the manifest, the file that says where the data of an entry are."""
         return os.path.join(self.path, key[:2], f"{key}.json")
 
     @property
@@ -85,34 +62,28 @@ class Folder:
         return os.path.join(self.path, "locks")
 
     def look_up(self, key: str) -> Entry | None:
-        """Return the entry, or None if there is none that is whole."""
-        pointer = self.pointer(key)
-        try:
-            with open(pointer, "rb") as file:
-                document = json.loads(file.read(1 << 20))
-            name, size, inner = document["data"], document["size"], document.get("files")
-            seen = document["signature"]
-            signature = None if seen is None else Signature(int(seen[0]), int(seen[1]))
-            # Names come from a file that others may have written: they must stay in this folder.
-            if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
-                return None
-            data = os.path.join(os.path.dirname(pointer), name)
-            if inner is None:
-                if os.stat(data).st_size != size:
-                    return None
-            elif not _has_files(data, inner):
-                return None
-            carried = Carried.from_document(document)
-        except (FileNotFoundError, NotADirectoryError, ValueError, LookupError, TypeError, AttributeError):
-            return None
-        except OSError as error:
-            raise CacheError(f"{pointer}: the cache entry cannot be read: {error.strerror}.") from error
-        return Entry(key, data, size, signature, carried)
+        """Return the entry, or None if there is none that is whole.
 
-    def present(self) -> set[str]:
-        """List the keys of all entries whose pointer and data are both there."""
-        pointers: set[str] = set()
-        data: set[str] = set()
+        Raises
+        ------
+        CacheError
+            If the folder cannot be read.
+        """
+        path = self.manifest_path(key)
+        for again in (True, False):
+            try:
+                return read_manifest(path, key)
+            except OSError as error:
+                if error.errno in _NO_MANIFEST:
+                    return None
+                if error.errno != errno.ESTALE or not again:  # replaced on its server at this moment
+                    raise self._cannot_read(path, error) from error
+        raise AssertionError("unreachable")
+
+    def present(self) -> dict[str, list[str]]:
+        """List the data that are there of each entry that has a manifest, by its key."""
+        manifests: set[str] = set()
+        data: dict[str, list[str]] = {}
         with contextlib.suppress(OSError), os.scandir(self.path) as homes:
             for home in homes:
                 if len(home.name) != 2:
@@ -120,8 +91,11 @@ class Folder:
                 with contextlib.suppress(OSError), os.scandir(home.path) as listing:
                     for item in listing:
                         key, _, rest = item.name.partition(".")
-                        (pointers if rest == "json" else data).add(key)
-        return pointers & data
+                        if rest == "json":
+                            manifests.add(key)
+                        else:
+                            data.setdefault(key, []).append(rest)
+        return {key: sorted(data[key]) for key in manifests & data.keys()}
 
     def publish(
         self,
@@ -130,6 +104,7 @@ class Folder:
         signature: Signature | None,
         about: dict[str, Any],
         write: Callable[[str], None],
+        confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Write an entry and make it visible.
 
@@ -145,6 +120,8 @@ class Folder:
             Further facts for people who look into the folder.
         write : callable
             Writes and checks the data, a file or a folder, at the path that it is given.
+        confirm : callable
+            Called when the data are complete and nobody sees them yet; if it raises, they are removed.
 
         Returns
         -------
@@ -156,57 +133,115 @@ class Folder:
         CacheError
             If the folder cannot be written.
         """
-        token = secrets.token_hex(8)
-        name = f"{key}.{token}{suffix}"
+        for again in (True, False):
+            name = f"{key}.{secrets.token_hex(8)}{suffix}"
+            try:
+                entry = self._written(key, name, signature, about, write, confirm)
+            except SubregionError:
+                raise  # the source failed, not the cache
+            except FileNotFoundError as error:  # somebody removed the folder, or what was being written
+                if not again:
+                    raise self._cannot_write(error) from error
+            except OSError as error:
+                raise self._cannot_write(error) from error
+            else:
+                self._remove_older(key, os.path.basename(entry.data))
+                return entry
+            finally:
+                self._remove_unfinished(name)
+        raise AssertionError("unreachable")
+
+    def _written(
+        self,
+        key: str,
+        name: str,
+        signature: Signature | None,
+        about: dict[str, Any],
+        write: Callable[[str], None],
+        confirm: Callable[[], None],
+    ) -> Entry:
         unfinished = os.path.join(self._unfinished, name)
         home = os.path.join(self.path, key[:2])
+        os.makedirs(self._unfinished, exist_ok=True)
+        os.makedirs(home, exist_ok=True)
         try:
-            os.makedirs(self._unfinished, exist_ok=True)
-            os.makedirs(home, exist_ok=True)
             write(unfinished)
-            sizes = _synced_sizes(unfinished)
-            size = sum(sizes.values())
-            document = {
-                "data": name,
-                "size": size,
-                **({"files": sizes} if os.path.isdir(unfinished) else {}),
-                "signature": None if signature is None else [signature.size, signature.mtime_ns],
-                **about,
-            }
-            pointer = f"{unfinished}.json"
-            with open(pointer, "w", encoding="utf-8") as file:
-                json.dump(document, file)
-            _sync_file(pointer)
-            current = self.look_up(key)
-            if current is not None and current.signature == signature:
-                return current  # another writer was faster, and readers may be about to open its entry
-            data = os.path.join(home, name)
-            os.replace(unfinished, data)
-            os.replace(pointer, self.pointer(key))
-            _sync_folder(home)
-        except SubregionError:
-            raise  # the source failed, not the cache
-        except OSError as error:
-            raise self._cannot_write(error) from error
-        finally:
-            self._remove_unfinished(name)
-        self._remove_older(key, name)
-        return Entry(key, data, size, signature, Carried.from_document(document))
+        except SubregionError as error:
+            if str(error).startswith(unfinished) and is_of_system(error.__cause__):
+                raise error.__cause__ from error  # what was written could not be read back
+            raise
+        sizes = synced_sizes(unfinished)
+        document = {**manifest_of(name, sizes, os.path.isdir(unfinished), signature), **about}
+        manifest = f"{unfinished}.json"
+        with open(manifest, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        sync_file(manifest)
+        confirm()
+        current = self.look_up(key)
+        if current is not None and current.fits(signature):
+            return current  # another writer was faster, and readers may be about to open its entry
+        data = os.path.join(home, name)
+        os.replace(unfinished, data)
+        try:
+            self._show(manifest, key)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._take_away(data)
+            raise
+        sync_folder(home)
+        return Entry(key, data, sum(sizes.values()), signature, Carried.from_document(document))
 
-    def _cannot_write(self, error: OSError) -> CacheError:
+    def _show(self, manifest: str, key: str) -> None:
+        """Rename a manifest to where readers look for it."""
+        place = self.manifest_path(key)
+        try:
+            os.replace(manifest, place)
+        except OSError:
+            if not os.path.isdir(place):
+                raise
+            self._take_away(place)  # no manifest of ours is a folder
+            os.replace(manifest, place)
+
+    def _cannot_write(self, error: OSError) -> SubregionError:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return descriptor_limit_error(f"{self.path}: the cache cannot be written")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             way_out = "Free some space, or choose a workdir on another disk."
+        elif error.errno == errno.ENAMETOOLONG:
+            way_out = "Choose a workdir with a shorter path."
         else:
             way_out = "Choose a workdir that can be written, or backend=None to read the sources as they are."
         return CacheError(f"{self.path}: the cache cannot be written: {error.strerror or error}. {way_out}")
 
+    def _cannot_read(self, path: str, error: OSError) -> SubregionError:
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            return descriptor_limit_error(path)
+        if error.errno == errno.ENAMETOOLONG:
+            return self._cannot_write(error)
+        return CacheError(
+            f"{path}: the cache cannot be read: {error.strerror or error}. Give this user the right to read "
+            f"it, choose another workdir, or backend=None to read the sources as they are."
+        )
+
     def discard(self, entry: Entry) -> None:
-        """Take away an entry that turned out to be damaged, unless it was replaced meanwhile."""
+        """Take away an entry that turned out to be damaged, unless it was replaced meanwhile.
+
+        Raises
+        ------
+        CacheError
+            If the folder cannot be written.
+        """
         current = self.look_up(entry.key)
         if current is not None and current.data == entry.data:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self.pointer(entry.key))
-        with contextlib.suppress(FileNotFoundError):
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.manifest_path(entry.key))
+            except OSError as error:
+                raise CacheError(
+                    f"{entry.data}: this copy is damaged, and cannot be removed: {error.strerror or error}. "
+                    f"Make the folder writable so that it can be made anew, or choose another workdir."
+                ) from error
+        with contextlib.suppress(OSError):  # nobody finds them any more; they are removed with the next entry
             self._take_away(entry.data)
 
     def _take_away(self, data: str) -> None:
@@ -216,18 +251,21 @@ class Folder:
             os.makedirs(self._unfinished, exist_ok=True)
             os.replace(data, gone)
             data = gone
-        _remove(data)
+        remove(data)
 
     def _remove_unfinished(self, name: str) -> None:
         with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
             for item in listing:
                 if item.name.startswith(name):
                     with contextlib.suppress(OSError):
-                        _remove(item.path)
+                        remove(item.path)
 
     def _remove_older(self, key: str, kept: str = "") -> None:
-        """Remove data that no pointer names any more: of a rebuilt entry, or of a writer that was killed."""
-        current = self.look_up(key)  # which may be newer than the one to be kept
+        """Remove data that no manifest names any more: of a rebuilt entry, or of a writer that was killed."""
+        try:
+            current = self.look_up(key)  # which may be newer than the one to be kept
+        except SubregionError:
+            return  # what it names is not known
         spared = {f"{key}.json", kept, "" if current is None else os.path.basename(current.data)}
         with contextlib.suppress(OSError), os.scandir(os.path.join(self.path, key[:2])) as listing:
             for item in listing:
@@ -253,33 +291,25 @@ class Folder:
             os.makedirs(self._locks, exist_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from error
-        lock = filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
-        held = False
+        lock = self._lock(key)
         last_sign, last_seen = time.monotonic(), self._progress(key)
         pause = 0.01
-        while not held:
-            try:
-                lock.acquire(timeout=0)
-                held = True
-            except filelock.Timeout:
-                if done():
-                    break
-                sign = self._progress(key)
-                if sign != last_seen:
-                    last_sign, last_seen = time.monotonic(), sign
-                elif time.monotonic() - last_sign > PATIENCE:
-                    break
-                time.sleep(pause)
-                pause = min(0.5, pause * 1.5)
-            except (OSError, NotImplementedError):
-                break  # no locks on this file system
+        while (held := _acquired(lock)) is False and not done():
+            sign = self._progress(key)
+            if sign != last_seen:
+                last_sign, last_seen = time.monotonic(), sign
+            elif time.monotonic() - last_sign > PATIENCE:
+                break
+            time.sleep(pause)
+            pause = min(0.5, pause * 1.5)
         try:
             yield
         finally:
             if held:
-                with contextlib.suppress(OSError):
-                    os.unlink(lock.lock_file)
-                lock.release()
+                _release(lock)
+
+    def _lock(self, key: str) -> filelock.BaseFileLock:
+        return filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
 
     def _progress(self, key: str) -> tuple[tuple[str, int, int], ...]:
         """Tell the state of what somebody is writing for this entry."""
@@ -288,7 +318,7 @@ class Folder:
             for item in listing:
                 if item.name.startswith(key):
                     with contextlib.suppress(OSError):
-                        sizes = _sizes(item.path)
+                        sizes = sizes_of(item.path)
                         signs.append((item.name, sum(sizes.values()), item.stat().st_mtime_ns))
         return tuple(sorted(signs))
 
@@ -301,82 +331,47 @@ class Folder:
                     found = _KEY.match(item.name)
                     if found is not None:
                         leftovers.setdefault(found[0], []).append(item.path)
+        if leftovers:
+            with contextlib.suppress(OSError):
+                os.makedirs(self._locks, exist_ok=True)
         for key, paths in leftovers.items():
-            lock = filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
-            try:
-                lock.acquire(timeout=0)
-            except (filelock.Timeout, OSError, NotImplementedError):
-                paths = [path for path in paths if _older_than(path, ABANDONED)]
+            lock = self._lock(key)
+            held = _acquired(lock)
+            if held is False and not isinstance(lock, filelock.SoftFileLock):
+                continue  # its owner lives
+            # Without locks of the system, the file of a dead owner looks like that of a living one.
+            if not held and not _abandoned(paths):
+                continue
             for path in paths:
                 with contextlib.suppress(OSError):
-                    _remove(path)
-            if lock.is_locked:
-                self._remove_older(key)
-                with contextlib.suppress(OSError):
-                    os.unlink(lock.lock_file)
-                lock.release()
+                    remove(path)
+            self._remove_older(key)
+            if held:
+                _release(lock)
 
 
-def _older_than(path: str, seconds: float) -> bool:
+def _acquired(lock: filelock.BaseFileLock) -> bool | None:
+    """Try to get a lock; False if somebody has it, None if there are no locks here."""
     try:
-        return time.time() - os.stat(path).st_mtime > seconds
-    except OSError:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
         return False
-
-
-def _has_files(folder: str, sizes: dict[str, int]) -> bool:
-    """Whether a folder holds all these files, in these sizes."""
-    for name, size in sizes.items():
-        if not _INNER_NAME.fullmatch(name) or os.stat(os.path.join(folder, name)).st_size != size:
-            return False
+    except (OSError, RuntimeError):  # the file system has no locks, or this thread has that one already
+        return None
     return True
 
 
-def _files_below(path: str) -> Iterator[str]:
-    for folder, _, names in os.walk(path):
-        yield from (os.path.join(folder, name) for name in names)
+def _release(lock: filelock.BaseFileLock) -> None:
+    """Let go of a lock; where the server of the locks is gone, so are they."""
+    with contextlib.suppress(OSError):
+        os.unlink(lock.lock_file)
+    with contextlib.suppress(OSError):
+        lock.release()
 
 
-def _sizes(path: str) -> dict[str, int]:
-    """Return the size of each file in a folder, by its name there; of a file, its own."""
-    if not os.path.isdir(path):
-        return {"": os.stat(path).st_size}
-    return {
-        os.path.relpath(inner, path).replace(os.sep, "/"): os.stat(inner).st_size
-        for inner in _files_below(path)
-    }
-
-
-def _synced_sizes(path: str) -> dict[str, int]:
-    """Bring a file, or all that is in a folder, to the disk, and return the sizes."""
-    if not os.path.isdir(path):
-        _sync_file(path)
-    for folder, _, names in os.walk(path, topdown=False):
-        for name in names:
-            _sync_file(os.path.join(folder, name))
-        _sync_folder(folder)
-    return _sizes(path)
-
-
-def _sync_file(path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR)
+def _abandoned(paths: list[str]) -> bool:
+    """Whether nobody wrote to any of these files for long, by a clock that may have been set since."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _remove(path: str) -> None:
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
-
-
-def _sync_folder(path: str) -> None:
-    with contextlib.suppress(OSError):  # some file systems do not sync folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        return all(abs(time.time() - last_change(path)) > ABANDONED for path in paths)
+    except OSError:
+        return False

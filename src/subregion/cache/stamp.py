@@ -48,7 +48,7 @@ def _state(store: Store, assets: Iterable[Asset]) -> str | None:
     try:
         for asset in assets:
             keys, signature = store.keys_of(asset)
-            there = [key in present for key in keys]
+            there = [present.get(key) for key in keys]
             state.update(f"{keys} {signature} {there}\n".encode())
     except SubregionError:
         return None  # the run itself will report it

@@ -6,76 +6,46 @@ import contextlib
 import hashlib
 import json
 import os
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from subregion.cache.carried import Carried
-from subregion.cache.identity import Identity, Signature, identify, look_at
-from subregion.cache.publish import Entry, Folder
+from subregion.cache.identity import Identity, identify
+from subregion.cache.manifest import Entry
+from subregion.cache.publish import Folder
 from subregion.cache.recipe import Recipe
+from subregion.cache.seen import TICK, Seen, Signature, Watched, WatchedFile, WatchedFolder
+from subregion.cache.serving import serves_in_place
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.convert.jpeg import can_keep, kept_frame
 from subregion.errors import (
     CacheError,
     DamagedFileError,
+    DescriptorLimitError,
     SourceNotFoundError,
+    SourcePermissionError,
+    SourceReadError,
     SubregionError,
     UnsupportedFormatError,
-    source_error,
 )
 from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
 from subregion.raster.pool import POOL
 from subregion.raster.raster import BlockRaster
+from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from subregion.convert.convert import Progress
     from subregion.raster.raster import Raster
     from subregion.records import Asset
 
-#: Under `auto`, a source whose blocks hold at most so many decoded bytes is read where it lies:
-#: a window then costs a few blocks at the most.
-BLOCK_IN_PLACE = 2 << 20
-#: Under `auto`, a source of at most so many decoded bytes is decoded whole for each window: that takes
-#: about a millisecond, less than the first read of a converted copy would save.
-WHOLE_IN_PLACE = 192 << 10
 #: Names of JPEGs end so, mostly; what they are is told by their first bytes.
 _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".mpo")
-#: Under `auto`, a JPEG with restart intervals is read where it lies if an interval holds at most so many
-#: decoded bytes, and the file, which is scanned for markers when it is opened, at most so many coded ones.
-JPEG_BLOCK_IN_PLACE = 32 << 10
-JPEG_FILE_IN_PLACE = 8 << 20
-#: How often a reader starts again when entries are replaced under its hands.
+#: How often a reader starts again when sources and entries are replaced under its hands.
 ATTEMPTS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What a file looked like, so that a change is noticed.
-
-    Parameters
-    ----------
-    path : str
-        The file.
-    state : tuple of int
-        Its size, time of change and number.
-    """
-
-    path: str
-    state: tuple[int, int, int]
-
-    @classmethod
-    def now(cls, path: str) -> Watched:
-        """Look at a file."""
-        return cls(path, _look(path))
-
-    def holds(self) -> bool:
-        """Whether it still looks like that."""
-        try:
-            status = os.stat(self.path)
-        except OSError:
-            return False  # opening it again says what is wrong, if anything is
-        return (status.st_size, status.st_mtime_ns, status.st_ino) == self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +58,8 @@ class OpenAsset:
         The source itself, or its converted copy.
     entry : Entry or None
         The copy; None if the source is read in place.
-    watched : Watched or None
-        What the source looked like when it was opened; None if its identity says all.
+    watched : WatchedFile, WatchedFolder or None
+        What the source looked like before it was opened; None if its identity says all.
     recipe : Recipe
         How it is stored.
     """
@@ -145,10 +115,24 @@ class Store:
         return opened
 
     def reopen(self, asset: Asset, damaged: OpenAsset) -> OpenAsset | None:
-        """Replace an entry that turned out to be damaged; None if the damage is in the source itself."""
+        """Open an asset anew that turned out to be damaged; None if the damage is in the source as it is now.
+
+        A damaged entry is made anew. What was replaced while it was being read is no damage.
+
+        Raises
+        ------
+        CacheError
+            If a damaged entry cannot be removed.
+        SubregionError
+            If the source cannot be read.
+        """
+        file = getattr(damaged.raster, "file", None)
+        file = file if isinstance(file, SourceFile) else None
         if damaged.entry is None:
-            return None
-        self.folder.discard(damaged.entry)
+            if (damaged.watched is None or damaged.watched.holds()) and (file is None or file.in_place()):
+                return None
+        elif file is None or file.is_there():
+            self.folder.discard(damaged.entry)
         gone = self._pooled_as(asset)
         POOL.forget(lambda key: key == gone)
         return self.open(asset)
@@ -176,7 +160,9 @@ class Store:
             return
         identity = identify(asset, self.mode)
         if self._fresh_entry(asset, identity) is None:
-            self._open(asset, progress)
+            opened = self._open(asset, progress)
+            if POOL.get(self._pooled_as(asset)) is not None:  # what the source was before
+                POOL.put(self._pooled_as(asset), opened)
 
     def keys_of(self, asset: Asset) -> tuple[tuple[str, ...], Signature | None]:
         """Return the names that the entry of an asset may have, and what the source looks like."""
@@ -234,91 +220,150 @@ class Store:
         return self.name, asset.path, asset.hashid, asset.frame
 
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
-        for attempt in range(ATTEMPTS):
+        replaced: BaseException | None = None
+        attempts = 0
+        while attempts < ATTEMPTS:
             try:
                 return self._open_once(asset, progress)
-            except _ReplacedError:
-                if attempt == ATTEMPTS - 1:
-                    raise CacheError(
-                        f"{asset.path}: its cache entry was replaced {ATTEMPTS} times while being opened. "
-                        f"Is the source being rewritten all the time?"
-                    ) from None
-        raise AssertionError("unreachable")
-
-    def _watch(self, asset: Asset) -> Watched | None:
-        """Look at the source of an asset, unless its identity stands without it."""
-        if self.recipe.kind != "none" and self.mode != "PATH":
-            if self.mode == "GIVEN":
-                return None
-            if self.mode == "DVC" and not os.path.exists(asset.path):
-                return None  # only its link is here; the entry serves
-        return Watched.now(asset.path)
+            except _ReplacedError as error:
+                replaced = error.__cause__
+                attempts += 1
+            except DescriptorLimitError:  # in a library that opens files by itself
+                if not POOL.shrink():
+                    raise
+        raise CacheError(
+            f"{asset.path}: it, or its cache entry, was replaced {ATTEMPTS} times while being opened. "
+            f"Is it being rewritten all the time?"
+        ) from replaced
 
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
-        watched = self._watch(asset)
         if self.recipe.kind == "none":
-            return self._in_place(open_raster(asset.path, asset.frame), watched)
-        if self.recipe.kind == "auto" and os.path.isdir(asset.path):
+            return self._in_place(asset)
+        folder = os.path.isdir(asset.path)
+        source = None
+        if self.recipe.kind == "auto" and folder:
             # A folder may hold a million files; none of them is looked at before it must be.
-            source = open_raster(asset.path, asset.frame)
-            if serves_in_place(source):
-                return self._in_place(source, watched)
-        identity = identify(asset, self.mode)
+            source = self._in_place(asset)
+            if serves_in_place(source.raster):
+                return source
+        watched, seen = self._look(asset, folder)
+        identity = identify(asset, self.mode, seen)
         found = self._fresh_entry(asset, identity)
         if found is None:
-            source = open_raster(asset.path, asset.frame)
-            if self.recipe.kind == "auto" and serves_in_place(source):
-                return self._in_place(source, Watched.now(asset.path))
-            found = self._convert(asset, identity, source, progress)
+            if source is None:
+                source = self._in_place(asset)
+            if self.recipe.kind == "auto" and serves_in_place(source.raster):
+                return source
+            found = self._convert(asset, identity, seen, source, progress)
         entry, recipe = found
+        return OpenAsset(self._open_entry(entry, recipe), entry, watched, recipe)
+
+    def _look(self, asset: Asset, folder: bool) -> tuple[Watched | None, Seen | None]:
+        """Look at the source of an asset, unless its identity stands without it."""
+        if self.mode == "GIVEN" or (self.mode == "DVC" and not os.path.exists(asset.path)):
+            return None, None  # maybe only the hash is here, or the link; the entry serves
+        if folder and self.mode != "DVC":
+            watched = WatchedFolder(asset.path)
+            return watched, watched.seen
+        return WatchedFile.now(asset.path), Seen.now(asset.path) if self.mode != "DVC" else None
+
+    def _in_place(self, asset: Asset) -> OpenAsset:
+        watched = WatchedFile.now(asset.path)  # before it is opened, so that no change goes unnoticed
+        try:
+            source = open_raster(asset.path, asset.frame)
+        except SubregionError as error:
+            if watched.holds():
+                raise
+            raise _ReplacedError from error
+        if source.watched is not None:  # what tells a change of a folder is a file in it
+            watched = WatchedFile(*source.watched)
+        return OpenAsset(source, None, watched, self.recipe)
+
+    def _open_entry(self, entry: Entry, recipe: Recipe) -> Raster:
         try:
             raster = open_raster(entry.data)
             if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):
                 # With another header it may still be a picture, but one of which windows cost all of it.
                 raise DamagedFileError(f"{entry.data}: is not as it was written.")
-        except SourceNotFoundError:
-            raise _ReplacedError from None
+        except SourceNotFoundError as error:
+            if self.folder.look_up(entry.key) == entry:  # it asks for files that it never had
+                self.folder.discard(entry)
+            raise _ReplacedError from error
+        except DescriptorLimitError:
+            raise
+        except (SourceReadError, SourcePermissionError) as error:
+            raise CacheError(
+                f"{error} It is a converted copy: give this user the right to read it, delete it so that it "
+                f"is made anew, or choose another workdir."
+            ) from error
         except SubregionError as error:
-            self.folder.discard(entry)
+            # What the system lacks says nothing about the content.
+            if not isinstance(error.__cause__, OSError | MemoryError):
+                self.folder.discard(entry)
             raise _ReplacedError from error
         if isinstance(raster, BlockRaster):
             raster.stands_still()
         entry.carried.give(raster)
-        return OpenAsset(raster, entry, watched, recipe)
-
-    def _in_place(self, source: Raster, watched: Watched | None) -> OpenAsset:
-        if source.watched is not None:  # what tells a change of a folder is a file in it
-            watched = Watched(*source.watched)
-        return OpenAsset(source, None, watched, self.recipe)
+        return raster
 
     def _fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
         """Return the entry that was made of the source as it is now, and how."""
         for form in self._forms(asset):
             entry = self.folder.look_up(_key(identity, form))
-            if entry is not None and entry.signature == identity.signature:
+            if entry is not None and entry.fits(identity.signature):
                 return entry, form
         return None
 
     def _convert(
-        self, asset: Asset, identity: Identity, source: Raster, progress: Progress | None
+        self,
+        asset: Asset,
+        identity: Identity,
+        seen: Seen | None,
+        source: OpenAsset,
+        progress: Progress | None,
     ) -> tuple[Entry, Recipe]:
-        """Make an entry, of the form that suits the source."""
+        """Make an entry of the source as it was seen before it was identified and opened."""
+        begin = Seen.now(asset.path)
+        if begin.just_changed:  # what happens within this tick of the clock would go unnoticed
+            time.sleep(TICK)
+            begin, source = Seen.now(asset.path), self._in_place(asset)
+        elif source.watched is not None and not source.watched.holds():
+            raise _ReplacedError
+        if seen is not None and begin.state != seen.state:
+            raise _ReplacedError
+
+        def confirm() -> None:
+            """Refuse what was made of a source that was changed since, also if it was put back."""
+            if not begin.still(asset.path) or (self.mode == "DVC" and identify(asset, self.mode) != identity):
+                raise _ReplacedError
+
+        conversion = _Conversion(asset, identity, confirm, progress)
+        try:
+            return self._convert_by(conversion, source.raster)
+        except CacheError:
+            raise
+        except SubregionError as error:
+            if begin.still(asset.path):
+                raise
+            raise _ReplacedError from error
+
+    def _convert_by(self, conversion: _Conversion, source: Raster) -> tuple[Entry, Recipe]:
+        """Choose the form that suits the source."""
         forms = self.recipe.forms
         if len(forms) == 1:
-            return self._convert_as(forms[0], asset, identity, source, progress)
+            return self._convert_as(forms[0], conversion, source)
         kept, other = forms
         if self.recipe.kind != "auto":
-            form = other if kept_frame(source) is None else kept
-            return self._convert_as(form, asset, identity, source, progress)
+            return self._convert_as(other if kept_frame(source) is None else kept, conversion, source)
         if can_keep(source):
             # What cannot be kept to the last pixel goes the way of all others, on which damage is reported.
             with contextlib.suppress(DamagedFileError, UnsupportedFormatError):
-                return self._convert_as(kept, asset, identity, source, progress)
-        return self._convert_as(other, asset, identity, source, progress)
+                return self._convert_as(kept, conversion, source)
+        return self._convert_as(other, conversion, source)
 
-    def _convert_as(
-        self, recipe: Recipe, asset: Asset, identity: Identity, source: Raster, progress: Progress | None
-    ) -> tuple[Entry, Recipe]:
+    def _convert_as(self, recipe: Recipe, conversion: _Conversion, source: Raster) -> tuple[Entry, Recipe]:
+        asset, identity, progress = conversion.asset, conversion.identity, conversion.progress
+
         def write(path: str) -> None:
             convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
 
@@ -334,9 +379,8 @@ class Store:
                 {"source": asset.path, "mode": identity.mode, "identity": identity.value}
                 | {"frame": identity.frame, **recipe.document, **Carried.by(source).document},
                 write,
+                conversion.confirm,
             )
-        if identity.signature is not None and look_at(asset.path) != identity.signature:
-            raise _ReplacedError  # the source was rewritten while it was being converted
         self._discard_stale(asset, identity)
         return entry, recipe
 
@@ -344,8 +388,18 @@ class Store:
         """Take away what was made, in another form, of what the source was before."""
         for form in self.recipe.forms if identity.signature is not None else ():
             entry = self.folder.look_up(_key(identity, form))
-            if entry is not None and entry.signature != identity.signature:
+            if entry is not None and not entry.fits(identity.signature):
                 self.folder.discard(entry)
+
+
+@dataclass(frozen=True, slots=True)
+class _Conversion:
+    """What is to be converted, and what has to hold before anybody sees the outcome."""
+
+    asset: Asset
+    identity: Identity
+    confirm: Callable[[], None]
+    progress: Progress | None
 
 
 class _ReplacedError(Exception):
@@ -358,25 +412,3 @@ def _key(identity: Identity, recipe: Recipe) -> str:
         names.append({"frame": identity.frame})
     document = json.dumps(names, sort_keys=True)
     return hashlib.blake2b(document.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
-
-
-def _look(path: str) -> tuple[int, int, int]:
-    try:
-        status = os.stat(path)
-    except OSError as error:
-        raise source_error(path, error) from error
-    return status.st_size, status.st_mtime_ns, status.st_ino
-
-
-def serves_in_place(raster: Raster) -> bool:
-    """Whether a window of the source as it is costs about what the window costs."""
-    rows, cols, bands = raster.shape
-    if rows * cols * bands * raster.dtype.itemsize <= WHOLE_IN_PLACE:
-        return True
-    if not raster.windowed:
-        return False
-    high, wide = raster.block
-    if isinstance(raster, JpegRaster):
-        # Making a copy with the best intervals, and an index of them, costs little and loses nothing.
-        return high * wide * bands <= JPEG_BLOCK_IN_PLACE and raster.file.size <= JPEG_FILE_IN_PLACE
-    return raster.mapped or high * wide * bands * raster.dtype.itemsize <= BLOCK_IN_PLACE

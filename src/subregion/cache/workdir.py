@@ -9,6 +9,7 @@ from subregion.cache.identity import check_mode
 from subregion.cache.publish import Folder
 from subregion.cache.recipe import Backend, parse_backend
 from subregion.cache.store import Store
+from subregion.errors import ConfigError
 
 
 def default_workdir() -> str:
@@ -47,5 +48,10 @@ def make_store(
             warnings.warn(
                 f"The workdir was not given: converted images go to {workdir}.", UserWarning, stacklevel=3
             )
-    root = os.path.abspath(os.path.expanduser(os.fspath(workdir)))
+    if not isinstance(workdir, str | os.PathLike):
+        raise ConfigError(f"workdir={workdir!r}: must be a path, not a {type(workdir).__name__}.")
+    folder = os.fsdecode(workdir)
+    if "\0" in folder:
+        raise ConfigError(f"workdir={folder!r}: no path holds a null byte.")
+    root = os.path.abspath(os.path.expanduser(folder))
     return Store(Folder(os.path.join(root, "_cache", "frames")), recipe, mode)

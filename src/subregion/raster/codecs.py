@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from subregion.libraries import imagecodecs
 from subregion.raster.headers import Declared, declared_size
 from subregion.raster.jpegheader import InMemory
+from subregion.raster.source import SourceFile
 from subregion.raster.streams import (
     STREAMS,
     inflate,
@@ -52,14 +53,18 @@ def fetcher(file: ByteSource, cold: bool) -> Fetch | None:
 
     What has to come from the disk is read, because a map would fetch it page by page.
     """
-    descriptor = getattr(file, "descriptor", None)
-    if descriptor is None or not hasattr(os, "pread"):
+    if not isinstance(file, SourceFile) or not hasattr(os, "pread"):
         return None
     view = None if cold else file.view()
     if view is not None:
         return lambda offset, nbytes: view[offset : offset + nbytes]
-    pread = os.pread
-    return lambda offset, nbytes: pread(descriptor, nbytes, offset)
+    pread, descriptor = os.pread, file.descriptor
+
+    def fetch(offset: int, nbytes: int) -> bytes:
+        data = pread(descriptor, nbytes, offset)
+        return data if len(data) == nbytes else file.up_to(offset, nbytes)
+
+    return fetch
 
 
 def zstd_run(

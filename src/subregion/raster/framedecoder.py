@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.errors import UnsupportedFormatError, decoding_error
 from subregion.libraries import av, require
+from subregion.raster.descriptors import with_room
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,17 +76,7 @@ class FrameDecoder:
     def _open(self) -> None:
         """Open the file at its beginning."""
         self.close()
-        try:
-            self._input = self._av.open(
-                self.path,
-                format=self._container.demuxer,
-                options={"protocol_whitelist": "file"},
-                metadata_errors="ignore",
-            )
-        except self._av.FFmpegError as error:
-            raise decoding_error(
-                f"{self.path}: cannot be opened as {self._container.driver}", said(error)
-            ) from error
+        self._input = with_room(self._opened)
         stream = self._input.streams.best("video")
         if stream is None or stream.disposition & self._av.stream.Disposition.attached_pic:
             kinds = ", ".join(sorted({each.type for each in self._input.streams})) or "nothing"
@@ -229,6 +220,19 @@ class FrameDecoder:
         converted = self._reformatter.reformat(frame, format=layout, threads=1)
         pixels: NDArray[Any] = converted.to_ndarray()
         return pixels if pixels.ndim == 3 else pixels[..., None]
+
+    def _opened(self) -> Any:
+        try:
+            return self._av.open(
+                self.path,
+                format=self._container.demuxer,
+                options={"protocol_whitelist": "file"},
+                metadata_errors="ignore",
+            )
+        except self._av.FFmpegError as error:
+            raise decoding_error(
+                f"{self.path}: cannot be opened as {self._container.driver}", said(error)
+            ) from error
 
     def _start(self, key: KeyFrame | None, index: FrameIndex) -> bool:
         """Go to a key frame, or to the beginning; False if the container leads behind it."""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from subregion.errors import (
     DamagedFileError,
     RecordError,
+    SubregionError,
     UnsupportedFormatError,
     decoding_error,
     source_error,
@@ -24,6 +25,7 @@ from subregion.errors import (
 from subregion.forks import in_child
 from subregion.raster import limits
 from subregion.raster.container import Container, check_whole
+from subregion.raster.descriptors import State, state_of
 from subregion.raster.framedecoder import JUMP, FrameDecoder, MisledError, said
 from subregion.raster.frameindex import FrameIndex, index_frames, index_packets
 from subregion.raster.pool import Pool
@@ -74,15 +76,14 @@ def open_movie(file: SourceFile, container: Container, frame: int) -> WholeRaste
 
 def movie_of(file: SourceFile, container: Container) -> Movie:
     """Return a video, from the pool of this process if it is there unchanged."""
-    status = os.fstat(file.descriptor)
-    key = (file.path, status.st_size, status.st_mtime_ns, status.st_ino)
+    key = (file.path, file.state)
     movie: Movie = _MOVIES.get_or_put(key, lambda: Movie(key, container))
     movie.open(file)
     return movie
 
 
-#: Path, size, time of change and inode of a file.
-Key: TypeAlias = tuple[str, int, int, int]
+#: Path of a file, and what it looked like.
+Key: TypeAlias = tuple[str, State]
 
 
 class Movie:
@@ -209,7 +210,7 @@ class Movie:
         except MisledError:
             raise self._lost(frame) from None
 
-    def _lost(self, frame: int) -> DamagedFileError:
+    def _lost(self, frame: int) -> SubregionError:
         return decoding_error(f"{self._key[0]}: frame {frame} cannot be decoded", "the decoder leaves it out")
 
     def _read(self, number: int, index: FrameIndex) -> NDArray[Any]:
@@ -237,7 +238,7 @@ class Movie:
             status = os.stat(path)
         except OSError as error:
             raise source_error(path, error) from error
-        if (status.st_size, status.st_mtime_ns, status.st_ino) != self._key[1:]:
+        if state_of(status) != self._key[1]:
             raise DamagedFileError(f"{path}: was replaced while it was being read. Read it again.")
         return decoder
 

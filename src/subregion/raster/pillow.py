@@ -11,9 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, TooLargeError, UnsupportedFormatError, decoding_error
+from subregion.errors import (
+    DamagedFileError,
+    TooLargeError,
+    UnsupportedFormatError,
+    decoding_error,
+    is_of_system,
+    source_error,
+)
 from subregion.libraries import Image
 from subregion.raster import limits
+from subregion.raster.descriptors import with_room
 from subregion.raster.nested import check_nested
 from subregion.raster.whole import WholeRaster
 
@@ -73,14 +81,16 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
         if not _accepted(accepts, prefix):
             continue
         check_nested(file, name)
-        with io.FileIO(file.path) as handle:
+        with _handle(file) as handle:
             try:
                 image = factory(handle, file.path)
             except Image.DecompressionBombError as error:
                 raise TooLargeError(f"{file.path}: {error}") from error
             except MemoryError as error:
                 raise TooLargeError(f"{file.path}: its header asks for more memory than there is.") from error
-            except Exception as error:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
+            except Exception as error:  # on strange bytes plugins raise whatever comes
+                if is_of_system(error):
+                    raise source_error(file.path, error) from error
                 if accepts is not None:
                     problems.append(f"as {name}: {str(error).rstrip('.')}")
                 continue
@@ -91,6 +101,14 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
     raise UnsupportedFormatError(
         f"{file.path}: is not an image of a known format (it begins {bytes(prefix[:8])!r})."
     )
+
+
+def _handle(file: SourceFile) -> io.FileIO:
+    """Open the file for a plugin."""
+    try:
+        return with_room(lambda: io.FileIO(file.path))
+    except OSError as error:
+        raise source_error(file.path, error) from error
 
 
 def _accepted(accepts: Callable[[bytes], bool | str] | None, prefix: bytes) -> bool:

@@ -19,7 +19,8 @@ def _default_capacity() -> int:
     """Take a quarter of the descriptors that this process may have, at most 256."""
     if resource is None:
         return 64
-    return max(8, min(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 256 if limit == resource.RLIM_INFINITY else max(8, min(256, limit // 4))
 
 
 class Pool:
@@ -73,6 +74,16 @@ class Pool:
                 found = self._kept[key] = make()
         self.put(key, found)
         return found
+
+    def shrink(self) -> bool:
+        """Let go of the half that was used least recently; False if there was nothing to let go of.
+
+        It is for when there are no descriptors left, so the limit may be lower than it was when we started.
+        """
+        with self._lock:
+            self.capacity = min(self.capacity, _default_capacity())
+            dropped = [self._kept.popitem(last=False) for _ in range((len(self._kept) + 1) // 2)]
+        return bool(dropped)  # files close here, outside the lock
 
     def forget(self, wanted: Callable[[Hashable], bool]) -> None:
         """Let go of every object whose key is wanted gone."""

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.errors import decoding_error
 from subregion.forks import computed_once
 from subregion.geometry.window import Window
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
+    from subregion.raster.descriptors import State
     from subregion.raster.source import ByteSource
     from subregion.raster.tileindex import TileIndex
 
@@ -75,8 +77,8 @@ class Raster(ABC):
     tags : tuple of FileTag
         What a converted file takes along.
     watched : tuple or None
-        The file whose change means that the image changed, with its size, time of change and number when it
-        was opened; None if that is `path`.
+        The file whose change means that the image changed, and what it looked like when it was opened; None
+        if that is `path`.
     """
 
     path: str
@@ -90,7 +92,7 @@ class Raster(ABC):
     independent: bool = False
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
-    watched: tuple[str, tuple[int, int, int]] | None = None
+    watched: tuple[str, State] | None = None
 
     @abstractmethod
     def read_into(
@@ -208,10 +210,16 @@ class BlockRaster(Raster):
     @computed_once
     def _array(self) -> NDArray[Any] | None:
         """Return the whole image as a view of the mapped file, where it is one uncompressed block."""
-        full = self._levels[0]
+        full, file = self._levels[0], self.file
         if not full.codec.mapped or full.offsets.size != 1 or full.color is not None or not full.nbytes.all():
             return None
-        array = full.codec(self.file.mapped(int(full.offsets[0, 0, 0]), int(full.nbytes[0, 0, 0])), 0)
+        if not isinstance(file, SourceFile) or not file.mappable:
+            return None
+        data = file.mapped(int(full.offsets[0, 0, 0]), int(full.nbytes[0, 0, 0]))
+        try:
+            array = full.codec(data, 0)
+        except (ValueError, TypeError) as error:
+            raise decoding_error(f"{self.path}: its samples cannot be used as they are", error) from error
         return array if array.dtype.isnative else None
 
     def read(
@@ -230,7 +238,14 @@ class BlockRaster(Raster):
         return super().read(window, bands, steps, level)
 
     def _part(self, array: NDArray[Any], window: Window, steps: tuple[int, int]) -> NDArray[Any]:
-        """Return a window of a mapped image; the disk is told before its rows are touched one by one."""
+        """Return a window of a mapped image; the disk is told before its rows are touched one by one.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file became shorter.
+        """
+        self.file.check_size()
         top, left = window.row, window.col
         if window.height > 1 and (layout := self._rows) is not None:
             begin, row_bytes, pixel_bytes = layout

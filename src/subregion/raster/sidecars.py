@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from xml.etree import ElementTree
 from affine import Affine
 
 from subregion.errors import DamagedFileError, source_error
+from subregion.raster.descriptors import read_regular
 
 #: A world file is six short lines; more than this is something else.
 _MAX_WORLD = 1 << 12
@@ -138,11 +140,12 @@ def _projection(stem: str) -> str | None:
 def _content(name: str, most: int) -> bytes | None:
     """Return what is in a file; None if it is not there."""
     try:
-        with open(name, "rb") as file:
-            data = file.read(most + 1)
+        data = read_regular(name, most + 1)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENXIO, errno.ENAMETOOLONG):
+            return None  # a pipe, a socket or a device, or a name that no file has
         raise source_error(name, error if isinstance(error, OSError) else OSError(str(error))) from error
     if len(data) > most:
         raise DamagedFileError(f"{name}: is larger than {most} bytes, which is no such file. Remove it.")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
-import stat
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
-from subregion.errors import DamagedFileError, UnsupportedFormatError, source_error
+from subregion.errors import DamagedFileError, SourceReadError, UnsupportedFormatError, source_error
+from subregion.raster.descriptors import open_regular, state_of, with_room
 
+#: So many bytes are read at once where a file system does not let its files be mapped; more are refused.
+READ_INSTEAD = 64 << 20
 #: After so many looks that found bytes in memory, only one question in so many is answered by a look.
 WARM = 8
 _CAN_LOOK = hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
@@ -36,8 +40,22 @@ class ByteSource(Protocol):
         """Return a view of `count` bytes from `offset`."""
         ...
 
+    def mapper(self) -> Callable[[int, int], memoryview]:
+        """Return what gives views like `mapped`, for the blocks of one window."""
+        ...
+
     def view(self) -> memoryview | None:
-        """Return the file as memory, if blocks may be taken from there instead of being read."""
+        """Return the file as memory, if blocks may be taken from there instead of being read.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file became shorter.
+        """
+        ...
+
+    def check_size(self) -> None:
+        """Refuse a file that became shorter since it was opened, before its map is touched."""
         ...
 
     def describe(self, offset: int) -> str:
@@ -78,6 +96,8 @@ class SourceFile:
 
     Attributes
     ----------
+    state : tuple of int
+        What it looked like when it was opened; see `descriptors.State`.
     steady : bool
         Whether nobody writes to it: so it is with copies of ours, which are replaced and never changed.
 
@@ -93,6 +113,7 @@ class SourceFile:
         "_lock",
         "_looks",
         "_map",
+        "_unmappable",
         "_view",
         "_viewed",
         "_warm",
@@ -100,6 +121,7 @@ class SourceFile:
         "identity",
         "path",
         "size",
+        "state",
         "steady",
     )
 
@@ -108,40 +130,37 @@ class SourceFile:
         self.path = path
         self._map: mmap.mmap | None = None
         self._view: memoryview | None = None
-        self.steady = self._viewed = False
+        self.steady = self._viewed = self._unmappable = False
         self._lock = threading.Lock()
         self._byte, self._looks, self._warm = [bytearray(1)], 0, 0
         try:
-            # A pipe would block in open(), so look before.
-            mode = os.stat(path).st_mode
-            if stat.S_ISDIR(mode):
-                raise IsADirectoryError(21, "Is a directory")
-            if not stat.S_ISREG(mode):
-                raise UnsupportedFormatError(f"{path}: is a device, pipe or socket, not a regular file.")
-            self.descriptor = os.open(
-                path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
-            )
-            status = os.fstat(self.descriptor)
+            self.descriptor, status = open_regular(path)
         except ValueError as error:  # a null byte in the path
             raise UnsupportedFormatError(f"{path!r}: not a path: {error}.") from error
         except OSError as error:
             raise source_error(path, error) from error
-        self.size = status.st_size
+        self.state = size, changed, number, device, touched = state_of(status)
+        self.size = size
         # Blocks that were decoded of this very file, as it is now, are known by it.
-        self.identity = f"{status.st_dev}:{status.st_ino}:{status.st_size}:{status.st_mtime_ns}"
+        self.identity = f"{device}:{number}:{size}:{changed}:{touched}"
         if self.size == 0:
             raise UnsupportedFormatError(f"{path}: is empty (0 bytes).")
 
     def read(self, offset: int, count: int) -> bytes:
         """Return exactly `count` bytes from `offset`, or raise `DamagedFileError`."""
+        data = self.up_to(offset, count)
+        if len(data) < count:
+            raise self.too_short(offset, count)
+        return data
+
+    def up_to(self, offset: int, count: int) -> bytes:
+        """Return `count` bytes from `offset`, or fewer where the file ends."""
         try:
             data = os.pread(self.descriptor, count, offset)
-            if len(data) == count:
-                return data
-            while len(data) < count:  # one call gives at most 2 GiB
+            while len(data) < count:  # one call gives at most 2 GiB, and less whenever the system likes
                 more = os.pread(self.descriptor, count - len(data), offset + len(data))
                 if not more:
-                    raise self.too_short(offset, count)
+                    break
                 data += more
         except OverflowError as error:
             raise self.too_short(offset, count) from error
@@ -154,34 +173,91 @@ class SourceFile:
         return self.read(0, min(count, self.size))
 
     def mapped(self, offset: int, count: int) -> memoryview:
-        """Return a view of `count` bytes from `offset`; nothing is read until it is touched."""
-        if offset < 0 or count < 0 or offset + count > self.size:
-            raise self.too_short(offset, count)
-        return memoryview(self._mapped())[offset : offset + count]
+        """Return a view of `count` bytes from `offset`; nothing is read until it is touched.
 
-    def _mapped(self) -> mmap.mmap:
-        if self._map is None:
-            with self._lock:
-                if self._map is None:
-                    self._map = mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ)
-                    self._advise_map(random=True)
-        return self._map
-
-    def view(self) -> memoryview | None:
-        """Return the whole file as memory, if blocks may be taken from there instead of being read.
-
-        To copy compressed blocks out of the page cache takes a tenth of a window of 256 px, and a fifth of
-        one of 1024 px. But a file that becomes shorter while it is mapped ends the process, so only steady
-        ones are, and at each call the size is looked at, which takes 0.4 microseconds. It is None for
-        the first window too: making a map costs more than it saves there.
+        It is a view of the mapped file, so it is to be touched at once: if the file becomes shorter before
+        that, the system ends the process.
 
         Raises
         ------
         DamagedFileError
-            If it is a steady file that became shorter.
+            If the file is too short.
+        SourceReadError
+            If the file system does not let it be mapped, and it is too much to be read instead.
         """
-        if not self.steady:
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise self.too_short(offset, count)
+        self.check_size()
+        whole = self._mapped()
+        if whole is not None:
+            return memoryview(whole)[offset : offset + count]
+        if count > READ_INSTEAD:
+            raise SourceReadError(
+                f"{self.path}: its file system does not let files be mapped into memory, and {count} bytes "
+                f"are too many to be read for one window. Put it on another file system, or choose a backend "
+                f"of small blocks: 'cog' or 'zarr'."
+            )
+        return memoryview(self.read(offset, count))
+
+    def mapper(self) -> Callable[[int, int], memoryview]:
+        """Return what gives views like `mapped`, for the blocks of one window: the size is looked at once.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file became shorter.
+        """
+        self.check_size()
+        mapped = self._mapped()
+        if mapped is None:
+            return self.mapped
+        whole, size = memoryview(mapped), self.size
+
+        def piece(offset: int, count: int) -> memoryview:
+            if not 0 <= offset <= offset + count <= size:
+                raise self.too_short(offset, count)
+            return whole[offset : offset + count]
+
+        return piece
+
+    @property
+    def mappable(self) -> bool:
+        """Whether its file system lets it be mapped."""
+        return self._mapped() is not None
+
+    def _mapped(self) -> mmap.mmap | None:
+        if self._map is None and not self._unmappable:
+            with self._lock:
+                if self._map is None:
+                    self._map = self._new_map()
+                    self._unmappable = self._map is None
+                    self._advise_map(random=True)
+        return self._map
+
+    def _new_map(self) -> mmap.mmap | None:
+        try:
+            return with_room(lambda: mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_READ))
+        except ValueError:  # "mmap length is greater than file size"
+            self.check_size()
             return None
+        except OSError:
+            if not hasattr(mmap, "MAP_PRIVATE"):
+                return None
+        # Some file systems of other hosts and programs share no memory, but allow this.
+        with contextlib.suppress(OSError, ValueError):
+            return mmap.mmap(self.descriptor, self.size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        return None
+
+    def check_size(self) -> None:
+        """Refuse the file if it became shorter: to touch a map behind the end of its file ends the process.
+
+        Takes 0.3 microseconds, so that it can be asked before each window.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is shorter than when it was opened.
+        """
         try:
             size = os.lseek(self.descriptor, 0, os.SEEK_END)
         except OSError as error:
@@ -191,8 +267,40 @@ class SourceFile:
                 f"{self.path}: truncated: it had {self.size} bytes when it was opened, and has {size} now. "
                 f"Fetch or write it again."
             )
+
+    def in_place(self) -> bool:
+        """Whether the path still leads to this file, in the state in which it was opened."""
+        try:
+            return state_of(os.stat(self.path)) == self.state
+        except OSError:
+            return False
+
+    def is_there(self) -> bool:
+        """Whether the path still leads to this file, in whatever state."""
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), os.stat(self.path))
+        except OSError:
+            return False
+
+    def view(self) -> memoryview | None:
+        """Return the whole file as memory, if blocks may be taken from there instead of being read.
+
+        To copy compressed blocks out of the page cache takes a tenth of a window of 256 px, and a fifth of
+        one of 1024 px. But a file that becomes shorter while it is mapped ends the process, so only steady
+        ones are, and the size is looked at at each call. It is None for the first window too: making a map
+        costs more than it saves there.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file became shorter.
+        """
+        self.check_size()
+        if not self.steady:
+            return None
         if self._view is None and self._viewed:
-            self._view = memoryview(self._mapped())
+            whole = self._mapped()
+            self._view = None if whole is None else memoryview(whole)
         self._viewed = True
         return self._view
 
@@ -207,12 +315,14 @@ class SourceFile:
     def _advise(self, random: bool) -> None:
         if hasattr(os, "posix_fadvise"):
             advice = os.POSIX_FADV_RANDOM if random else os.POSIX_FADV_SEQUENTIAL
-            os.posix_fadvise(self.descriptor, 0, 0, advice)
+            with contextlib.suppress(OSError):  # no more than advice, which not all file systems take
+                os.posix_fadvise(self.descriptor, 0, 0, advice)
         self._advise_map(random)
 
     def _advise_map(self, random: bool) -> None:
         if self._map is not None and hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_RANDOM if random else mmap.MADV_SEQUENTIAL)
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_RANDOM if random else mmap.MADV_SEQUENTIAL)
 
     def is_cold(self, offset: int) -> bool:
         """Tell whether a byte would have to come from the disk.
@@ -237,7 +347,8 @@ class SourceFile:
     def announce(self, offset: int, count: int) -> None:
         """Tell the system that these bytes are wanted soon, so that the disk can work on several at once."""
         if hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self.descriptor, offset, count, os.POSIX_FADV_WILLNEED)
 
     def describe(self, offset: int) -> str:
         """Say where a position is, for people."""
@@ -246,7 +357,8 @@ class SourceFile:
     def forget_pages(self) -> None:
         """Tell the system that pages mapped so far are not needed soon."""
         if self._map is not None and hasattr(self._map, "madvise"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+            with contextlib.suppress(OSError):
+                self._map.madvise(mmap.MADV_DONTNEED)
 
     def too_short(self, offset: int, count: int) -> DamagedFileError:
         """Return the error for bytes that should be there and are not."""

@@ -11,12 +11,19 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, SubregionError, UnsupportedFormatError
+from subregion.errors import (
+    DamagedFileError,
+    SubregionError,
+    UnsupportedFormatError,
+    is_of_system,
+    source_error,
+)
 from subregion.forks import FOREIGN, IMPORTS, computed_once
 from subregion.libraries import tifffile
 from subregion.raster import limits
 from subregion.raster.codecs import BlockShape, PageCodec, RawCodec, StreamCodec, SubsampledCodec
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
+from subregion.raster.descriptors import with_room
 from subregion.raster.jpegblocks import JpegCodec
 from subregion.raster.jpegheader import InMemory, find_frame
 from subregion.raster.npy import one_block
@@ -141,7 +148,7 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def __enter__(self) -> tifffile.TiffFile:
         FOREIGN.__enter__()
         try:
-            self.tiff = tifffile.TiffFile(self.file.path)
+            self.tiff = with_room(lambda: tifffile.TiffFile(self.file.path))
         except BaseException as error:
             FOREIGN.__exit__()
             self._translate(error)
@@ -158,6 +165,8 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def _translate(self, error: BaseException) -> None:
         if isinstance(error, SubregionError | MemoryError) or not isinstance(error, Exception):
             return
+        if is_of_system(error):
+            raise source_error(self.file.path, error) from error
         raise StructureError(f"{self.file.path}: the TIFF structure is malformed: {error}") from error
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, SubregionError, decoding_error
+from subregion.errors import SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.codecs import BlockRead, BlockReader, RunReader, fetcher
@@ -181,7 +181,7 @@ class TileIndex:
             direct = shortest(fetch)
             if direct is not None:
                 return cast("BlockReader", direct)
-        take = file.mapped if codec.mapped else file.read
+        take = file.mapper() if codec.mapped else file.read
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
             return codec(take(offset, nbytes), number)
@@ -263,7 +263,7 @@ class TileIndex:
 
     def _undecodable(
         self, file: ByteSource, number: int, offset: int, nbytes: int, error: Exception
-    ) -> DamagedFileError:
+    ) -> SubregionError:
         _, grid_rows, grid_cols = self.offsets.shape
         row, col = divmod(number % (grid_rows * grid_cols), grid_cols)
         return decoding_error(

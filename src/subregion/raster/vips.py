@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, UnsupportedFormatError, decoding_error
+from subregion.errors import (
+    DescriptorLimitError,
+    SubregionError,
+    UnsupportedFormatError,
+    decoding_error,
+)
 from subregion.forks import FOREIGN
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
 from subregion.libraries import pyvips
 from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.color import Inks
+from subregion.raster.pool import POOL
 from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
 
@@ -83,7 +89,11 @@ class _Region:
             self._start("error" if self._lenient else "warning")
             return
         if self._lenient or "extraneous bytes before marker" not in reason:
-            raise self._damaged(error) from error
+            problem = self._damaged(error)
+            if isinstance(problem, DescriptorLimitError) and POOL.shrink():
+                self._start("error" if self._lenient else "warning")
+                return
+            raise problem from error
         self._lenient = True
         self._start("error")
 
@@ -157,7 +167,7 @@ class VipsRaster(Raster):
             self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
         )
 
-    def _damaged(self, error: Exception) -> DamagedFileError:
+    def _damaged(self, error: Exception) -> SubregionError:
         return decoding_error(
             f"{self.path}: cannot be decoded as {self.driver}", getattr(error, "detail", error)
         )
@@ -221,7 +231,8 @@ class VipsRaster(Raster):
         pixels = BLOCKS.get(key)
         if pixels is None and BLOCKS.note(key, nbytes):
             pixels = np.concatenate(list(self.strips(rows)))
-            BLOCKS.keep(key, pixels)
+            if self.file.in_place():  # libvips opened the path, which may lead elsewhere by now
+                BLOCKS.keep(key, pixels)
         return pixels
 
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:

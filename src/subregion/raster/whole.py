@@ -68,7 +68,8 @@ class WholeRaster(Raster):
         pixels = BLOCKS.get(key)
         if pixels is None:
             pixels = self._decoded()
-            BLOCKS.offer(key, pixels)
+            if self.file.in_place():  # most libraries open the path again, which may lead elsewhere by now
+                BLOCKS.offer(key, pixels)
         return pixels
 
     def _decoded(self) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,11 +22,12 @@ from subregion.errors import (
 )
 from subregion.forks import computed_once
 from subregion.raster import limits
+from subregion.raster.descriptors import State, state_of
 from subregion.raster.raster import BlockRaster
 from subregion.raster.source import ByteSource, SourceFile
 from subregion.raster.tileindex import TileIndex, same_picture
 from subregion.raster.zarr_codecs import ChunkCodec, chunk_codec
-from subregion.raster.zarr_files import ChunkFiles, Shard, open_shard, state_of
+from subregion.raster.zarr_files import ChunkFiles, Shard, open_shard
 from subregion.raster.zarr_groups import Member, members_of
 from subregion.raster.zarr_metadata import ArraySpec, parse_array, read_node
 
@@ -97,15 +99,21 @@ class ZarrRaster(BlockRaster):
     """A zarr array, with its overviews if its group lists them."""
 
     def __init__(
-        self, path: str, spec: ArraySpec, file: ByteSource, full: TileIndex, smaller: Sequence[Member]
+        self,
+        path: str,
+        spec: ArraySpec,
+        file: ByteSource,
+        full: TileIndex,
+        smaller: Sequence[Member],
+        metadata: State | None,
     ) -> None:
         super().__init__(file, "ZARR", _layout(spec), [full], _nodata(spec))
         self.path = path
         # Chunks and shards are looked up when they are read; what is open already has to be watched.
         if isinstance(file, SourceFile):
-            self.watched = (file.path, state_of(os.fstat(file.descriptor)))
-        else:
-            self.watched = (spec.metadata_path, state_of(os.stat(spec.metadata_path)))
+            self.watched = (file.path, file.state)
+        elif metadata is not None:
+            self.watched = (spec.metadata_path, metadata)
         self._smaller = smaller
 
     @computed_once
@@ -146,6 +154,7 @@ def open_zarr(folder: str) -> ZarrRaster:
     DamagedFileError
         If metadata or the index of a shard are malformed.
     """
+    before = _metadata_of(folder)
     node = read_node(folder)
     if node is None:
         raise SourceIsDirectoryError(
@@ -153,10 +162,22 @@ def open_zarr(folder: str) -> ZarrRaster:
         )
     kind, document = node
     first, *smaller = [Member(folder, document)] if kind == "array" else members_of(folder, document)
+    if kind != "array":
+        before = _metadata_of(first.path)
     spec = parse_array(*first.array())
     axes = _checked_axes(spec, first.axes)
     file, full = _one_file(spec, axes) or _scattered(spec, axes)
-    return ZarrRaster(folder, spec, file, full, smaller)
+    return ZarrRaster(folder, spec, file, full, smaller, before.get(spec.metadata_path))
+
+
+def _metadata_of(folder: str) -> dict[str, State]:
+    """Tell what the metadata of an array look like before they are read, so that no change is missed."""
+    found = {}
+    for name in ("zarr.json", ".zarray"):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError, ValueError):
+            found[path] = state_of(os.stat(path))
+    return found
 
 
 def picture_axes(spec: ArraySpec, names: tuple[str, ...] | None = None) -> Axes:

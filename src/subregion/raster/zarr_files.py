@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, decoding_error, source_error
+from subregion.raster.descriptors import State, state_of
 from subregion.raster.pool import POOL
 from subregion.raster.source import SourceFile
 from subregion.raster.zarr_codecs import check
@@ -32,13 +33,13 @@ class Shard:
     offsets, nbytes : ndarray of int64
         Where each block lies, with an axis for each axis of the array; 0 bytes: never written.
     state : tuple of int
-        Size, time of change and number of the file when its index was read.
+        What the file looked like when its index was read.
     """
 
     file: SourceFile
     offsets: NDArray[np.int64]
     nbytes: NDArray[np.int64]
-    state: tuple[int, int, int]
+    state: State
 
 
 def open_shard(path: str, spec: ShardSpec, grid: tuple[int, ...]) -> Shard:
@@ -61,7 +62,6 @@ def open_shard(path: str, spec: ShardSpec, grid: tuple[int, ...]) -> Shard:
         If it is too short for its index, the checksum of the index is wrong, or a block lies outside.
     """
     file = SourceFile(path)
-    state = state_of(os.fstat(file.descriptor))
     count = math.prod(grid)
     size = spec.index_nbytes(count)
     if size > file.size:
@@ -87,7 +87,9 @@ def open_shard(path: str, spec: ShardSpec, grid: tuple[int, ...]) -> Shard:
         raise file.too_short(int(offsets[worst]), int(nbytes[worst]))
     if bool((nbytes == 0).any()) and bool(((nbytes == 0) & ~missing).any()):
         raise DamagedFileError(f"{path}: its index lists a block of 0 bytes.")
-    return Shard(file, offsets.astype(np.int64).reshape(grid), nbytes.astype(np.int64).reshape(grid), state)
+    return Shard(
+        file, offsets.astype(np.int64).reshape(grid), nbytes.astype(np.int64).reshape(grid), file.state
+    )
 
 
 class ChunkFiles:
@@ -134,18 +136,28 @@ class ChunkFiles:
         return number * SPAN + int(shard.offsets[inside]), int(shard.nbytes[inside])
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return exactly `count` bytes from an address, or raise `DamagedFileError`."""
+        """Return exactly `count` bytes from an address, or raise `DamagedFileError`.
+
+        A chunk that is a file is returned as it is now: it may have been replaced since it was looked up.
+        """
         number, inside = divmod(offset, SPAN)
-        path = self._path(number)
-        return self._file(path).read(inside, count)
+        file = self._file(self._path(number))
+        return file.read(0, file.size) if self.spec.shard is None else file.read(inside, count)
 
     def mapped(self, offset: int, count: int) -> memoryview:
         """Return a view of `count` bytes from an address."""
         number, inside = divmod(offset, SPAN)
         return self._file(self._path(number)).mapped(inside, count)
 
+    def mapper(self) -> Callable[[int, int], memoryview]:
+        """Return what gives views."""
+        return self.mapped
+
     def view(self) -> None:
         """Say that blocks have to be read."""
+
+    def check_size(self) -> None:
+        """Do nothing: files are looked at when blocks are looked up."""
 
     def describe(self, offset: int) -> str:
         """Say where an address is, for people."""
@@ -206,7 +218,7 @@ class ChunkFiles:
             raise source_error(path, error) from error
         return self._shard(path, spec, state)
 
-    def _shard(self, path: str, spec: ShardSpec, state: tuple[int, int, int] | None = None) -> Shard:
+    def _shard(self, path: str, spec: ShardSpec, state: State | None = None) -> Shard:
         key = ("shard", path)
         shard: Shard | None = POOL.get(key)
         if shard is None or (state is not None and state != shard.state):
@@ -229,8 +241,3 @@ def _number(position: Sequence[int], grid: Sequence[int]) -> int:
     for at, count in zip(position, grid, strict=True):
         number = number * count + at
     return number
-
-
-def state_of(status: os.stat_result) -> tuple[int, int, int]:
-    """Return what tells that a file was changed: size, time of change, and number."""
-    return status.st_size, status.st_mtime_ns, status.st_ino

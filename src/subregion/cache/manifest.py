@@ -1,0 +1,131 @@
+"""The manifest of an entry: which data it has, and what they were made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from typing import Any
+
+from subregion.cache.carried import NOTHING, Carried
+from subregion.cache.seen import Signature
+from subregion.raster.descriptors import read_regular
+
+#: Bytes of a manifest; ours have some hundred.
+MAX_MANIFEST = 1 << 20
+
+_INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A published copy of a source.
+
+    Parameters
+    ----------
+    key : str
+        Hash of identity and recipe.
+    data : str
+        Absolute path of the file or folder that holds the pixels.
+    size : int
+        Bytes of its files.
+    signature : Signature or None
+        What the source looked like when it was converted.
+    carried : Carried
+        What the source says beside its pixels.
+    """
+
+    key: str
+    data: str
+    size: int
+    signature: Signature | None
+    carried: Carried = NOTHING
+
+    def fits(self, signature: Signature | None) -> bool:
+        """Whether it was made of a source that looks like this."""
+        if self.signature is None or signature is None:
+            return self.signature is signature
+        return self.signature.agrees(signature)
+
+
+def manifest_of(
+    name: str, sizes: dict[str, int], folder: bool, signature: Signature | None
+) -> dict[str, Any]:
+    """Return what a manifest says of the data of an entry.
+
+    Parameters
+    ----------
+    name : str
+        Name of the file or folder that holds them.
+    sizes : dict
+        Bytes of each of its files.
+    folder : bool
+        Whether it is a folder.
+    signature : Signature or None
+        What the source looked like.
+    """
+    return {
+        "data": name,
+        "size": sum(sizes.values()),
+        **({"files": sizes} if folder else {}),
+        "signature": None if signature is None else signature.document,
+    }
+
+
+def read_manifest(path: str, key: str) -> Entry | None:
+    """Read a manifest, and look whether the data that it names are there.
+
+    Anybody may have written it, or damaged it. What is not as we write it is no entry.
+
+    Parameters
+    ----------
+    path : str
+        The manifest.
+    key : str
+        Of which entry.
+
+    Returns
+    -------
+    Entry or None
+        None if it is malformed, or the data are not there in full.
+
+    Raises
+    ------
+    OSError
+        If the manifest or the data cannot be looked at.
+    """
+    try:
+        data = read_regular(path, MAX_MANIFEST)
+        document = json.loads(data)
+        name, size, files = document["data"], document["size"], document.get("files")
+        seen = document["signature"]
+        signature = None if seen is None else Signature.from_document(seen)
+        # Names must stay in this folder.
+        if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
+            return None
+        if type(size) is not int:
+            return None
+        carried = Carried.from_document(document)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None
+    place = os.path.join(os.path.dirname(path), name)
+    there = _is_file(place, size) if files is None else _has_files(place, files, size)
+    return Entry(key, place, size, signature, carried) if there else None
+
+
+def _is_file(path: str, size: object) -> bool:
+    """Whether there is a regular file of this size; a link is none."""
+    status = os.lstat(path)
+    return stat.S_ISREG(status.st_mode) and type(size) is int and status.st_size == size
+
+
+def _has_files(folder: str, sizes: object, total: int) -> bool:
+    """Whether a folder holds all these files, in these sizes."""
+    if not isinstance(sizes, dict) or not sizes or not stat.S_ISDIR(os.lstat(folder).st_mode):
+        return False
+    return all(
+        _INNER_NAME.fullmatch(name) and _is_file(os.path.join(folder, name), size)
+        for name, size in sizes.items()
+    ) and total == sum(sizes.values())
