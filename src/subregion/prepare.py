@@ -107,8 +107,12 @@ def _submitted(
     running: dict[Future[None], Any] = {}
     try:
         while True:
-            for image_id, asset in itertools.islice(waiting, ahead - len(running)):
-                running[executor.submit(convert, store, asset)] = image_id
+            while len(running) < ahead and (item := next(waiting, None)) is not None:
+                image_id, asset = item
+                try:
+                    running[executor.submit(convert, store, asset)] = image_id
+                except RuntimeError as error:  # it was shut down, or its workers are dead
+                    yield image_id, error
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
