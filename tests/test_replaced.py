@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,7 @@ from PIL import Image
 from moments import at_moment
 from subregion import SimpleFrames, Window
 from subregion.cache.workdir import make_store
+from subregion.errors import CacheError, IdentityError
 from subregion.raster.pool import POOL
 from subregion.records import Asset
 
@@ -205,3 +208,34 @@ def test_in_the_middle_of_a_conversion(
             assert found == name
         else:  # the hash stays, and so may the copy of what the source was when it was left in peace
             assert found in ("A", "B") or manner == "half_rewrite"
+
+
+@pytest.mark.parametrize("mode", ["GIVEN", "DVC", "PIXELS"])
+def test_a_source_that_is_half_written_when_it_is_first_read(
+    mode: str, tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    source = Source(tmp_path, "tif", photograph)
+    (tmp_path / "source.tif.dvc").write_text(
+        "outs:\n- md5: 0123456789abcdef0123456789abcdef\n  path: source.tif\n"
+    )
+    for number in range(8):
+        source.replace("A")
+        frames = frames_of(source, tmp_path / f"work{number}", mode, "npy")
+        half = threading.Event()
+
+        def write(half: threading.Event = half) -> None:
+            with source.file.open("r+b", buffering=0) as file:
+                middle = len(source.bytes["B"]) // 2
+                file.write(source.bytes["B"][:middle])
+                half.set()
+                time.sleep(0.018)
+                file.write(source.bytes["B"][middle:])
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        half.wait()
+        with contextlib.suppress(CacheError, IdentityError):
+            frames.load_region(1)
+        writer.join()
+        POOL.forget(lambda key: True)
+        assert source.which(frames.load_region(1)) in ("A", "B")

@@ -104,6 +104,8 @@ def _content_hash(path: str, seen: Seen) -> str:
         return known[1]
     for _ in range(ATTEMPTS):
         before = Seen.settled(path)
+        if before.just_changed:
+            continue  # somebody is writing to it
         try:
             value = _hash(path)
         except SubregionError:

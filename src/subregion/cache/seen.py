@@ -90,7 +90,7 @@ class Seen:
     state : tuple
         All that tells that it was changed meanwhile, for this process only.
     changed_ns : int
-        Time of the last change of anything, in nanoseconds.
+        Time of the last change of anything, in nanoseconds; others cannot set it.
     """
 
     signature: Signature
@@ -118,7 +118,7 @@ class Seen:
             Signature(status.st_size, status.st_mtime_ns, numbers=numbers),
             # A link may be led elsewhere and back while the file behind it stays as it is.
             state if state == state_of(link) else (*state, state_of(link)),
-            max(status.st_mtime_ns, status.st_ctime_ns),
+            _changed_ns(status),
         )
 
     @classmethod
@@ -151,6 +151,11 @@ class Seen:
             return False
 
 
+def _changed_ns(status: os.stat_result) -> int:
+    # On Windows that is the time when the file was made.
+    return status.st_ctime_ns if os.name == "posix" else status.st_mtime_ns
+
+
 def look_at(path: str) -> Signature:
     """Return what a file looks like; a zarr folder with all that is in it.
 
@@ -173,7 +178,7 @@ def _folder_now(folder: str) -> Seen:
         states.update(b"%s%d %d %d\n" % (key, status.st_dev, status.st_ino, status.st_ctime_ns))
         size += status.st_size
         mtime_ns = max(mtime_ns, status.st_mtime_ns)
-        changed_ns = max(changed_ns, status.st_mtime_ns, status.st_ctime_ns)
+        changed_ns = max(changed_ns, _changed_ns(status))
         lasting = lasting and _lasting(status)
     signature = Signature(size, mtime_ns, files.hexdigest(), numbers.hexdigest() if lasting else None)
     return Seen(signature, (signature.files, states.hexdigest()), changed_ns)

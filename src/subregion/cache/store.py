@@ -327,6 +327,8 @@ class Store:
         if begin.just_changed:  # what happens within this tick of the clock would go unnoticed
             time.sleep(TICK)
             begin, source = Seen.now(asset.path), self._in_place(asset)
+            if begin.just_changed:
+                raise _ReplacedError  # somebody is writing to it
         elif source.watched is not None and not source.watched.holds():
             raise _ReplacedError
         if seen is not None and begin.state != seen.state:
