@@ -14,6 +14,7 @@ from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.layers import Drawing, fill_value
 from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
+from subregion.raster.pool import POOL
 from subregion.reading import (
     Channels,
     Fill,
@@ -26,7 +27,7 @@ from subregion.reading import (
 )
 
 #: How many images are open at the same time.
-OPEN_AT_ONCE = 64
+OPEN_AT_ONCE = min(64, POOL.capacity)
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
