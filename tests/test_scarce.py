@@ -23,7 +23,7 @@ from PIL import Image
 
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache.publish import Folder
-from subregion.errors import CacheError, DamagedFileError, SourceReadError
+from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
 from subregion.raster.pool import POOL
 
 BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
@@ -101,6 +101,23 @@ def test_few_descriptors(backend: Any, tmp_path: Path, workdir: Path, photograph
         check=False,
     )
     assert answer.stdout == "good\n", answer.stderr
+
+
+def test_a_batch_of_more_images_than_there_are_descriptors(tmp_path: Path) -> None:
+    code = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from subregion import SimpleFrames, Window
+frames = SimpleFrames.from_folder(sys.argv[1])
+batch = frames.load_regions([(name, Window(1, 1, 5, 5)) for name in frames.image_ids])
+print(batch.shape, batch[:, 0, 0, 0].tolist() == sorted(range(100), key=str))
+"""
+    for number in range(100):
+        np.save(tmp_path / f"{number}.npy", np.full((20, 30, 1), number, np.uint8))
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert answer.stdout == "(100, 5, 5, 1) True\n", answer.stderr
 
 
 #: Calls of the system in publishing an entry, as (name, how many pass before one fails).
@@ -356,6 +373,36 @@ def test_entries_that_were_deleted_while_they_are_open(
     np.testing.assert_array_equal(frames.load_region(1, scale=0.5), half)
     POOL.forget(lambda key: True)
     np.testing.assert_array_equal(frames.load_region(1), expected)
+
+
+def test_a_shard_that_vanishes_between_two_looks(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = SimpleFrames({1: source}, workdir, "zarr")
+    half = frames.load_region(1, scale=0.5)
+    POOL.forget(lambda key: isinstance(key, tuple) and key[0] == "shard")
+    real, times = os.open, []
+
+    def gone(path: Any, *args: Any, **kwargs: Any) -> int:
+        if str(path).endswith("1/c/0/0/0") and not times:
+            times.append(1)
+            shutil.rmtree(workdir)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "open", gone)
+    np.testing.assert_array_equal(frames.load_region(1, scale=0.5), half)
+
+
+def test_what_libraries_say_of_the_system_is_no_damage() -> None:
+    for number in (errno.EIO, errno.ENOMEM, errno.ESTALE, errno.EACCES):
+        said = f"a.png: read error\nsystem error: {os.strerror(number)}\nvipspng: libpng read error"
+        error = decoding_error("a.png: cannot be decoded", said)
+        assert isinstance(error, DamagedFileError) == (number == errno.ESTALE)
+        assert "corrupt" not in str(error)
+    assert "ulimit" in str(decoding_error("a.png: cannot be decoded", "system error: Too many open files"))
+    for value in (OSError(errno.EINVAL, "Invalid argument"), OSError("not a picture"), ValueError("no")):
+        assert isinstance(decoding_error("a.png: cannot be decoded", value), DamagedFileError)
+    assert isinstance(decoding_error("a.png", ImportError("libfoo.so: cannot be loaded")), SourceReadError)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be others")

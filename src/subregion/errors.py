@@ -133,6 +133,10 @@ def decoding_error(what: str, error: object) -> SubregionError:
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if any(os.strerror(number) in detail for number in _OUT_OF_DESCRIPTORS):
         return descriptor_limit_error(what)
+    if "system error: " in detail:  # as libvips tells what the operating system said
+        for number in (errno.EIO, errno.ENOMEM, errno.EACCES, errno.ESTALE, errno.ENOENT):
+            if f"system error: {os.strerror(number)}" in detail:
+                return source_error(what, OSError(number, os.strerror(number)))
     if is_of_system(error):
         return source_error(what, error)
     if isinstance(error, ImportError):  # for want of memory or descriptors, or of a part of the package

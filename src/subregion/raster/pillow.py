@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,10 +102,10 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
     )
 
 
-def _handle(file: SourceFile) -> io.FileIO:
-    """Open the file for a plugin."""
+def _handle(file: SourceFile) -> BinaryIO:
+    """Open the file for a plugin; what the system gives only a part of is read on, because it is buffered."""
     try:
-        return with_room(lambda: io.FileIO(file.path))
+        return with_room(lambda: open(file.path, "rb"))
     except OSError as error:
         raise source_error(file.path, error) from error
 

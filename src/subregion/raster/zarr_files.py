@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, decoding_error, source_error
+from subregion.errors import DamagedFileError, SourceNotFoundError, decoding_error, source_error
 from subregion.raster.descriptors import State, state_of
 from subregion.raster.pool import POOL
 from subregion.raster.source import SourceFile
@@ -222,18 +222,29 @@ class ChunkFiles:
         key = ("shard", path)
         shard: Shard | None = POOL.get(key)
         if shard is None or (state is not None and state != shard.state):
-            shard = open_shard(path, spec, self.spec.in_shard)
+            try:
+                shard = open_shard(path, spec, self.spec.in_shard)
+            except SourceNotFoundError as error:
+                raise _taken_away(path) from error
             POOL.put(key, shard)
         return shard
 
     def _file(self, path: str) -> SourceFile:
         spec = self.spec.shard
-        return SourceFile(path) if spec is None else self._shard(path, spec).file
+        try:
+            return SourceFile(path) if spec is None else self._shard(path, spec).file
+        except SourceNotFoundError as error:
+            raise _taken_away(path) from error
 
     def _check_there(self) -> None:
         """Tell an array of which a file was never written from one that was taken away."""
         if not is_zarr(self.path):
-            raise DamagedFileError(f"{self.path}: was taken away while it was open. Open it again.")
+            raise _taken_away(self.path)
+
+
+def _taken_away(path: str) -> DamagedFileError:
+    """Say that a file vanished that was there when its block was looked up."""
+    return DamagedFileError(f"{path}: was taken away while it was open. Open it again.")
 
 
 def _number(position: Sequence[int], grid: Sequence[int]) -> int:
