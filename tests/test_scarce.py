@@ -120,6 +120,46 @@ print(batch.shape, batch[:, 0, 0, 0].tolist() == sorted(range(100), key=str))
     assert answer.stdout == "(100, 5, 5, 1) True\n", answer.stderr
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.webp", "a.jpg", "a.tif"])
+def test_packages_that_cannot_be_imported_for_want_of_descriptors(
+    name: str, tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    code = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+from subregion import SimpleFrames, SubregionError
+frames = SimpleFrames({1: sys.argv[1], 2: sys.argv[2]})
+frames.load_region(2)
+frames.backend = None  # forgets what is open
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    os.close(taken.pop())  # for the file, but not for the package
+try:
+    frames.load_region(1)
+except SubregionError as error:
+    print(type(error).__name__)
+for descriptor in taken:
+    os.close(descriptor)
+print(frames.load_region(1).shape)
+"""
+    if name == "a.tif":
+        tifffile.imwrite(tmp_path / name, photograph, compression="lzw", predictor=True, tile=(64, 64))
+    else:
+        Image.fromarray(photograph).save(tmp_path / name)
+    np.save(tmp_path / "a.npy", photograph)
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name), str(tmp_path / "a.npy")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert answer.stdout.splitlines() == ["DescriptorLimitError", "(400, 600, 3)"], answer.stderr
+
+
 #: Calls of the system in publishing an entry, as (name, how many pass before one fails).
 CALLS = [
     *(("fsync", number) for number in range(4)),
@@ -381,7 +421,8 @@ def test_a_shard_that_vanishes_between_two_looks(
     frames = SimpleFrames({1: source}, workdir, "zarr")
     half = frames.load_region(1, scale=0.5)
     POOL.forget(lambda key: isinstance(key, tuple) and key[0] == "shard")
-    real, times = os.open, []
+    real = os.open
+    times: list[int] = []
 
     def gone(path: Any, *args: Any, **kwargs: Any) -> int:
         if str(path).endswith("1/c/0/0/0") and not times:
@@ -390,6 +431,19 @@ def test_a_shard_that_vanishes_between_two_looks(
         return real(path, *args, **kwargs)
 
     monkeypatch.setattr(os, "open", gone)
+    np.testing.assert_array_equal(frames.load_region(1, scale=0.5), half)
+
+
+def test_a_folder_that_becomes_a_file_while_entries_are_open(
+    source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    frames = SimpleFrames({1: source}, workdir, "zarr")
+    half = frames.load_region(1, scale=0.5)
+    shutil.rmtree(workdir)
+    workdir.touch()
+    with pytest.raises(CacheError, match="workdir"):
+        frames.load_region(1, scale=0.5)
+    workdir.unlink()
     np.testing.assert_array_equal(frames.load_region(1, scale=0.5), half)
 
 

@@ -131,7 +131,7 @@ def decoding_error(what: str, error: object) -> SubregionError:
         system that would not go on, which says nothing about the file.
     """
     detail = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    if any(os.strerror(number) in detail for number in _OUT_OF_DESCRIPTORS):
+    if lacks_descriptors(error):
         return descriptor_limit_error(what)
     if "system error: " in detail:  # as libvips tells what the operating system said
         for number in (errno.EIO, errno.ENOMEM, errno.EACCES, errno.ESTALE, errno.ENOENT):
@@ -145,6 +145,21 @@ def decoding_error(what: str, error: object) -> SubregionError:
 
 
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+
+
+def lacks_descriptors(error: object) -> bool:
+    """Whether something failed because no file can be opened any more; libraries say so in many ways.
+
+    Parameters
+    ----------
+    error : object
+        What was raised or said.
+    """
+    if isinstance(error, OSError) and error.errno in _OUT_OF_DESCRIPTORS:
+        return True
+    return isinstance(error, DescriptorLimitError) or any(
+        os.strerror(number) in str(error) for number in _OUT_OF_DESCRIPTORS
+    )
 
 
 def descriptor_limit_error(what: str) -> DescriptorLimitError:

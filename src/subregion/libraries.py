@@ -10,7 +10,22 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from subregion.errors import DescriptorLimitError, descriptor_limit_error, lacks_descriptors
 from subregion.forks import IMPORTS
+
+#: What closes files that are not in use, and says whether there were any.
+_makers_of_room: list[Callable[[], bool]] = []
+
+
+def makes_room(make: Callable[[], bool]) -> None:
+    """Have something called when an import lacks descriptors.
+
+    Parameters
+    ----------
+    make : callable
+        Closes files, and returns whether there were any.
+    """
+    _makers_of_room.append(make)
 
 
 class Library:
@@ -32,7 +47,7 @@ class Library:
 
     def __getattr__(self, attribute: str) -> Any:
         with IMPORTS:
-            value = getattr(self.imported(), attribute)
+            value = self._with_room(lambda: getattr(self.imported(), attribute))
         if not attribute.startswith("__"):
             self.__dict__[attribute] = value
         return value
@@ -40,11 +55,21 @@ class Library:
     def imported(self) -> Any:
         """Return the package itself."""
         with IMPORTS:
-            module = importlib.import_module(self._name)
+            module = self._with_room(lambda: importlib.import_module(self._name))
             if self._complete is not None:
                 self._complete(module)
                 self._complete = None
             return module
+
+    def _with_room(self, call: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return call()
+            except (OSError, ImportError) as error:
+                if not lacks_descriptors(error) or isinstance(error, DescriptorLimitError):
+                    raise
+                if not any(make() for make in _makers_of_room):
+                    raise descriptor_limit_error(f"{self._name} cannot be imported") from error
 
 
 def require(library: Any) -> Any:

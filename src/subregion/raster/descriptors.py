@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import TypeAlias, TypeVar
 
-from subregion.errors import DescriptorLimitError
+from subregion.errors import lacks_descriptors
 from subregion.raster.pool import POOL
 
 T = TypeVar("T")
@@ -17,7 +17,6 @@ T = TypeVar("T")
 #: change of all that the system knows of it, which is beyond the reach of tools that restore dates.
 State: TypeAlias = tuple[int, int, int, int, int]
 
-_OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
@@ -39,8 +38,7 @@ def with_room(call: Callable[[], T]) -> T:
         try:
             return call()
         except OSError as error:
-            short = error.errno in _OUT_OF_DESCRIPTORS or isinstance(error, DescriptorLimitError)
-            if not short or not POOL.shrink():
+            if not lacks_descriptors(error) or not POOL.shrink():
                 raise
 
 

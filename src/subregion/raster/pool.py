@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from subregion.forks import in_child
+from subregion.libraries import makes_room
 
 try:
     import resource
@@ -97,3 +98,4 @@ class Pool:
 
 #: All open files of this process.
 POOL = Pool(_default_capacity())
+makes_room(POOL.shrink)
