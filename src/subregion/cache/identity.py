@@ -10,7 +10,7 @@ from typing import Any
 
 from subregion.cache.dvc import dvc_hash
 from subregion.cache.seen import Seen, Signature, files_below
-from subregion.errors import ConfigError, IdentityError, SubregionError, source_error
+from subregion.errors import CacheError, ConfigError, IdentityError, SubregionError, source_error
 from subregion.raster.descriptors import open_regular
 from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset
@@ -118,8 +118,9 @@ def _content_hash(path: str, seen: Seen) -> str:
                 _hashes.clear()
             _hashes[path] = before.state, value
             return value
-    raise IdentityError(
-        f"{path}: was changed {ATTEMPTS} times while its bytes were being hashed. Read it when it is done."
+    raise CacheError(
+        f"{path}: was replaced {ATTEMPTS} times while its bytes were being hashed. "
+        f"Is it being rewritten all the time?"
     )
 
 

@@ -18,6 +18,8 @@ from subregion.raster.zarr_metadata import is_zarr
 
 #: Clocks of file systems tick this often at least (seconds): two changes within a tick look like one.
 TICK = 0.02
+#: For so many ticks it is awaited that nobody writes to a source.
+QUIET = 10
 #: To look whether folders of many files changed while they are open may take one part in so many of all
 #: time, ...
 SHARE = 20
@@ -123,7 +125,9 @@ class Seen:
 
     @classmethod
     def settled(cls, path: str) -> Seen:
-        """Look at a source so that every change after this looks different.
+        """Look at a source so that every change after this looks different: when nobody is writing to it.
+
+        If that does not come about in `QUIET` ticks, it is as it is: `just_changed`.
 
         Raises
         ------
@@ -131,7 +135,9 @@ class Seen:
             If it cannot be looked at.
         """
         seen = cls.now(path)
-        if seen.just_changed:
+        for _ in range(QUIET):
+            if not seen.just_changed:
+                break
             time.sleep(TICK)
             seen = cls.now(path)
         return seen

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from subregion.cache.identity import Identity, identify
 from subregion.cache.manifest import Entry
 from subregion.cache.publish import Folder
 from subregion.cache.recipe import Recipe
-from subregion.cache.seen import TICK, Seen, Signature, Watched, WatchedFile, WatchedFolder
+from subregion.cache.seen import Seen, Signature, Watched, WatchedFile, WatchedFolder
 from subregion.cache.serving import serves_in_place
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.convert.jpeg import can_keep, kept_frame
@@ -325,8 +324,7 @@ class Store:
         """Make an entry of the source as it was seen before it was identified and opened."""
         begin = Seen.now(asset.path)
         if begin.just_changed:  # what happens within this tick of the clock would go unnoticed
-            time.sleep(TICK)
-            begin, source = Seen.now(asset.path), self._in_place(asset)
+            begin, source = Seen.settled(asset.path), self._in_place(asset)
             if begin.just_changed:
                 raise _ReplacedError  # somebody is writing to it
         elif source.watched is not None and not source.watched.holds():

@@ -198,7 +198,7 @@ class ChunkFiles:
     def _chunk_nbytes(self, path: str) -> int:
         try:
             size = os.stat(path).st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._check_there()
             return 0
         except OSError as error:
@@ -211,7 +211,7 @@ class ChunkFiles:
         """Return a shard as it is now; None if it was never written."""
         try:
             state = state_of(os.stat(path))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._check_there()
             return None
         except OSError as error:
