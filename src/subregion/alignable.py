@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from subregion.aligned import AlignedImage
+from subregion.aligned import AlignedImage, planned_again
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.georeference import Bounds, Georeference
-from subregion.geometry.region import Region, select, without_integers
+from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
 from subregion.ground import georeference, window_of
 from subregion.labelled import to_dask, to_xarray
@@ -96,16 +96,14 @@ class AlignableImageData:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Rows, columns and channels of the default file, on the grid of the image."""
-        return self._raster.shape if is_plain(self.record, None) else self._aligned.shape
+        if is_plain(self.record, None):
+            return self._raster.shape
+        return planned_again(lambda: AlignedImage(self._store, self.record, None).shape)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Type of the pixels."""
         return self._raster.dtype
-
-    @property
-    def _aligned(self) -> AlignedImage:
-        return AlignedImage(self._store, self.record, None)
 
     @property
     def _raster(self) -> Raster:
@@ -153,6 +151,9 @@ class AlignableImageData:
         if fused:
             drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
             return read_region(self._store, self.record, region, channels, fill, drawing)
+        return planned_again(lambda: self._crops(region, channels))
+
+    def _crops(self, region: Region, channels: Channels) -> list[NativeCrop]:
         image = AlignedImage(self._store, self.record, channels)
         selection = select(region, image.shape)
         if selection.bands is not None or (selection.row_step, selection.col_step) != (1, 1):
@@ -275,9 +276,9 @@ class LazyFrame:
             yield self[row]
 
     def __getitem__(self, region: Any) -> NDArray[Any]:
-        region, axes = without_integers(region, self.shape)
-        pixels = self._image[region]
-        return np.squeeze(pixels, axes) if axes else pixels
+        slices, axes = without_integers(region)
+        pixels = self._image[slices]
+        return without_axes(pixels, axes, region, lambda: self.shape) if axes else pixels
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:

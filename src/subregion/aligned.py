@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, RecordError
+from subregion.errors import DamagedFileError, MendedError, RecordError, SubregionError
 from subregion.geometry.bilinear import TOGETHER
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.plan import AssetRead, OutputGrid, covers_image, plan_asset
@@ -24,6 +24,63 @@ if TYPE_CHECKING:
 
 
 _IDENTITY = Affine.identity()
+
+T = TypeVar("T")
+
+
+def planned_again(read: Callable[[], T], mended: list[str] | None = None) -> T:
+    """Carry out a read, and all of it again whenever a damaged copy was made anew on the way.
+
+    What a damaged copy said of its shape may have been wrong, and with it everything that was derived.
+
+    Parameters
+    ----------
+    read : callable
+        Opens, plans and reads.
+    mended : list of str or None
+        The sources whose copies were made anew are added.
+    """
+    seen: set[str] = set()
+    while True:
+        try:
+            return read()
+        except MendedError as error:
+            if error.path in seen:
+                raise
+            seen.add(error.path)
+            if mended is not None:
+                mended.append(error.path)
+
+
+def mend(store: Store, asset: Asset, opened: OpenAsset, error: SubregionError) -> MendedError:
+    """Make a damaged copy anew; raise what was found if the damage is in the source, which is the user's."""
+    if store.reopen(asset, opened) is None:
+        raise error
+    return MendedError(
+        f"{asset.path}: its converted copy is damaged, and so was the one before. "
+        f"Check the disk of the cache, {store.folder.path}.",
+        asset.path,
+    )
+
+
+def mend_unlike(store: Store, asset: Asset, opened: OpenAsset, error: SubregionError) -> None:
+    """Make a copy anew that is unlike its source, where it contradicts what is known of the image.
+
+    Raises
+    ------
+    MendedError
+        If that is so.
+    """
+    if opened.entry is not None and _is_unlike(store, asset, opened.raster):
+        raise mend(store, asset, opened, error) from error
+
+
+def _is_unlike(store: Store, asset: Asset, copy: Raster) -> bool:
+    """Whether a copy has another shape than its source, as far as there is a source."""
+    try:
+        return store.in_place.open(asset).raster.shape != copy.shape
+    except SubregionError:
+        return False
 
 
 class AlignedImage:
@@ -66,8 +123,13 @@ class AlignedImage:
     def _raster(self, asset: int) -> Raster:
         opened = self._opened.get(asset)
         if opened is None:
-            opened = self._opened[asset] = self._store.open(self._record.assets[asset])
-            check_asset(self._record.assets[asset], opened.raster.shape)
+            declared = self._record.assets[asset]
+            opened = self._opened[asset] = self._store.open(declared)
+            try:
+                check_asset(declared, opened.raster.shape)
+            except RecordError as error:
+                mend_unlike(self._store, declared, opened, error)
+                raise
         return opened.raster
 
     def _look_up(
@@ -105,18 +167,21 @@ class AlignedImage:
 
     def _check_grid(self, number: int) -> None:
         """Refuse a file that cannot be laid on the grid of the image."""
-        asset, (rows, cols, _) = self._record.assets[number], self._raster(number).shape
-        if asset.to_image is not None and not invertible(asset.to_image):
-            numbers = tuple(asset.to_image[:6])
-            raise RecordError(
-                f"{asset.path}: its transform to the image, {numbers}, is singular; correct it."
+        asset, shape = self._record.assets[number], self._raster(number).shape
+        if asset.to_image is not None:
+            if not invertible(asset.to_image):
+                numbers = tuple(asset.to_image[:6])
+                raise RecordError(
+                    f"{asset.path}: its transform to the image, {numbers}, is singular; correct it."
+                )
+        elif shape[:2] != self.shape[:2]:
+            error = RecordError(
+                f"{asset.path}: has width={shape[1]}, height={shape[0]} and no transform, but its image has "
+                f"width={self.shape[1]}, height={self.shape[0]}. Give the transform, or correct the size."
             )
-        height, width, _ = self.shape
-        if asset.to_image is None and (rows, cols) != (height, width):
-            raise RecordError(
-                f"{asset.path}: has width={cols}, height={rows} and no transform, but its image has "
-                f"width={width}, height={height}. Give the transform, or correct the size."
-            )
+            for each in {number, self._record.default} & set(self._opened):  # either may be wrong
+                mend_unlike(self._store, self._record.assets[each], self._opened[each], error)
+            raise error
 
     def read(
         self,
@@ -235,12 +300,9 @@ class AlignedImage:
         step = layer.step
         try:
             self._raster(layer.asset).read_into(step.source, out, layer.bands, level=step.level)
-        except DamagedFileError:
-            mended = self._store.reopen(self._record.assets[layer.asset], self._opened[layer.asset])
-            if mended is None:
-                raise
-            self._opened[layer.asset] = mended
-            mended.raster.read_into(step.source, out, layer.bands, level=step.level)
+        except DamagedFileError as error:
+            asset, opened = self._record.assets[layer.asset], self._opened[layer.asset]
+            raise mend(self._store, asset, opened, error) from error
 
     def _inside(self, asset: int, step: AssetRead, grid: OutputGrid) -> NDArray[np.bool_] | None:
         """Return which pixels of the target have their centre on the file; None for all."""

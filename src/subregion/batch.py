@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, DamagedFileError, RegionTypeError
+from subregion.aligned import mend_unlike, planned_again
+from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, shown
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.layers import Drawing, fill_value
+from subregion.outputs import Output, stacked
 from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
 from subregion.raster.pool import POOL
 from subregion.reading import (
@@ -39,128 +43,145 @@ def read_regions(
     record: Callable[[Any], ImageRecord],
     requests: Iterable[tuple[Any, Region]],
     channels: Channels,
-    out: NDArray[Any] | None,
+    out: Any,
     threads: int | None,
     fill: Fill,
     drawing: Drawing | None,
-) -> NDArray[Any] | list[NDArray[Any]]:
-    """Read many regions; see `Frames.load_regions`."""
-    wanted = [_request(request) for request in requests]
+    mended: list[str] | None = None,
+) -> Any:
+    """Read many regions; see `Frames.load_regions`.
+
+    Sources whose copies were damaged and made anew are added to `mended`.
+    """
+    wanted = _checked_requests(requests)
     count = processors() if threads is None else _checked_threads(threads)
-    images = list(dict.fromkeys(image_id for image_id, _ in wanted))
+    output = None if out is None else Output.of(out, drawing is not None and drawing.nodata == "ma")
+    batch = _Batch(store, channels, count, fill, drawing, mended)
+    try:
+        images = list(dict.fromkeys(image_id for image_id, _ in wanted))
+    except TypeError:
+        images = []  # whoever looks the id up says what is wrong with it
     if len(images) <= OPEN_AT_ONCE:
-        return _read_open(store, record, wanted, channels, out, count, fill, drawing)
+        return batch.read([(record(image_id), region) for image_id, region in wanted], output)
     # More files than may be open at once: some images at a time.
-    parts: list[Any] = [None] * len(wanted) if out is None else list(out)
+    parts: list[Any] = [None] * len(wanted)
     for first in range(0, len(images), OPEN_AT_ONCE):
         group = set(images[first : first + OPEN_AT_ONCE])
         places = [place for place, (image_id, _) in enumerate(wanted) if image_id in group]
-        some = [wanted[place] for place in places]
-        results = _read_open(store, record, some, channels, None, count, fill, drawing)
+        results = batch.read([(record(wanted[place][0]), wanted[place][1]) for place in places], None)
         for place, result in zip(places, results, strict=True):
-            if out is None:
+            if output is None:
                 parts[place] = result
             else:
-                _check_out(out, len(wanted), result.shape, result.dtype)
-                parts[place][...] = result
-    if out is not None:
-        return out
-    return np.stack(parts) if len({part.shape for part in parts}) == 1 else parts
+                output.check(len(wanted), result.shape, result.dtype)
+                output.put(place, result)
+    return stacked(parts) if output is None else output.finish()
 
 
-def _read_open(
-    store: Store,
-    record: Callable[[Any], ImageRecord],
-    wanted: list[tuple[Any, Region]],
-    channels: Channels,
-    out: NDArray[Any] | None,
-    threads: int,
-    fill: Fill,
-    drawing: Drawing | None,
-) -> NDArray[Any] | list[NDArray[Any]]:
-    """Read regions of so few images that all of them can be open."""
-    records = [record(image_id) for image_id, _ in wanted]
-    if drawing is not None or not all(is_plain(each, channels) for each in records):
-        return _read_each(store, records, wanted, channels, out, threads, fill, drawing)
-    plans = [
-        plan_read(store, each, region, channels) for each, (_, region) in zip(records, wanted, strict=True)
-    ]
-    results = _outputs(plans, out)
-    try:
-        reads = [
-            read for plan, result in zip(plans, results, strict=True) for read in _reads(plan, result, fill)
-        ]
-        read_batch(reads, threads)
-    except DamagedFileError:
-        # Rare, so the slow way may find which image it was: one by one, copies of ours are mended.
-        for each, (_, region), result in zip(records, wanted, results, strict=True):
-            result[...] = read_region(store, each, region, channels, fill)
-    return results
-
-
-def _read_each(
-    store: Store,
-    records: list[ImageRecord],
-    wanted: list[tuple[Any, Region]],
-    channels: Channels,
-    out: NDArray[Any] | None,
-    threads: int,
-    fill: Fill,
-    drawing: Drawing | None,
-) -> NDArray[Any] | list[NDArray[Any]]:
-    """Read regions that have to be drawn, each for itself."""
-    parts: list[Any] = [None] * len(wanted)
-
-    def draw(place: int) -> None:
-        parts[place] = read_region(store, records[place], wanted[place][1], channels, fill, drawing)
-
-    carry_out([partial(draw, place) for place in range(len(wanted))], threads)
-    if out is None:
-        stack = np.ma.stack if drawing is not None and drawing.nodata == "ma" else np.stack
-        return stack(parts) if len({part.shape for part in parts}) == 1 else parts
-    for place, part in enumerate(parts):
-        _check_out(out, len(wanted), part.shape, part.dtype)
-        out[place] = part
-    return out
-
-
-def _request(request: Any) -> tuple[Any, Region]:
-    if not isinstance(request, Sequence) or isinstance(request, str) or len(request) != 2:
-        raise RegionTypeError(f"load_regions: {request!r} is not a pair (image_id, region).")
-    return request[0], request[1]
+def _checked_requests(requests: Any) -> list[tuple[Any, Region]]:
+    if isinstance(requests, str | bytes | Mapping) or not isinstance(requests, Iterable):
+        raise RegionTypeError(
+            f"load_regions: {shown(requests)} is no list of requests; write [(image_id, region), ...]."
+        )
+    wanted = []
+    for request in requests:
+        if not isinstance(request, Sequence) or isinstance(request, str | bytes) or len(request) != 2:
+            raise RegionTypeError(f"load_regions: {shown(request)} is not a pair (image_id, region).")
+        wanted.append((request[0], request[1]))
+    return wanted
 
 
 def _checked_threads(threads: int) -> int:
-    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 0:
+    try:
+        count = -1 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        count = -1
+    if count < 0:
         raise ConfigError(
-            f"threads={threads!r}: must be a whole number, 0 or more, or None for one per core."
+            f"threads={shown(threads)}: must be a whole number, 0 or more, or None for one per core."
         )
-    return threads
+    return count
 
 
-def _outputs(plans: list[ReadPlan], out: NDArray[Any] | None) -> NDArray[Any] | list[NDArray[Any]]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Reads regions of so few images at once that all of them can be open."""
+
+    store: Store
+    channels: Channels
+    threads: int
+    fill: Fill
+    drawing: Drawing | None
+    mended: list[str] | None
+
+    def read(self, wanted: list[tuple[ImageRecord, Region]], output: Output | None) -> Any:
+        """Read into `output`, or return one array or a list."""
+        return planned_again(lambda: self._read(wanted, output), self.mended)
+
+    def _read(self, wanted: list[tuple[ImageRecord, Region]], output: Output | None) -> Any:
+        if self.drawing is None and all(is_plain(record, self.channels) for record, _ in wanted):
+            plans = [plan_read(self.store, record, region, self.channels) for record, region in wanted]
+            results = self._places(plans, output)
+            try:
+                read_batch(
+                    [
+                        read
+                        for plan, result in zip(plans, results, strict=True)
+                        for read in _reads(plan, result, self.fill)
+                    ],
+                    self.threads,
+                )
+            except DamagedFileError:
+                pass  # rare, so the slow way may find which image it was, and mend a copy of ours
+            else:
+                return results if output is None else output.finish()
+        parts = self._read_each(wanted)
+        if output is None:
+            return stacked(parts)
+        for place, part in enumerate(parts):
+            output.check(len(parts), part.shape, part.dtype)
+            output.put(place, part)
+        return output.finish()
+
+    def _places(self, plans: list[ReadPlan], output: Output | None) -> NDArray[Any] | list[NDArray[Any]]:
+        """Return one array for all results if they have one shape, otherwise one for each."""
+        if output is None:
+            return _new_arrays(plans)
+        try:
+            for plan in plans:
+                output.check(len(plans), plan.shape, plan.opened.raster.dtype)
+        except ConfigError as error:
+            for plan in plans:
+                mend_unlike(self.store, plan.asset, plan.opened, error)
+            if len(shapes := {plan.shape for plan in plans}) > 1:
+                raise ConfigError(
+                    f"load_regions: out= needs regions of one shape, these have {shown(sorted(shapes))}. "
+                    f"Use a Window, whose result always has its own shape."
+                ) from None
+            raise
+        return output.pixels
+
+    def _read_each(self, wanted: list[tuple[ImageRecord, Region]]) -> list[NDArray[Any]]:
+        """Read regions each for itself."""
+        parts: list[Any] = [None] * len(wanted)
+
+        def read(place: int) -> None:
+            record, region = wanted[place]
+            parts[place] = read_region(
+                self.store, record, region, self.channels, self.fill, self.drawing, self.mended
+            )
+
+        carry_out([partial(read, place) for place in range(len(wanted))], self.threads)
+        return parts
+
+
+def _new_arrays(plans: list[ReadPlan]) -> NDArray[Any] | list[NDArray[Any]]:
     """Return one array for all results if they have one shape, otherwise one for each."""
     shapes = {plan.shape for plan in plans}
-    if out is None:
-        if len(shapes) != 1:
-            return [np.empty(plan.shape, plan.opened.raster.dtype) for plan in plans]
-        dtype = np.result_type(*(plan.opened.raster.dtype for plan in plans))
-        return np.empty((len(plans), *shapes.pop()), dtype)
-    if len(shapes) > 1:
-        raise ConfigError(
-            f"load_regions: out= needs regions of one shape, these have {sorted(shapes)}. "
-            f"Use a Window, whose result always has its own shape."
-        )
-    for plan in plans:
-        _check_out(out, len(plans), plan.shape, plan.opened.raster.dtype)
-    return out
-
-
-def _check_out(out: NDArray[Any], count: int, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
-    if out.shape != (count, *shape):
-        raise ConfigError(f"load_regions: out has shape {out.shape}, the regions need {(count, *shape)}.")
-    if not np.can_cast(dtype, out.dtype, "same_kind"):
-        raise ConfigError(f"load_regions: out is {out.dtype}, which cannot hold pixels of {dtype}.")
+    if len(shapes) != 1:
+        return [np.empty(plan.shape, plan.opened.raster.dtype) for plan in plans]
+    dtype = np.result_type(*(plan.opened.raster.dtype for plan in plans))
+    return np.empty((len(plans), *shapes.pop()), dtype)
 
 
 def _reads(plan: ReadPlan, out: NDArray[Any], fill: Fill) -> Iterable[WindowRead]:

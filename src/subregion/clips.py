@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage
+from subregion.aligned import AlignedImage, planned_again
 from subregion.batch import read_regions
 from subregion.errors import RecordError, RegionError
 from subregion.geometry.channels import ALL, parse_channels
@@ -23,6 +24,8 @@ from subregion.records import ImageRecord, unknown_channel
 if TYPE_CHECKING:
     from subregion.cache.store import Store
 
+#: How often a clip is planned again, because copies of its frames were damaged and made anew.
+ATTEMPTS = 3
 #: The frames of the whole video; asked only where those of the clip do not answer.
 Everything = Callable[[], Iterable[ImageRecord]]
 
@@ -97,6 +100,28 @@ def read_clip(
     RecordError
         If the frames do not fit together.
     """
+    for _ in range(ATTEMPTS):
+        mended: list[str] = []
+        read = partial(_read_clip, store, owner, frames, everything, region, channels)
+        clip = planned_again(partial(read, threads, fill, drawing, mended), mended)
+        if not mended:  # the shape of the clip is that of frames that were whole
+            break
+    return clip
+
+
+def _read_clip(
+    store: Store,
+    owner: str,
+    frames: Sequence[ImageRecord],
+    everything: Everything,
+    region: Region,
+    channels: Channels,
+    threads: int | None,
+    fill: Fill,
+    drawing: Drawing | None,
+    mended: list[str],
+) -> Clip:
+    """Read a clip; the sources whose copies were made anew meanwhile are added to `mended`."""
     pattern = frames or [next(iter(everything()))]
     names = _names(owner, pattern, everything, channels)
     count = _band_count(store, owner, pattern) if names is None else len(names)
@@ -110,7 +135,7 @@ def read_clip(
         _FrameRead(record, selections[size], _held(record, labels, names is None))
         for record, size in zip(frames, sizes, strict=False)  # there is a size also where there is no frame
     ]
-    drawer = _Drawer(store, labels, shape, threads, fill, drawing)
+    drawer = _Drawer(store, labels, shape, threads, fill, drawing, mended)
     dtypes = [drawer.dtype_of(read) for read in reads if read.held]
     if not dtypes:
         dtypes = [drawer.dtype_of(_elsewhere(pattern[0], everything, labels))]
@@ -230,6 +255,7 @@ class _Drawer:
     threads: int | None
     fill: Fill
     drawing: Drawing | None
+    mended: list[str]
 
     @property
     def masked(self) -> bool:
@@ -300,6 +326,7 @@ class _Drawer:
             self.threads,
             self.fill,
             drawing,
+            self.mended,
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
@@ -45,8 +46,24 @@ class DamagedFileError(SubregionError, ValueError):
     """The file is an image, but truncated or corrupt: its pixels cannot be trusted."""
 
 
+class MendedError(DamagedFileError):
+    """A damaged copy was made anew in the middle of a read, which has to be planned again.
+
+    Reads do that by themselves; whoever sees this error met with damage again and again.
+
+    Attributes
+    ----------
+    path : str
+        The source of the copy.
+    """
+
+    def __init__(self, message: str, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class TooLargeError(SubregionError, ValueError):
-    """The file declares more pixels than the limits allow, or than its bytes could hold."""
+    """More pixels than the limits allow are declared by a file or asked for, or than its bytes could hold."""
 
 
 class RegionError(SubregionError, IndexError):
@@ -112,6 +129,33 @@ class PrepareError(SubregionError, RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.failures)
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+def shown(value: object) -> str:
+    """Write a value of anybody's for a message: in one line, and short however large it is.
+
+    Parameters
+    ----------
+    value : object
+        Anything.
+
+    Returns
+    -------
+    str
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 400:
+        return f"a number of {value.bit_length()} bits"
+    try:
+        text = _SHORT.repr(value)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - objects of others may do anything, and a message has to come about
+        return f"a {type(value).__name__}"
+    return " ".join(text.split())
 
 
 def decoding_error(what: str, error: object) -> SubregionError:

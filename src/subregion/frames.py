@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.alignable import AlignableImageData, LazyFrame
-from subregion.aligned import check_size
+from subregion.aligned import planned_again
 from subregion.batch import read_regions
 from subregion.cache.workdir import make_store
 from subregion.errors import ConfigError, RegionError, RegionTypeError
@@ -27,10 +27,11 @@ from subregion.reading import (
     DrawingOptions,
     Fill,
     Interpolation,
-    check_declared_size,
+    check_file_size,
     drawing_of,
     is_plain,
     named_bands,
+    open_default,
     read_region,
 )
 from subregion.records import ImageRecord
@@ -213,8 +214,7 @@ class Frames(ABC):
         if bounds is not None or crs is not None:
             region = self.load_alignable(image_id, space)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
-            asset = record.default_asset
-            check_size(asset.path, width, height, self._store.open(asset).raster.shape)
+            check_file_size(self._store, record, width, height)
         drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
         return read_region(self._store, record, region, channels, fill, drawing)
 
@@ -223,7 +223,7 @@ class Frames(ABC):
         requests: Iterable[tuple[Any, Region]],
         channels: Channels = None,
         *,
-        out: NDArray[Any] | None = None,
+        out: Any = None,
         threads: int | None = None,
         scale: float | tuple[float, float] = 1,
         interpolation: Interpolation = "linear",
@@ -232,7 +232,7 @@ class Frames(ABC):
         dequantize: bool = False,
         fill: Fill = None,
         space: str = "image",
-    ) -> NDArray[Any] | list[NDArray[Any]]:
+    ) -> Any:
         """Read many regions, of one image or of many.
 
         Blocks that several regions share are fetched and decoded once, and decoding runs on all cores.
@@ -243,8 +243,9 @@ class Frames(ABC):
             What to read; regions as for `load_region`.
         channels : str, sequence of str or None
             Which channels of each.
-        out : ndarray, shape (N, rows, columns, channels), or None
-            Filled in place and returned, if given; pixels are cast to its type.
+        out : ndarray, tensor or buffer, shape (N, rows, columns, channels), or None
+            Filled in place and returned, if given; pixels are cast to its type. Anything in main memory that
+            NumPy can share will do, such as a `torch.Tensor`. For ``nodata="ma"`` it is a masked array.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
         scale, interpolation, antialias, nodata, dequantize
@@ -256,13 +257,14 @@ class Frames(ABC):
 
         Returns
         -------
-        ndarray, shape (N, rows, columns, channels), or list of ndarray
+        ndarray or numpy.ma.MaskedArray, shape (N, rows, columns, channels), or list of them, or `out`
             In the order of the requests; a list where the shapes of the regions differ.
 
         Raises
         ------
         ConfigError
-            If `out` has another shape, or a type that cannot hold the pixels.
+            If `out` has another shape, or a type that cannot hold the pixels or their mask, or cannot be
+            written into.
         SubregionError
             As for `load_region`.
 
@@ -307,8 +309,7 @@ class Frames(ABC):
         if not is_plain(record, channels):
             return read_region(store, record, None, channels)
         asset = record.default_asset
-        opened = store.open(asset)
-        check_declared_size(record, asset, opened.raster)
+        opened = planned_again(lambda: open_default(store, record))
         if opened.entry is not None and opened.recipe.kind == "npy":
             bands = named_bands(asset, channels)
             if bands is None:

@@ -12,7 +12,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage
+from subregion.aligned import AlignedImage, mend_unlike, planned_again
 from subregion.cache.seen import look_at
 from subregion.cache.serving import serves_in_place
 from subregion.errors import (
@@ -86,6 +86,10 @@ class LazyPixels:
         return pixels
 
     def _read(self, selection: Selection) -> NDArray[Any]:
+        return planned_again(lambda: self._checked(selection))
+
+    def _checked(self, selection: Selection) -> NDArray[Any]:
+        """Read a part, and see to it that it has the shape that the array promised."""
         window, bands = selection.window, selection.bands
         rows = slice(window.row, window.row_stop, selection.row_step)
         cols = slice(window.col, window.col_stop, selection.col_step)
@@ -97,15 +101,23 @@ class LazyPixels:
         else:
             image = AlignedImage(self.store, self.record, self.channels)
             whole = Window(0, 0, *image.shape[:2])
+            self._check((*OutputGrid.of(whole, self.drawing.scale).shape, image.shape[2]), self.shape)
             pixels = image.read(whole, self.drawing, bands, window)
             pixels = pixels[:: selection.row_step, :: selection.col_step]
-        wanted = (*selection.shape, self.shape[2] if bands is None else len(bands))
-        if pixels.shape != wanted:
-            raise RecordError(
-                f"{self.record.default_asset.path}: gives {pixels.shape} where {wanted} were there when the "
-                f"array was made; the file was replaced since. Make the array anew."
-            )
+        self._check(pixels.shape, (*selection.shape, self.shape[2] if bands is None else len(bands)))
         return pixels
+
+    def _check(self, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+        if found == wanted:
+            return
+        error = RecordError(
+            f"{self.record.default_asset.path}: gives {found} where {wanted} were there when the array was "
+            f"made; the file was replaced since. Make the array anew."
+        )
+        for asset in self.record.assets:
+            if (opened := self.store.opened(asset)) is not None:
+                mend_unlike(self.store, asset, opened, error)
+        raise error
 
 
 def _axis(item: Any, size: int) -> tuple[slice, Any]:
@@ -150,7 +162,8 @@ def read_header(store: Store, record: ImageRecord, channels: Channels, drawing: 
     try:
         image = AlignedImage(store.in_place, record, channels)
     except SourceNotFoundError:
-        image = AlignedImage(store, record, channels)  # some identities need the copy only
+        # Some identities need the copy only.
+        image = planned_again(lambda: AlignedImage(store, record, channels))
     return Header(image, OutputGrid.of(Window(0, 0, *image.shape[:2]), drawing.scale), drawing)
 
 

@@ -11,8 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias, TypedDic
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage, DrawnImage, check_asset, check_size
-from subregion.errors import ConfigError, DamagedFileError, RegionError
+from subregion.aligned import (
+    AlignedImage,
+    DrawnImage,
+    check_asset,
+    check_size,
+    mend,
+    mend_unlike,
+    planned_again,
+)
+from subregion.errors import ConfigError, DamagedFileError, MendedError, RecordError, RegionError
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.resample import filter_of
@@ -22,7 +30,6 @@ from subregion.records import Asset, ImageRecord, unknown_channel
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
-    from subregion.raster.raster import Raster
 
 Channels: TypeAlias = "str | Sequence[str] | None"
 Fill: TypeAlias = "float | str | None"
@@ -83,8 +90,9 @@ def read_region(
     channels: Channels = None,
     fill: Fill = None,
     drawing: Drawing | None = None,
+    mended: list[str] | None = None,
 ) -> NDArray[Any]:
-    """Read a region of an image.
+    """Read a region of an image; a damaged copy is made anew from its source on the way.
 
     Parameters
     ----------
@@ -100,23 +108,38 @@ def read_region(
         What lies outside the image.
     drawing : Drawing or None
         How pixels get to the grid of the result; None if they lie on it.
+    mended : list of str or None
+        The sources whose copies were made anew are added.
 
     Returns
     -------
     ndarray, shape (rows, columns, channels)
         C-contiguous, owned by the caller.
     """
+    try:
+        return _read_region(store, record, region, channels, fill, drawing)
+    except MendedError as error:
+        if mended is not None:
+            mended.append(error.path)
+    return planned_again(lambda: _read_region(store, record, region, channels, fill, drawing), mended)
+
+
+def _read_region(
+    store: Store,
+    record: ImageRecord,
+    region: Region,
+    channels: Channels,
+    fill: Fill,
+    drawing: Drawing | None,
+) -> NDArray[Any]:
+    """Plan a read and carry it out."""
     if drawing is not None or not is_plain(record, channels):
         return _read_aligned(AlignedImage(store, record, channels), region, fill, drawing or Drawing())
     plan = plan_read(store, record, region, channels)
     try:
         return _read(plan, fill)
-    except DamagedFileError:
-        # Damage in our own copy is mended from the source; damage in the source is the user's to know.
-        mended = store.reopen(plan.asset, plan.opened)
-        if mended is None:
-            raise
-        return _read(plan._replace(opened=mended), fill)
+    except DamagedFileError as error:
+        raise mend(store, plan.asset, plan.opened, error) from error
 
 
 def is_plain(record: ImageRecord, channels: Channels) -> bool:
@@ -213,8 +236,7 @@ class ReadPlan(NamedTuple):
 def plan_read(store: Store, record: ImageRecord, region: Region, channels: Channels) -> ReadPlan:
     """Open the file of an image and resolve which of its pixels are wanted."""
     asset = record.default_asset
-    opened = store.open(asset)
-    check_declared_size(record, asset, opened.raster)
+    opened = open_default(store, record)
     rows, cols, count = opened.raster.shape
     bands = named_bands(asset, channels)
     selection = select(region, (rows, cols, count if bands is None else len(bands)))
@@ -223,17 +245,47 @@ def plan_read(store: Store, record: ImageRecord, region: Region, channels: Chann
     return ReadPlan(asset, opened, selection, bands)
 
 
-def check_declared_size(record: ImageRecord, asset: Asset, raster: Raster) -> None:
-    """Refuse an image whose declared size or channels are not those of its file.
+def open_default(store: Store, record: ImageRecord) -> OpenAsset:
+    """Open the default file of an image, which has the grid of the image.
 
     Raises
     ------
     RecordError
-        Naming the file, what is declared and what it has.
+        If the size or the channels that are declared are not those of the file, naming all of them.
+    MendedError
+        If only its copy was not, which has been made anew.
     """
-    check_asset(asset, raster.shape)
-    if record.width is not None or record.height is not None:
-        check_size(asset.path, record.width, record.height, raster.shape)
+    asset = record.default_asset
+    opened = store.open(asset)
+    try:
+        check_asset(asset, opened.raster.shape)
+        if record.width is not None or record.height is not None:
+            check_size(asset.path, record.width, record.height, opened.raster.shape)
+    except RecordError as error:
+        mend_unlike(store, asset, opened, error)
+        raise
+    return opened
+
+
+def check_file_size(store: Store, record: ImageRecord, width: int | None, height: int | None) -> None:
+    """Refuse an image whose default file has not the size that is known.
+
+    Raises
+    ------
+    RecordError
+        Naming the file and both sizes.
+    """
+    asset = record.default_asset
+
+    def check() -> None:
+        opened = store.open(asset)
+        try:
+            check_size(asset.path, width, height, opened.raster.shape)
+        except RecordError as error:
+            mend_unlike(store, asset, opened, error)
+            raise
+
+    planned_again(check)
 
 
 def named_bands(asset: Asset, channels: Channels) -> list[int] | None:

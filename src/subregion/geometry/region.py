@@ -7,16 +7,23 @@ the image, missing axes are whole. A `Window` is literal: nothing is clipped.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from types import EllipsisType
-from typing import Any, NamedTuple, SupportsIndex, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from subregion.errors import RegionError, RegionTypeError
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import RegionError, RegionTypeError, shown
 from subregion.geometry.window import Window
 
 Region: TypeAlias = "Window | slice | EllipsisType | tuple[slice | EllipsisType | None, ...] | None"
 
 #: Of a clip: slices for frames, rows, columns and channels, or a slice of frames and a `Window` for all.
 ClipRegion: TypeAlias = "Region | tuple[slice | EllipsisType | Window | None, ...]"
+
+#: Windows may begin so far from an image, and be so large, in pixels: what floats still tell apart.
+FARTHEST = 1 << 52
 
 _AXES = ("rows", "columns", "channels", "frames")
 
@@ -68,7 +75,7 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
     RegionTypeError
         If an element is neither a slice nor ``...`` nor None, or a slice holds something else than integers.
     RegionError
-        If there are too many axes, an integer index, or a step below 1.
+        If there are too many axes, an integer index, a step below 1, or a window beyond all images.
 
     Examples
     --------
@@ -76,6 +83,10 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
     Selection(window=Window(row=7, col=0, height=3, width=9), row_step=1, col_step=4, bands=None)
     """
     if isinstance(region, Window):
+        if max(abs(region.row), abs(region.col), region.height, region.width) > FARTHEST:
+            raise RegionError(
+                f"region {shown(region)}: lies farther out than any image is large, {FARTHEST}."
+            )
         return Selection(region)
     rows: slice | None
     cols: slice | None
@@ -129,13 +140,14 @@ def split_time(region: ClipRegion, count: int) -> tuple[range, Region]:
     items: tuple[Any, ...] = region if isinstance(region, tuple) else (region,)
     dots = sum(item is Ellipsis for item in items)
     if dots > 1:
-        raise RegionError(f"region {region!r}: '...' may stand only once.")
+        raise RegionError(f"region {shown(region)}: '...' may stand only once.")
     rest: Region
     if len(items) == 2 and isinstance(items[1], Window):
         first, rest = items[0], items[1]
     elif len(items) - dots > 4:
         raise RegionError(
-            f"region {region!r}: {len(items) - dots} axes, but a clip has 4: frames, rows, columns, channels."
+            f"region {shown(region)}: {len(items) - dots} axes, but a clip has 4: "
+            f"frames, rows, columns, channels."
         )
     else:
         if dots and len(items) == 5:  # the dots stand for nothing
@@ -150,15 +162,15 @@ def split_time(region: ClipRegion, count: int) -> tuple[range, Region]:
     return range(start, start + extent, step), rest
 
 
-def without_integers(region: Any, shape: tuple[int, int, int]) -> tuple[Region, tuple[int, ...]]:
+def without_integers(region: Any) -> tuple[Region, tuple[int, ...]]:
     """Turn integers of an index into slices of length one, for faces that behave as NumPy arrays.
+
+    The shape of the image is not asked for: where an integer lies outside, its axis comes out empty.
 
     Parameters
     ----------
     region : Window, slice, int, tuple of these, ``...`` or None
         What stood between the brackets.
-    shape : tuple of int
-        Rows, columns and channels of the image.
 
     Returns
     -------
@@ -170,31 +182,67 @@ def without_integers(region: Any, shape: tuple[int, int, int]) -> tuple[Region, 
     Raises
     ------
     RegionError
-        If an integer lies outside the image.
+        If there are more integers than axes.
 
     Examples
     --------
-    >>> without_integers((-1, ..., 0), (10, 20, 3))
-    ((slice(9, 10, None), Ellipsis, slice(0, 1, None)), (0, 2))
+    >>> without_integers((-1, ..., 0))
+    ((slice(-1, None, None), Ellipsis, slice(0, 1, None)), (0, 2))
     """
     items = region if isinstance(region, tuple) else (region,)
     slices, axes = list(items), []
     behind_dots = False
     for place, item in enumerate(items):
         behind_dots = behind_dots or item is Ellipsis
-        if isinstance(item, bool) or not isinstance(item, SupportsIndex):
+        index = _whole(item)
+        if index is None:
             continue
         axis = place + 3 - len(items) if behind_dots else place
-        index = operator.index(item)
-        if not 0 <= axis < 3 or not -shape[axis] <= index < shape[axis]:
-            raise RegionError(
-                f"region: index {index} is out of bounds for {shape} (rows, columns, channels)."
-            )
-        slices[place] = slice(index % shape[axis], index % shape[axis] + 1)
+        if not 0 <= axis < 3:
+            raise RegionError(f"region {shown(region)}: more axes than 3: rows, columns, channels.")
+        slices[place] = slice(index, None if index == -1 else index + 1)
         axes.append(axis)
     if not axes:
         return region, ()
     return tuple(slices), tuple(axes)
+
+
+def without_axes(
+    pixels: NDArray[Any], axes: tuple[int, ...], region: Any, shape: Callable[[], Any]
+) -> NDArray[Any]:
+    """Let go of the axes that `without_integers` named.
+
+    Parameters
+    ----------
+    pixels : ndarray, shape (rows, columns, channels)
+        What the region without integers gave.
+    axes : tuple of int
+        Which of its axes have to go.
+    region : object
+        What stood between the brackets, to name in messages.
+    shape : callable
+        Returns the shape of the image, likewise.
+
+    Raises
+    ------
+    RegionError
+        If an integer lay outside the image.
+    """
+    if any(pixels.shape[axis] == 0 for axis in axes):
+        raise RegionError(
+            f"region: index {shown(region)} is out of bounds for {shape()} (rows, columns, channels)."
+        )
+    return np.squeeze(pixels, axes)
+
+
+def _whole(item: object) -> int | None:
+    """Return an integer of any kind as a plain one; None if it is none."""
+    if isinstance(item, int):
+        return None if isinstance(item, bool) else item
+    try:
+        return operator.index(item)  # type: ignore[arg-type]  # the except below is the check
+    except TypeError:
+        return None
 
 
 def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None]:
@@ -203,10 +251,10 @@ def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None
     items = region if isinstance(region, tuple) else (region,)
     count = sum(item is Ellipsis for item in items)
     if count > 1:
-        raise RegionError(f"region {region!r}: '...' may stand only once.")
+        raise RegionError(f"region {shown(region)}: '...' may stand only once.")
     if len(items) - count > 3:
         raise RegionError(
-            f"region {region!r}: {len(items) - count} axes, but an image has 3: rows, columns, channels."
+            f"region {shown(region)}: {len(items) - count} axes, but an image has 3: rows, columns, channels."
         )
     if count:
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
@@ -221,19 +269,19 @@ def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None
 
 
 def _not_a_slice(item: object, axis: int) -> Exception:
-    name = _AXES[axis]
-    try:
-        if isinstance(item, bool):
-            raise TypeError
-        index = operator.index(item)  # type: ignore[arg-type]  # the except below is the check
-    except TypeError:
+    name, index = _AXES[axis], _whole(item)
+    if index is None:
+        if isinstance(item, list | np.ndarray):
+            way_out = "read the slice that holds them, and index the result"
+        else:
+            way_out = "write a slice, '...', None, or a subregion.Window"
         return RegionTypeError(
-            f"region: {item!r} ({type(item).__name__}) cannot choose {name}; "
-            f"write a slice, '...', None, or a subregion.Window."
+            f"region: {shown(item)} ({type(item).__name__}) cannot choose {name}; {way_out}."
         )
-    stop = "None" if index == -1 else str(index + 1)
+    stop = "None" if index == -1 else shown(index + 1)
     return RegionError(
-        f"region: the integer {index} would drop the axis of {name}; write slice({index}, {stop}) to keep it."
+        f"region: the integer {shown(index)} would drop the axis of {name}; "
+        f"write slice({shown(index)}, {stop}) to keep it."
     )
 
 
@@ -245,18 +293,21 @@ def _resolve(item: slice | None, size: int, axis: int) -> tuple[int, int, int]:
         start, stop, step = item.indices(size)
     except TypeError:
         raise RegionTypeError(
-            f"region: {item!r} for the {_AXES[axis]} holds something else than whole numbers; "
+            f"region: {shown(item)} for the {_AXES[axis]} holds something else than whole numbers; "
             f"round first, for example with int(numpy.floor(...))."
         ) from None
     except ValueError:
-        raise RegionError(f"region: {item!r} for the {_AXES[axis]}: a step of 0 takes nothing.") from None
+        raise RegionError(
+            f"region: {shown(item)} for the {_AXES[axis]}: a step of 0 takes nothing."
+        ) from None
     if step < 0:
         raise RegionError(
-            f"region: {item!r} for the {_AXES[axis]} has a negative step; "
+            f"region: {shown(item)} for the {_AXES[axis]} has a negative step; "
             f"read forwards and turn the result around with [::-1]."
         )
     if stop <= start:
         return start, 0, step
     if step > 1:
+        step = min(step, FARTHEST)  # beyond all indices, and so large that NumPy still counts with it
         stop = start + (stop - start - 1) // step * step + 1
     return start, stop - start, step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from dataclasses import dataclass
 
-from subregion.errors import RegionError, RegionTypeError
+from subregion.errors import RegionError, RegionTypeError, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,8 @@ class Window:
                 object.__setattr__(self, name, _whole(name, getattr(self, name)))
         if self.height < 0 or self.width < 0:
             raise RegionError(
-                f"Window(height={self.height}, width={self.width}): sizes are numbers of pixels, at least 0."
+                f"Window(height={shown(self.height)}, width={shown(self.width)}): "
+                f"sizes are numbers of pixels, at least 0."
             )
 
     @property
@@ -99,6 +100,6 @@ def _whole(name: str, value: object) -> int:
         return operator.index(value)  # type: ignore[arg-type]  # the except below is the check
     except TypeError:
         raise RegionTypeError(
-            f"Window({name}={value!r}): a whole number of pixels is needed, not {type(value).__name__}; "
+            f"Window({name}={shown(value)}): a whole number of pixels is needed, not {type(value).__name__}; "
             f"round it first, for example with int(numpy.floor(...))."
         ) from None
