@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from delayed_image.channel_spec import FusedChannelSpec
 from hypothesis import given, settings
@@ -39,7 +41,14 @@ def test_numbers_are_channels_without_a_name() -> None:
     assert parse_channels("B8.0") == ("B8.0",)
 
 
-@pytest.mark.parametrize("spec", ["", "r||g", "r,,g", "a:0", "a.4:4", "a.0:4:0", "0", "99999999", [1]])
-def test_specs_without_meaning_are_errors(spec: str) -> None:
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("", "r||g", "r,,g", "a:0", "a.4:4", "a.0:4:0", "0", "99999999", [1], 3, b"r", None, ["65536", "r"]),
+        *("9" * 5000, f"a:{10**30}", f"a.{10**30}:{10**30 + 3}", f"a:0:{10**30}:{10**28}"),
+        *("|".join(["65000"] * 9999), "a:1:99999999999:2"),
+    ],
+)
+def test_specs_without_meaning_are_errors(spec: Any) -> None:
     with pytest.raises(ConfigError, match="channels"):
         parse_channels(spec)

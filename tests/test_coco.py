@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from subregion import CocoFrames, ImageRecord
-from subregion.coco import _transform
 from subregion.errors import (
+    IdentityError,
     RecordError,
     SourceNotFoundError,
     SubregionError,
@@ -115,12 +115,11 @@ def far_from_border(record: ImageRecord, number: int, region: tuple[slice, slice
 def test_transforms_are_read_as_kwimage_reads_them(document: dict[str, Any]) -> None:
     expected = kwimage.Affine.coerce(document).matrix
     expected = np.eye(3) if expected is None else expected
-    got = _transform(document, "it")
-    assert got is not None
-    np.testing.assert_allclose(np.array(got).reshape(3, 3), expected, atol=1e-9)
-    again = _transform({"type": "affine", "matrix": expected.tolist()}, "it")
-    assert again is not None
-    np.testing.assert_allclose(np.array(again), np.array(got), atol=1e-9)
+    matrix = {"type": "affine", "matrix": expected.tolist()}
+    assets = [{"file_name": "a.png", "warp_aux_to_img": each} for each in (document, matrix)]
+    got, again = CocoFrames({"images": [{"id": 1, "assets": assets}]}, backend=None).record(1).assets
+    np.testing.assert_allclose(np.array(got.to_image).reshape(3, 3), expected, atol=1e-9)
+    np.testing.assert_allclose(np.array(again.to_image), np.array(got.to_image), atol=1e-9)
 
 
 @pytest.fixture
@@ -254,3 +253,101 @@ def test_what_is_no_dataset_says_so(content: bytes, tmp_path: Path) -> None:
         CocoFrames(tmp_path / "nowhere.json", backend=None)
     with pytest.raises(RecordError):
         CocoFrames(7, backend=None)
+
+
+def test_ids_of_a_dataset_in_memory_are_a_view(bundle: dict[str, Any], tmp_path: Path) -> None:
+    frames = CocoFrames(bundle, backend=None, root=tmp_path)
+    ids = frames.image_ids
+    assert list(ids) == [1, "two"]
+    assert ids == [1, "two"]
+    assert ids[-1] == "two"
+    assert ids[1:] == ["two"]
+    assert repr(ids) == "[1, 'two']"
+    bundle["images"].append({"id": 3.5, "file_name": "images/a.png"})
+    assert len(ids) == len(frames) == 3
+    assert ids[2] == 3.5
+    assert ids.index(3.5) == 2
+    bundle["images"] = bundle["images"][1:]  # another list
+    assert ids == ["two", 3.5]
+    with pytest.raises(UnknownImageError):
+        frames.record(1)
+
+
+def test_ids_are_asked_for_without_a_read(bundle: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "images/a.png").unlink()
+    (tmp_path / "data.json").write_text(json.dumps(bundle))
+    for frames in (CocoFrames(bundle, root=tmp_path), CocoFrames(tmp_path / "data.json")):
+        assert 1 in frames
+        assert "two" in frames
+        others: list[Any] = [2, "one", None, [1], {}, np.arange(3), float("nan")]
+        for other in others:
+            assert other not in frames
+    live = CocoFrames(bundle, root=tmp_path)
+    bundle["images"].append({"id": 9})
+    assert 9 in live
+
+
+def test_a_view_of_a_database(cache_of_kwcoco: Path) -> None:
+    pytest.importorskip("sqlalchemy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(cache_of_kwcoco))
+        dataset = kwcoco.CocoDataset.demo(
+            "vidshapes2-multispectral", verbose=0, dpath=str(cache_of_kwcoco / "sql")
+        )
+        view = dataset.view_sql(memory=True)
+    frames, expected = CocoFrames(view, backend=None), CocoFrames(dataset, backend=None)
+    assert list(frames.image_ids) == list(expected.image_ids)
+    assert frames.video_ids == expected.video_ids
+    for image_id in frames.image_ids:
+        assert frames.record(image_id) == expected.record(image_id)
+        np.testing.assert_array_equal(
+            frames.load_region(image_id, channels="<all>"), expected.load_region(image_id, channels="<all>")
+        )
+    twin = pickle.loads(pickle.dumps(frames))
+    assert twin.record(1) == expected.record(1)
+
+
+def with_hashes(bundle: dict[str, Any], tmp_path: Path, workdir: Path, **options: Any) -> CocoFrames:
+    return CocoFrames(bundle, workdir, "npy", "GIVEN", root=tmp_path, **options)
+
+
+@pytest.mark.parametrize("how", ["by id", "in the entries", "both"])
+def test_given_hashes(
+    how: str, bundle: dict[str, Any], tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    hashes: dict[Any, Any] = {1: "h1", "two": {"images/half.png": "h2", str(tmp_path / "images/a.png"): "h1"}}
+    if how != "by id":
+        bundle["images"][0]["hashid"] = "h1"
+        for asset, hashid in zip(bundle["images"][1]["assets"], ("h2", "h1"), strict=True):
+            asset["hashid"] = hashid
+    if how == "both":
+        bundle["images"][0]["hashid"] = "old"
+        del hashes["two"]
+    options = {} if how == "in the entries" else {"id_to_hashid": hashes}
+    frames = with_hashes(bundle, tmp_path, workdir, **options)
+    assert [asset.hashid for asset in frames.record(1).assets] == ["h1"]
+    assert [asset.hashid for asset in frames.record("two").assets] == ["h2", "h1"]
+    frames.prepare()
+    assert len(list(frames.cache_dpath.rglob("*.npy"))) == 2
+    expected = frames.load_region("two", channels="<all>")
+    for path in (tmp_path / "images").iterdir():
+        path.unlink()
+    frames = with_hashes(bundle, tmp_path, workdir, **options)
+    np.testing.assert_array_equal(frames.load_region(1), photograph)
+    np.testing.assert_array_equal(frames.load_region("two", channels="<all>"), expected)
+
+
+def test_given_hashes_that_are_missing_or_malformed(
+    bundle: dict[str, Any], tmp_path: Path, workdir: Path
+) -> None:
+    for hashes in ([("two", "h2")], "h2"):
+        with pytest.raises(SubregionError, match="id_to_hashid"):
+            with_hashes(bundle, tmp_path, workdir, id_to_hashid=hashes)
+    with pytest.raises(IdentityError, match="id_to_hashid"):
+        with_hashes(bundle, tmp_path, workdir).load_region(1)
+    frames = with_hashes(bundle, tmp_path, workdir, id_to_hashid={1: 5, "two": "h"})
+    with pytest.raises(RecordError, match="image 1: images/a.png: hashid=5"):
+        frames.record(1)
+    with pytest.raises(RecordError, match="2 files.*'images/half.png': 'h'"):
+        frames.record("two")
+    assert CocoFrames(bundle, root=tmp_path, id_to_hashid={1: "h"}).record(1).assets[0].hashid is None

@@ -38,6 +38,10 @@ class SourceReadError(SubregionError, OSError):
     """The operating system failed while reading the source file."""
 
 
+class PathTypeError(SubregionError, TypeError):
+    """What is given in place of a file, or a folder, is no path."""
+
+
 class UnsupportedFormatError(SubregionError, ValueError):
     """The file is not an image, or an image of a kind that nothing here can decode."""
 

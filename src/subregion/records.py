@@ -198,12 +198,20 @@ class ImageRecord:
 
 
 _IDENTITY = Affine.identity()
+#: A pixel of an image may be so many of a file at most, along either axis.
+_STEEPEST = 1e12
 
 
 def invertible(matrix: Affine) -> bool:
-    """Whether a transform leads back from everywhere."""
+    """Whether a transform leads back from everywhere, in numbers that still tell pixels apart."""
     area = matrix.determinant
-    return math.isfinite(area) and area != 0 and math.isfinite(matrix.c) and math.isfinite(matrix.f)
+    steepest = max(map(abs, (matrix.a, matrix.b, matrix.d, matrix.e)))
+    return (
+        0 < abs(area) < math.inf
+        and steepest < _STEEPEST * abs(area)
+        and math.isfinite(matrix.c)
+        and math.isfinite(matrix.f)
+    )
 
 
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from subregion.errors import ConfigError
+from subregion.errors import ConfigError, shown
 
 #: Every channel that there is.
 ALL = "<all>"
@@ -17,8 +17,10 @@ _ALIASES = {
     "fxfy": ("fx", "fy"),
 }
 _RANGE = re.compile(r"^(?P<name>[^:]+?)(?:\.(?P<dotted>\d*))?(?P<numbers>(?::\d+){1,3})$")
-#: A range of more channels than this is taken for a mistake.
-_MOST = 1 << 16
+#: More channels than this are taken for a mistake.
+MOST_CHANNELS = 1 << 16
+#: So many digits has a number in a specification at most.
+_MOST_DIGITS = 18
 
 
 def parse_channels(spec: str | Iterable[str]) -> tuple[str, ...]:
@@ -40,7 +42,7 @@ def parse_channels(spec: str | Iterable[str]) -> tuple[str, ...]:
     Raises
     ------
     ConfigError
-        If a part is empty, or a range holds nothing or too much.
+        If a part is empty, a range holds nothing, or all of them are too many.
 
     Examples
     --------
@@ -58,41 +60,62 @@ def parse_streams(spec: str | Iterable[str]) -> tuple[tuple[str, ...], ...]:
     >>> parse_streams("rgb,a:2")
     (('r', 'g', 'b'), ('a.0', 'a.1'))
     """
-    items = [spec] if isinstance(spec, str) else list(spec)
-    for item in items:
+    if not isinstance(spec, Iterable) or isinstance(spec, bytes | bytearray):
+        raise ConfigError(f"channels: {shown(spec)} is a {type(spec).__name__}; names are text.")
+    streams, left = [], MOST_CHANNELS
+    for item in [spec] if isinstance(spec, str) else spec:
         if not isinstance(item, str):
-            raise ConfigError(f"channels: {item!r} is a {type(item).__name__}; names are text.")
-    streams = []
-    for item in items:
+            raise ConfigError(f"channels: {shown(item)} is a {type(item).__name__}; names are text.")
         for stream in item.split(","):
-            names = tuple(name for code in stream.split("|") for name in _spell_out(code.strip(), item))
-            streams.append(names)
+            names: list[str] = []
+            for code in stream.split("|"):
+                names += _spell_out(code.strip(), item, left - len(names))
+            streams.append(tuple(names))
+            left -= len(names)
     return tuple(streams)
 
 
-def _spell_out(code: str, spec: str) -> tuple[str, ...]:
+def _spell_out(code: str, spec: str, left: int) -> Sequence[str]:
+    """Return the names that a part stands for, which are `left` at most."""
     if not code:
-        raise ConfigError(f"channels: {spec!r} has an empty name; write for example 'r|g|b'.")
-    if code in _ALIASES:
-        return _ALIASES[code]
-    if code.isdecimal():
-        _check_count(int(code), code)
-        return tuple(f"u{number}" for number in range(int(code)))
+        raise ConfigError(f"channels: {shown(spec)} has an empty name; write for example 'r|g|b'.")
     found = _RANGE.match(code)
-    if found is None or not found["name"]:
-        return (code,)
-    given = [int(number) for number in found["numbers"].split(":")[1:]]
-    if found["dotted"] is not None:
-        given = [int(found["dotted"] or 0), *given]
-    if len(given) == 1:
-        given = [0, *given]
-    if len(given) > 3 or 0 in given[2:] or not range(*given):
-        raise ConfigError(f"channels: the range {code!r} holds nothing.")
-    numbers = range(*given)
-    _check_count(len(numbers), code)
-    return tuple(f"{found['name']}.{number}" for number in numbers)
+    if code in _ALIASES:
+        names: Sequence[str] = _ALIASES[code]
+    elif code.isdecimal():
+        names = [f"u{number}" for number in _numbers(code, (0, _number(code, code)), left)]
+    elif found is None or not found["name"]:
+        names = (code,)
+    else:
+        given = [_number(number, code) for number in found["numbers"].split(":")[1:]]
+        if found["dotted"] is not None:
+            given = [_number(found["dotted"] or "0", code), *given]
+        if len(given) == 1:
+            given = [0, *given]
+        if len(given) > 3 or 0 in given[2:] or not range(*given):
+            raise ConfigError(f"channels: the range {shown(code)} holds nothing.")
+        names = [f"{found['name']}.{number}" for number in _numbers(code, given, left)]
+    if len(names) > left:
+        raise _too_many(code)
+    return names
 
 
-def _check_count(count: int, code: str) -> None:
-    if not 0 < count <= _MOST:
-        raise ConfigError(f"channels: {code!r} names {count} channels; from 1 to {_MOST} are allowed.")
+def _number(digits: str, code: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise _too_many(code)
+    return int(digits)
+
+
+def _numbers(code: str, bounds: Sequence[int], left: int) -> range:
+    numbers = range(*bounds)
+    if not numbers:
+        raise ConfigError(f"channels: {shown(code)} names no channel.")
+    if (numbers[-1] - numbers[0]) // numbers.step >= left:
+        raise _too_many(code)
+    return numbers
+
+
+def _too_many(code: str) -> ConfigError:
+    return ConfigError(
+        f"channels: with {shown(code)} there are more than {MOST_CHANNELS}, which are allowed."
+    )

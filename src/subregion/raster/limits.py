@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import os
 from typing import TYPE_CHECKING
@@ -24,6 +26,13 @@ BOMB_RATIO = 800
 BOMB_BYTES = 1 << 30
 #: Some decoders give tens of megabytes in a second; for those it is so many times less.
 _SLOW = 8
+#: Bytes of a dataset as JSON.
+MAX_JSON_BYTES = 16 << 30
+#: The same as above for packed datasets, which are parsed as a whole: those of images grow 5 to 30 times.
+JSON_BOMB_RATIO = 200
+JSON_BOMB_BYTES = 64 << 20
+#: An array of so many bytes is made without a look at how much memory there is.
+SURELY_FITS = 256 << 20
 
 
 def _limit(name: str, default: int) -> int:
@@ -154,3 +163,66 @@ def check_block(path: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) 
 
 def _times(sizes: tuple[int, ...]) -> str:
     return " x ".join(str(size) for size in sizes)
+
+
+def check_json(path: str, count: int, packed: int | None) -> None:
+    """Refuse a dataset that is too large, or grows out of all proportion when it is unpacked.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    count : int
+        Bytes of JSON so far.
+    packed : int or None
+        Those of the file that they are unpacked from; None if it is not packed.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, the limit, and the environment variable that raises it.
+    """
+    limit = _limit("SUBREGION_MAX_JSON_BYTES", MAX_JSON_BYTES)
+    if count > limit:
+        raise TooLargeError(
+            f"{path}: holds more than {limit} bytes of JSON. "
+            f"If the file is to be trusted, set SUBREGION_MAX_JSON_BYTES."
+        )
+    floor = _limit("SUBREGION_BOMB_BYTES", JSON_BOMB_BYTES)
+    if packed is not None and count > floor and count > JSON_BOMB_RATIO * packed:
+        raise TooLargeError(
+            f"{path}: {packed} bytes grow to {count} and more; over {JSON_BOMB_RATIO} times is taken for "
+            f"a decompression bomb. If the file is to be trusted, set SUBREGION_BOMB_BYTES (now {floor})."
+        )
+
+
+def check_result(path: str, *sizes: int) -> None:
+    """Refuse to make arrays (shapes, and bytes of a sample) that the memory of this machine cannot hold.
+
+    Raises
+    ------
+    TooLargeError
+        Naming the file, the size, the limit, and the environment variable that raises it.
+    """
+    need = math.prod(sizes)
+    if need <= SURELY_FITS:
+        return
+    limit = _limit("SUBREGION_MAX_RESULT_BYTES", _memory())
+    if need > limit:
+        raise TooLargeError(
+            f"{path}: {_times(sizes)} = {need} bytes are needed at once; the limit is {limit}, by default "
+            f"the memory that is there. Read less, or at a smaller scale, or set SUBREGION_MAX_RESULT_BYTES."
+        )
+
+
+@functools.cache
+def _memory() -> int:
+    """Return the bytes of memory that this process may have: of the machine, or of its control group."""
+    try:
+        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return MAX_IMAGE_BYTES
+    for place in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError), open(place, "rb") as file:
+            found = min(found, int(file.read(32)))  # "max" is no number
+    return found

@@ -1,0 +1,154 @@
+"""COCO files: plain JSON, packed by gzip, or the one JSON in a zip; read in bounded memory.
+
+Datasets of a million images are opened in seconds, because only what is needed becomes Python objects: the
+lists of images and videos are kept as JSON, and an entry is parsed when it is asked for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import stat
+import zipfile
+import zlib
+from typing import IO, Any, NamedTuple, Protocol
+
+import msgspec
+
+from subregion.errors import SubregionError, UnsupportedFormatError, source_error
+from subregion.raster.limits import check_json
+
+#: So much is unpacked at a time, in bytes.
+_CHUNK = 4 << 20
+
+
+class Readable(Protocol):
+    """What bytes can be read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to so many bytes; none at the end."""
+        ...
+
+
+class Lists(NamedTuple):
+    """The lists of a dataset that are needed.
+
+    Parameters
+    ----------
+    images, videos : bytes or object
+        As JSON; or parsed, where only Python's own parser takes it: NaN and infinities, UTF-16, a mark of
+        byte order. That takes some 20 times as long, and much memory.
+    """
+
+    images: Any
+    videos: Any
+
+
+class _Document(msgspec.Struct, gc=False):
+    images: msgspec.Raw
+    videos: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+def read_dataset(path: str) -> Lists:
+    """Read a dataset.
+
+    Parameters
+    ----------
+    path : str
+        A ``.json``, ``.json.gz``, or ``.zip`` with one JSON inside; what it is, is told by its bytes.
+
+    Raises
+    ------
+    SubregionError
+        If the file is missing, damaged, too large, or no such dataset.
+    """
+    data = _read(path)
+    try:
+        document = msgspec.json.decode(data, type=_Document)
+    except msgspec.ValidationError as error:
+        raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = parse(path, data)
+        if not isinstance(found, dict):
+            raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
+        return Lists(found.get("images"), found.get("videos"))
+    return Lists(bytes(document.images), bytes(document.videos))
+
+
+def parse(what: str, data: bytes) -> Any:
+    """Parse JSON as Python does.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If it is none, naming `what`.
+    """
+    try:
+        return json.loads(data)
+    except RecursionError as error:
+        raise UnsupportedFormatError(f"{what}: is nested too deeply to be read as JSON.") from error
+    except ValueError as error:
+        raise UnsupportedFormatError(f"{what}: is not JSON: {error}.") from error
+
+
+def _read(path: str) -> bytes:
+    """Return the JSON of a file, unpacked."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnsupportedFormatError(f"{path}: is no regular file.")
+            return _unpacked(path, file, status.st_size)
+    except OSError as error:
+        if isinstance(error, SubregionError):
+            raise
+        raise source_error(path, error) from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe would wait for its writer
+
+
+def _unpacked(path: str, file: IO[bytes], size: int) -> bytes:
+    begin = file.read(4)
+    file.seek(0)
+    try:
+        if begin[:2] == b"\x1f\x8b":
+            with gzip.open(file) as packed:
+                return _all_of(path, packed, size)
+        if begin[:2] == b"PK" and zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive, archive.open(_member(path, archive)) as packed:
+                return _all_of(path, packed, size)
+    except SubregionError:
+        raise
+    except (gzip.BadGzipFile, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
+        said = " ".join(str(error).split()).rstrip(".")
+        raise UnsupportedFormatError(
+            f"{path}: cannot be unpacked: {said}. The file is truncated or corrupt: fetch or write it again."
+        ) from error
+    return _all_of(path, file, None)
+
+
+def _member(path: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return the one JSON of an archive."""
+    names = [info for info in archive.infolist() if info.filename.endswith(".json")]
+    if len(names) != 1:
+        raise UnsupportedFormatError(f"{path}: holds {len(names)} JSON files; one is needed.")
+    (found,) = names
+    if found.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or found.flag_bits & 1:
+        raise UnsupportedFormatError(
+            f"{path}: {found.filename} is encrypted, or packed by another method than deflate; "
+            f"only what is stored or deflated can be read."
+        )
+    return found
+
+
+def _all_of(path: str, file: Readable, packed: int | None) -> bytes:
+    """Read a file to its end, unless it grows out of all proportion."""
+    content = io.BytesIO()
+    while chunk := file.read(_CHUNK):
+        content.write(chunk)
+        check_json(path, content.tell(), packed)
+    return content.getvalue()
