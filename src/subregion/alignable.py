@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from subregion.aligned import AlignedImage, planned_again
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
+from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
@@ -151,7 +152,8 @@ class AlignableImageData:
         if fused:
             drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
             return read_region(self._store, self.record, region, channels, fill, drawing)
-        return planned_again(lambda: self._crops(region, channels))
+        kept = kept_channels(channels)
+        return planned_again(lambda: self._crops(region, kept))
 
     def _crops(self, region: Region, channels: Channels) -> list[NativeCrop]:
         image = AlignedImage(self._store, self.record, channels)

@@ -16,6 +16,7 @@ from subregion.geometry.plan import AssetRead, OutputGrid, covers_image, plan_as
 from subregion.geometry.resample import Filter, working_dtype
 from subregion.geometry.window import Window
 from subregion.layers import Canvas, Drawing, Layer
+from subregion.raster.limits import check_result
 from subregion.records import Asset, ImageRecord, invertible, unknown_channel
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ class AlignedImage:
             count = self._raster(default).shape[2]
             names = record.assets[default].channels or (None,) * count
             return list(names), [(default, band) for band in range(count)]
-        if channels == ALL:
+        if isinstance(channels, str) and channels == ALL:
             if not known:
                 return self._look_up(None)
             return list(known), list(known.values())
@@ -215,7 +216,9 @@ class AlignedImage:
         whole = Window(0, 0, grid.height, grid.width)
         layers = list(self._layers(chosen, grid, drawing)) if chosen else []
         covered = all(layer.step.target == whole and layer.shown is None for layer in layers)
-        canvas = Canvas((*grid.shape, len(chosen)), self.dtype_of(drawing), drawing, covered)
+        dtype = self.dtype_of(drawing)
+        check_result(self.path, *grid.shape, len(chosen), dtype.itemsize)
+        canvas = Canvas((*grid.shape, len(chosen)), dtype, drawing, covered)
         together: dict[Any, list[Layer]] = {}
         for layer in layers:
             if layer.step.target.empty:
@@ -230,7 +233,9 @@ class AlignedImage:
                     bundle.clear()
                 bundle.append(layer)
             else:
-                source = np.empty((*layer.step.source.shape, len(layer.places)), layer.dtype)
+                shape = (*layer.step.source.shape, len(layer.places))
+                check_result(self._raster(layer.asset).path, *shape, layer.dtype.itemsize)
+                source = np.empty(shape, layer.dtype)
                 self._read_into(layer, source)
                 canvas.draw(layer, source)
         for bundle in together.values():
@@ -288,6 +293,7 @@ class AlignedImage:
         count = sum(len(layer.places) for layer in layers)
         # Two or three bands are slower to interpolate than four.
         shape = (*layers[0].step.source.shape, 1 if count == 1 else TOGETHER)
+        check_result(self.path, *shape, canvas.pixels.itemsize)
         source = np.zeros(shape, canvas.pixels.dtype)
         first = 0
         for layer in layers:
@@ -326,7 +332,9 @@ class AlignedImage:
         for layer in self._layers(range(len(self._places)), OutputGrid.of(window), Drawing(antialias=False)):
             step = layer.step
             to_window = Affine.translation(step.target.col, step.target.row) @ (step.to_target or _IDENTITY)
-            pixels = np.empty((*step.source.shape, len(layer.places)), layer.dtype)
+            shape = (*step.source.shape, len(layer.places))
+            check_result(self._raster(layer.asset).path, *shape, layer.dtype.itemsize)
+            pixels = np.empty(shape, layer.dtype)
             if not step.source.empty:
                 self._read_into(layer, pixels)
             found.append((pixels, to_window, tuple(self.names[place] for place in layer.places)))

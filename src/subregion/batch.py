@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from subregion.aligned import mend_unlike, planned_again
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, shown
+from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.layers import Drawing, fill_value
 from subregion.outputs import Output, stacked
 from subregion.raster.batch import WindowRead, carry_out, processors, read_batch
+from subregion.raster.limits import check_result
 from subregion.raster.pool import POOL
 from subregion.reading import (
     Channels,
@@ -56,7 +59,7 @@ def read_regions(
     wanted = _checked_requests(requests)
     count = processors() if threads is None else _checked_threads(threads)
     output = None if out is None else Output.of(out, drawing is not None and drawing.nodata == "ma")
-    batch = _Batch(store, channels, count, fill, drawing, mended)
+    batch = _Batch(store, kept_channels(channels), count, fill, drawing, mended)
     try:
         images = list(dict.fromkeys(image_id for image_id, _ in wanted))
     except TypeError:
@@ -178,6 +181,9 @@ class _Batch:
 def _new_arrays(plans: list[ReadPlan]) -> NDArray[Any] | list[NDArray[Any]]:
     """Return one array for all results if they have one shape, otherwise one for each."""
     shapes = {plan.shape for plan in plans}
+    if plans:
+        need = sum(math.prod(plan.shape) * plan.opened.raster.dtype.itemsize for plan in plans)
+        check_result(plans[0].asset.path, need)
     if len(shapes) != 1:
         return [np.empty(plan.shape, plan.opened.raster.dtype) for plan in plans]
     dtype = np.result_type(*(plan.opened.raster.dtype for plan in plans))

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from subregion.aligned import AlignedImage, planned_again
 from subregion.batch import read_regions
 from subregion.errors import RecordError, RegionError
-from subregion.geometry.channels import ALL, parse_channels
+from subregion.geometry.channels import ALL, kept_channels, parse_channels
 from subregion.geometry.plan import OutputGrid
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.window import Window
 from subregion.layers import Drawing, fill_value
+from subregion.raster.limits import check_result
 from subregion.reading import Channels, Fill, check_fill, is_plain
 from subregion.records import ImageRecord, unknown_channel
 
@@ -100,6 +101,7 @@ def read_clip(
     RecordError
         If the frames do not fit together.
     """
+    channels = kept_channels(channels)
     for _ in range(ATTEMPTS):
         mended: list[str] = []
         read = partial(_read_clip, store, owner, frames, everything, region, channels)
@@ -170,7 +172,7 @@ def _names(
     owner: str, pattern: Sequence[ImageRecord], everything: Everything, channels: Channels
 ) -> tuple[str, ...] | None:
     """Spell out which channels are wanted; None for the bands of default files that have no names."""
-    if channels == ALL:
+    if isinstance(channels, str) and channels == ALL:
         every = tuple(dict.fromkeys(name for record in everything() for name in record.places()))
         if every:
             return every
@@ -295,7 +297,9 @@ class _Drawer:
         if len(groups) == 1 and len(reads[0].held) == len(self.labels) > 0:
             whole: NDArray[Any] = self._batch(reads, drawing)
             return whole
-        out = np.empty((len(reads), *self.shape, len(self.labels)), dtype)
+        shape = (len(reads), *self.shape, len(self.labels))
+        check_result(reads[0].record.default_asset.path if reads else "the clip", *shape, dtype.itemsize)
+        out = np.empty(shape, dtype)
         out[...] = self._absent(dtype)
         missing = np.ones(out.shape, bool) if self.masked else None
         for held, places in groups.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,11 @@ from subregion.errors import (
     RegionTypeError,
     SourceNotFoundError,
     UnknownImageError,
+    shown,
+    source_error,
 )
 from subregion.frames import Frames
+from subregion.paths import is_name, path_of
 from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
 
@@ -102,18 +105,25 @@ class SimpleFrames(Frames):
         SourceNotFoundError
             If there is no such folder.
         """
-        root = Path(folder).expanduser().absolute()
-        if not root.is_dir():
-            raise SourceNotFoundError(f"{root}: no such folder.")
-        patterns = (pattern,) if isinstance(pattern, str) else pattern
+        root = Path(path_of(folder, "the folder")).absolute()
+        patterns = _checked_patterns(pattern)
+        try:
+            os.scandir(root).close()
+        except NotADirectoryError:
+            raise SourceNotFoundError(f"{root}: is no folder.") from None
+        except OSError as error:
+            raise source_error(root, error) from error
         files: set[Path] = set()
         folders: set[Path] = set()
-        for each in patterns:
-            for place in root.glob(each):
-                if place.is_file():
-                    files.add(place)
-                elif place != root and is_zarr(str(place)):
-                    folders.add(place)
+        try:
+            for each in patterns:
+                for place in root.glob(each):
+                    if place.is_file():
+                        files.add(place)
+                    elif place != root and is_zarr(str(place)):
+                        folders.add(place)
+        except OSError as error:
+            raise source_error(root, error) from error
         found = {
             place.relative_to(root).as_posix(): str(place)
             for place in files | folders
@@ -154,6 +164,12 @@ class SimpleFrames(Frames):
     def __len__(self) -> int:
         return len(self._id_to_path)
 
+    def __contains__(self, image_id: object) -> bool:
+        try:
+            return image_id in self._id_to_path
+        except TypeError:
+            return False
+
     def record(self, image_id: Any) -> ImageRecord:
         """Return what is known of an image; see `Frames.record`."""
         try:
@@ -165,9 +181,13 @@ class SimpleFrames(Frames):
             hashid = self._id_to_hashid.get(image_id)
             if not isinstance(hashid, str | None):
                 raise IdentityError(
-                    f"image {image_id!r}: its hash must be text, not a {type(hashid).__name__}."
+                    f"image {shown(image_id)}: its hash must be text, not a {type(hashid).__name__}."
                 )
-        return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # every path is hashable
+        try:
+            return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # a path is hashable
+        except TypeError:
+            path_of(path, f"image {shown(image_id)}")  # says what it is instead
+            raise
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_ids": None}
@@ -179,7 +199,7 @@ DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.
 
 @functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
 def _one_file(image_id: Any, path: str | os.PathLike[str], root: str, hashid: str | None) -> ImageRecord:
-    absolute = os.path.normpath(os.path.join(root, os.fspath(path)))
+    absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
     return ImageRecord(image_id, (Asset(absolute, hashid=hashid),))
 
 
@@ -187,18 +207,35 @@ def _hidden(place: Path) -> bool:
     return any(part.startswith(".") for part in place.parts)
 
 
+def _checked_patterns(pattern: Any) -> tuple[str, ...]:
+    """Return patterns that `pathlib.Path.glob` takes."""
+    patterns = (pattern,) if isinstance(pattern, str) else pattern
+    if isinstance(patterns, bytes) or not isinstance(patterns, Iterable):
+        raise ConfigError(f"pattern={shown(pattern)}: text is needed, such as '**/*.png', or a list of it.")
+    checked = tuple(str(each) if isinstance(each, str) else each for each in patterns)
+    for each in checked:
+        parts = Path(each).parts if isinstance(each, str) and is_name(each) else ()
+        if not parts or Path(each).is_absolute() or ".." in parts:
+            raise ConfigError(
+                f"pattern={shown(each)}: text is needed that is relative to the folder, such as '**/*.png'."
+            )
+        if any("**" in part and part != "**" for part in parts):
+            raise ConfigError(f"pattern={shown(each)}: '**' stands alone, between slashes: 'a/**/*.png'.")
+    return checked
+
+
 def _unknown_image(image_id: Any, known: Mapping[Any, Any]) -> UnknownImageError:
     import difflib
     import itertools
 
-    names = [str(name) for name in itertools.islice(known, 1000)]
-    close = difflib.get_close_matches(str(image_id), names, n=3)
-    hint = f" Did you mean {', '.join(map(repr, close))}?" if close else ""
-    return UnknownImageError(f"no image with id {image_id!r} among {len(known)}.{hint}")
+    wanted, names = shown(image_id), [shown(name) for name in itertools.islice(known, 1000)]
+    close = difflib.get_close_matches(wanted, names, n=3)
+    hint = f" Did you mean {', '.join(close)}?" if close else ""
+    return UnknownImageError(f"no image with id {wanted} among {len(known)}.{hint}")
 
 
 def open_image(
-    path: str | os.PathLike[str],
+    path: str | bytes | os.PathLike[str],
     backend: Backend = "auto",
     workdir: str | os.PathLike[str] | None = None,
     hashid_mode: str = "PATH",
@@ -208,7 +245,7 @@ def open_image(
 
     Parameters
     ----------
-    path : path
+    path : str, bytes or os.PathLike
         The file.
     backend : None, str or dict
         How it is stored for reading; see `Frames`. ``"auto"`` makes a converted copy on the first read, if
@@ -233,5 +270,7 @@ def open_image(
     (100, 200, 3)
     """
     store = make_store(workdir, backend, hashid_mode, warn=False)
-    record = ImageRecord(None, (Asset(os.path.abspath(os.fspath(path)), frame=frame),))
+    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
+        raise ConfigError(f"frame={shown(frame)}: must be a whole number, at least 0.")
+    record = ImageRecord(None, (Asset(os.path.abspath(path_of(path)), frame=frame),))
     return LazyFrame(AlignableImageData.from_store(record, store))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.alignable import AlignableImageData, LazyFrame
-from subregion.aligned import planned_again
+from subregion.aligned import mend, planned_again
 from subregion.batch import read_regions
 from subregion.cache.workdir import make_store
-from subregion.errors import ConfigError, RegionError, RegionTypeError
+from subregion.errors import (
+    ConfigError,
+    DamagedFileError,
+    RegionError,
+    RegionTypeError,
+    SubregionError,
+    shown,
+    source_error,
+)
+from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.prepare import prepare
+from subregion.raster.raster import BlockRaster
 from subregion.reading import (
     Channels,
     DrawingOptions,
@@ -32,6 +42,7 @@ from subregion.reading import (
     is_plain,
     named_bands,
     open_default,
+    open_needed,
     read_region,
 )
 from subregion.records import ImageRecord
@@ -41,6 +52,7 @@ if TYPE_CHECKING:
     import xarray
 
     from subregion.cache.recipe import Backend
+    from subregion.cache.store import Store
 
 
 class Frames(ABC):
@@ -90,16 +102,31 @@ class Frames(ABC):
     def __len__(self) -> int:
         return len(self.image_ids)
 
+    def __contains__(self, image_id: object) -> bool:
+        """Whether there is an image with this id; nothing is read."""
+        try:
+            return image_id in self.image_ids
+        except (TypeError, ValueError):  # what cannot be compared is no id
+            return False
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield all images, each read when its turn comes."""
+        for image_id in self.image_ids:
+            yield self._whole(image_id)
+
     def __getitem__(self, index: int) -> NDArray[Any]:
         if isinstance(index, bool) or not isinstance(index, int | np.integer):
             raise RegionTypeError(
-                f"frames[{index!r}]: takes the position of an image; "
+                f"frames[{shown(index)}]: takes the position of an image; "
                 f"use load_image(image_id) or load_region(image_id, region)."
             )
         try:
             image_id = self.image_ids[int(index)]
         except IndexError:
-            raise RegionError(f"frames[{index}]: there are {len(self)} images.") from None
+            raise RegionError(f"frames[{shown(index)}]: there are {len(self)} images.") from None
+        return self._whole(image_id)
+
+    def _whole(self, image_id: Any) -> NDArray[Any]:
         return np.asanyarray(self.load_image(image_id))
 
     @property
@@ -294,26 +321,25 @@ class Frames(ABC):
         cache : bool
             With False, the source is read as it is and no copy is made or used.
         noreturn : bool
-            With True, only make sure that the converted copy is there, and return None.
+            With True, only make sure that the converted copies are there, of the files that hold these
+            channels, and return None.
 
         Returns
         -------
         ndarray, shape (rows, columns, channels), or None
-            Under the ``npy`` backend a read-only `numpy.memmap`, unless single channels are asked for.
+            Under the ``npy`` backend a read-only `numpy.memmap` of the copy, unless single channels are asked
+            for. It stays what it was when the copy is replaced or deleted, but is the caller's: if somebody
+            truncates the file, touching the map ends the process. Copy it first where that may happen.
         """
-        record = self.record(image_id)
+        record, channels = self.record(image_id), kept_channels(channels)
         store = self._store if cache else make_store(self._workdir, None, self._store.mode, warn=False)
         if noreturn:
-            store.open(record.default_asset)
+            planned_again(lambda: open_needed(store, record, channels))
             return None
-        if not is_plain(record, channels):
-            return read_region(store, record, None, channels)
-        asset = record.default_asset
-        opened = planned_again(lambda: open_default(store, record))
-        if opened.entry is not None and opened.recipe.kind == "npy":
-            bands = named_bands(asset, channels)
-            if bands is None:
-                return _memmap(opened.entry.data)
+        if store.recipe.kind == "npy" and is_plain(record, channels):
+            mapped = planned_again(lambda: _memmap(store, record, channels))
+            if mapped is not None:
+                return mapped
         return read_region(store, record, None, channels)
 
     def load_frame(self, image_id: Any, space: str = "image") -> LazyFrame:
@@ -325,10 +351,10 @@ class Frames(ABC):
         return AlignableImageData.from_store(self._record_in(space, image_id), self._store)
 
     def _record_in(self, space: str, image_id: Any) -> ImageRecord:
-        if space == "image":
+        if isinstance(space, str) and space == "image":
             return self.record(image_id)
-        if space != "video":
-            raise ConfigError(f"space={space!r}: allowed are 'image', 'video'.")
+        if not isinstance(space, str) or space != "video":
+            raise ConfigError(f"space={shown(space)}: allowed are 'image', 'video'.")
         return self.record(image_id).in_video()
 
     def georeference(self, image_id: Any) -> Georeference:
@@ -472,10 +498,26 @@ class Frames(ABC):
         PrepareError
             After everything else was done, listing every image that failed and why.
         """
-        ids = list(self.image_ids) if image_ids is None else list(image_ids)
+        if isinstance(image_ids, str | bytes) or not isinstance(image_ids, Iterable | None):
+            raise RegionTypeError(
+                f"image_ids={shown(image_ids)}: a list of ids is needed, such as [{shown(image_ids)}]."
+            )
+        ids = list(self.image_ids if image_ids is None else image_ids)
         prepare(self._store, ids, self.record, workers, use_stamp, executor, progress)
 
 
-def _memmap(path: str) -> NDArray[Any]:
-    mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return mapped
+def _memmap(store: Store, record: ImageRecord, channels: Channels) -> NDArray[Any] | None:
+    """Map a whole npy copy; None where it has to be read instead."""
+    asset, opened = record.default_asset, open_default(store, record)
+    entry, raster = opened.entry, opened.raster
+    if entry is None or not isinstance(raster, BlockRaster) or named_bands(asset, channels) is not None:
+        return None
+    try:
+        if os.stat(entry.data).st_size == entry.size:
+            return raster.memmap.view()
+        error: SubregionError = DamagedFileError(f"{entry.data}: was truncated.")
+    except FileNotFoundError as missing:
+        error = source_error(entry.data, missing)
+    except OSError:
+        return None  # its file system does not let files be mapped
+    raise mend(store, asset, opened, error)

@@ -21,12 +21,14 @@ from subregion.errors import (
     RecordError,
     SourceNotFoundError,
     missing_package,
+    shown,
 )
+from subregion.geometry.channels import kept_channels
 from subregion.geometry.plan import OutputGrid
 from subregion.geometry.region import Selection, select
 from subregion.geometry.window import Window
 from subregion.ground import georeference
-from subregion.layers import Drawing
+from subregion.layers import Drawing, fill_value
 from subregion.libraries import dask_array, require, xarray
 from subregion.raster.crs import import_pyproj
 from subregion.reading import Channels, read_region
@@ -176,6 +178,8 @@ def to_dask(
     fill: float | None = None,
 ) -> dask_array.Array:
     """Make a dask array of an image; see `Frames.to_dask`."""
+    _check_number(fill)
+    channels = kept_channels(channels)
     drawing = replace(drawing or Drawing(), fill=fill)
     return _dask_array(store, record, channels, read_header(store, record, channels, drawing), chunks)
 
@@ -201,10 +205,20 @@ def _dask_array(
     )
 
 
+def _check_number(fill: Any) -> None:
+    """Refuse a fill that no type of pixels takes."""
+    if isinstance(fill, str):
+        raise ConfigError(f"fill={shown(fill)}: a lazy array takes a number, or None.")
+    if fill is not None:
+        fill_value(fill, np.dtype(np.complex128))
+
+
 def _given(chunks: Any, shape: tuple[int, int, int]) -> tuple[Any, ...]:
     pair = chunks if isinstance(chunks, tuple) else (chunks, chunks)
     if len(pair) != 2 or not all(type(size) is int and size > 0 for size in pair):
-        raise ConfigError(f"chunks={chunks!r}: a number of pixels is needed, or a pair for rows and columns.")
+        raise ConfigError(
+            f"chunks={shown(chunks)}: a number of pixels is needed, or a pair for rows and columns."
+        )
     return min(pair[0], shape[0]), min(pair[1], shape[1]), shape[2]
 
 
@@ -299,6 +313,8 @@ def to_xarray(
         require(xarray)
     except ImportError as error:
         raise missing_package("to_xarray", "xarray", "xarray") from error
+    _check_number(fill)
+    channels = kept_channels(channels)
     drawing = replace(drawing or Drawing(), fill=fill)
     if drawing.nodata == "ma":
         raise ConfigError("nodata='ma': xarray has no masked arrays; write nodata='float', which gives NaN.")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Complex, Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError
+from subregion.errors import ConfigError, shown
 from subregion.geometry import bilinear
 from subregion.geometry.plan import AssetRead
 from subregion.geometry.resample import Filter, filter_of, resample, to_dtype
@@ -216,15 +219,21 @@ def fill_value(fill: float | None, dtype: np.dtype[Any]) -> Any:
     """
     if fill is None:
         return np.nan if dtype.kind in "fc" else 0
+    value = fill.item() if isinstance(fill, np.ndarray) and fill.ndim == 0 else fill
+    with contextlib.suppress(ValueError, OverflowError):  # of NaN, infinities, and integers beyond all floats
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            if isinstance(value, Real) and limits.min <= int(value) <= limits.max and value == int(value):
+                return int(value)
+        elif isinstance(value, Complex if dtype.kind == "c" else Real):
+            number = complex(value) if dtype.kind == "c" else float(value)
+            if not float(np.finfo(dtype).max) < abs(number) < math.inf:
+                return number
     if dtype.kind in "iu":
-        info = np.iinfo(dtype)
-        if fill != fill or fill != int(fill) or not info.min <= fill <= info.max:
-            raise ConfigError(
-                f"fill={fill!r} does not fit pixels of {dtype}; "
-                f"allowed are whole numbers from {info.min} to {info.max}."
-            )
-        return int(fill)
-    return fill
+        allowed = f"whole numbers from {np.iinfo(dtype).min} to {np.iinfo(dtype).max}"
+    else:
+        allowed = f"numbers up to {np.finfo(dtype).max:.6g}, infinities and NaN"
+    raise ConfigError(f"fill={shown(fill)} does not fit pixels of {dtype}; allowed are {allowed}.")
 
 
 def _valid(source: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:

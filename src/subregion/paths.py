@@ -37,7 +37,10 @@ def path_of(value: object, what: str = "the path") -> str:
     if not isinstance(value, str | bytes | os.PathLike):
         way_out = "give its name" if hasattr(value, "read") else "give a str or a pathlib.Path"
         raise PathTypeError(f"{what}: {shown(value)} is a {type(value).__name__}, no path; {way_out}.")
-    text = os.fsdecode(value)
+    try:
+        text = os.fsdecode(value)
+    except TypeError as error:  # an object that says it is a path, and is none
+        raise PathTypeError(f"{what}: {shown(value)} is no path: {error}.") from error
     if not is_name(text):
         raise SourceNotFoundError(f"{what}: {shown(text)}: no file can have such a name.")
     return os.path.expanduser(text)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from subregion.cache.stamp import stamp_holds, write_stamp
-from subregion.errors import ConfigError, PrepareError, SubregionError
+from subregion.errors import ConfigError, PrepareError, SubregionError, shown
 from subregion.raster.batch import processors
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: How many failures the message spells out; all of them are in ``PrepareError.failures``.
 LISTED = 50
+#: More threads than this are taken for a mistake.
+MOST_WORKERS = 10_000
 #: An image whose conversion lasts longer (seconds) gets a line of its own below the bar.
 PATIENCE = 1.0
 
@@ -38,8 +40,10 @@ def prepare(
     progress: bool,
 ) -> None:
     """Make every converted copy that is not there yet; see `Frames.prepare`."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 0:
-        raise ConfigError(f"workers={workers!r}: must be a whole number, 0 or more.")
+    if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= MOST_WORKERS:
+        raise ConfigError(f"workers={shown(workers)}: must be a whole number from 0 to {MOST_WORKERS}.")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise ConfigError(f"executor={shown(executor)}: a concurrent.futures.Executor is needed, or None.")
     if store.recipe.kind == "none":
         return
     store.folder.sweep()
@@ -49,7 +53,7 @@ def prepare(
         try:
             assets.extend((image_id, asset) for asset in record(image_id).assets)
         except SubregionError as problem:
-            failures[image_id] = problem
+            failures[image_id if _is_hashable(image_id) else shown(image_id)] = problem
     if use_stamp and not failures and stamp_holds(store, (asset for _, asset in assets)):
         return
     with _Bar(len(assets), progress) as bar, _runner(workers, executor, bar.convert) as run:
@@ -61,6 +65,14 @@ def prepare(
         raise PrepareError(_account(failures, len(image_ids)), failures)
     if use_stamp:
         write_stamp(store, (asset for _, asset in assets))
+
+
+def _is_hashable(image_id: Any) -> bool:
+    try:
+        hash(image_id)
+    except TypeError:
+        return False
+    return True
 
 
 def convert_asset(store: Store, asset: Asset) -> None:
@@ -133,7 +145,7 @@ def _failure(future: Future[None]) -> BaseException | None:
 def _account(failures: dict[Any, BaseException], total: int) -> str:
     lines = [f"{len(failures)} of {total} images could not be prepared (all others were):"]
     for image_id, error in itertools.islice(failures.items(), LISTED):
-        lines.append(f"  {image_id!r}: {error}")
+        lines.append(f"  {shown(image_id)}: {error}")
     if len(failures) > LISTED:
         lines.append(f"  ... and {len(failures) - LISTED} more; see the attribute 'failures'.")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
@@ -20,12 +20,13 @@ from subregion.aligned import (
     mend_unlike,
     planned_again,
 )
-from subregion.errors import ConfigError, DamagedFileError, MendedError, RecordError, RegionError
-from subregion.geometry.channels import ALL, parse_channels
+from subregion.errors import ConfigError, DamagedFileError, MendedError, RecordError, RegionError, shown
+from subregion.geometry.channels import ALL, kept_channels, parse_channels
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.resample import filter_of
 from subregion.geometry.window import Window
 from subregion.layers import Drawing, fill_value
+from subregion.raster.limits import check_result
 from subregion.records import Asset, ImageRecord, unknown_channel
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class DrawingOptions(TypedDict, total=False):
     dequantize: bool
 
 
+#: Beyond, images vanish or every pixel becomes an image.
+LEAST_SCALE, LARGEST_SCALE = 1e-12, 1e6
 #: Modes of `numpy.pad` in which every pixel outside is a copy of one inside.
 _CONSTANT = ("constant", "empty")
 _COPYING = ("edge", "reflect", "symmetric", "wrap")
@@ -66,20 +69,39 @@ def drawing_of(
     ConfigError
         Naming the option, the value and what is allowed.
     """
-    plain = nodata is None and antialias is True and not dequantize and interpolation == "linear"
-    if plain and type(scale) is int and scale == 1:
+    if (
+        (type(scale) is int and scale == 1)
+        and (type(interpolation) is str and interpolation == "linear")
+        and nodata is None
+        and antialias is True
+        and dequantize is False
+    ):
         return None  # nearly always, so it must cost nothing
-    if nodata not in (None, "float", "ma"):
-        raise ConfigError(f"nodata={nodata!r}: allowed are None, 'float', 'ma'.")
-    pair = scale if isinstance(scale, tuple) else (scale, scale)
-    if len(pair) != 2 or not all(isinstance(s, Real) and math.isfinite(s) and s > 0 for s in pair):
-        raise ConfigError(f"scale={scale!r}: a positive number is needed, or a pair for rows and columns.")
+    if not (nodata is None or (isinstance(nodata, str) and nodata in ("float", "ma"))):
+        raise ConfigError(f"nodata={shown(nodata)}: allowed are None, 'float', 'ma'.")
+    for option, value in (("antialias", antialias), ("dequantize", dequantize)):
+        if not isinstance(value, bool | int | np.bool_):
+            raise ConfigError(f"{option}={shown(value)}: allowed are True, False.")
     for name in interpolation.values() if isinstance(interpolation, Mapping) else [interpolation]:
+        if not isinstance(name, str):
+            raise ConfigError(f"interpolation={shown(interpolation)}: names are text, such as 'nearest'.")
         filter_of(name)
+    pair = _checked_scale(scale)
     if pair == (1, 1) and nodata is None and interpolation == "linear" and antialias and not dequantize:
         return None
-    return Drawing(
-        (float(pair[0]), float(pair[1])), interpolation, antialias, nodata, dequantize=bool(dequantize)
+    return Drawing(pair, interpolation, bool(antialias), nodata, dequantize=bool(dequantize))
+
+
+def _checked_scale(scale: Any) -> tuple[float, float]:
+    pair = scale if isinstance(scale, tuple) else (scale, scale)
+    if len(pair) == 2 and all(isinstance(each, Real) for each in pair):
+        with contextlib.suppress(OverflowError):
+            down, across = float(pair[0]), float(pair[1])
+            if LEAST_SCALE <= down <= LARGEST_SCALE and LEAST_SCALE <= across <= LARGEST_SCALE:
+                return down, across
+    raise ConfigError(
+        f"scale={shown(scale)}: a number from {LEAST_SCALE:g} to {LARGEST_SCALE:g} is needed, or a pair for "
+        f"rows and columns."
     )
 
 
@@ -116,6 +138,7 @@ def read_region(
     ndarray, shape (rows, columns, channels)
         C-contiguous, owned by the caller.
     """
+    channels = kept_channels(channels)
     try:
         return _read_region(store, record, region, channels, fill, drawing)
     except MendedError as error:
@@ -161,7 +184,7 @@ def check_fill(fill: Fill, dtype: np.dtype[np.generic]) -> None:
         fill_value(fill, dtype)
     elif fill not in (*_CONSTANT, *_COPYING, *_COMPUTED):
         allowed = ", ".join(map(repr, (*_CONSTANT, *_COPYING, *_COMPUTED)))
-        raise ConfigError(f"fill={fill!r}: allowed are a number or a mode of numpy.pad: {allowed}.")
+        raise ConfigError(f"fill={shown(fill)}: allowed are a number or a mode of numpy.pad: {allowed}.")
 
 
 def _read_aligned(image: AlignedImage, region: Region, fill: Fill, drawing: Drawing) -> NDArray[Any]:
@@ -171,7 +194,7 @@ def _read_aligned(image: AlignedImage, region: Region, fill: Fill, drawing: Draw
     stepped = (selection.row_step, selection.col_step) != (1, 1)
     if stepped and drawing.scale != (1, 1):
         raise RegionError(
-            f"region {region!r} has steps and scale is {drawing.scale}: leave the steps out, or the scale."
+            f"region {shown(region)} has steps and scale is {drawing.scale}: leave out one of them."
         )
     if isinstance(fill, str) and not window.inside(*image.shape[:2]):
         if drawing.scale != (1, 1) or drawing.nodata == "ma":
@@ -179,7 +202,9 @@ def _read_aligned(image: AlignedImage, region: Region, fill: Fill, drawing: Draw
                 f"fill={fill!r} pads pixels that are read as they are; with scale or a mask, give a number."
             )
         drawn = DrawnImage(image, drawing)
-        out = np.empty((*window.shape, image.shape[2] if bands is None else len(bands)), drawn.dtype)
+        shape = (*window.shape, image.shape[2] if bands is None else len(bands))
+        check_result(image.path, *shape, drawn.dtype.itemsize)
+        out = np.empty(shape, drawn.dtype)
         read_beyond(drawn, window, bands, fill, out)
         return out
     pixels = image.read(window, replace(drawing, fill=None if isinstance(fill, str) else fill), bands)
@@ -267,6 +292,23 @@ def open_default(store: Store, record: ImageRecord) -> OpenAsset:
     return opened
 
 
+def open_needed(store: Store, record: ImageRecord, channels: Channels) -> None:
+    """Open the files that hold some channels of an image, which makes the copies that are missing.
+
+    Raises
+    ------
+    UnknownChannelError
+        If no file has such a channel.
+    RecordError
+        If the record contradicts itself or its files.
+    """
+    if is_plain(record, channels):
+        named_bands(record.default_asset, channels)
+        open_default(store, record)
+    else:
+        AlignedImage(store, record, channels)
+
+
 def check_file_size(store: Store, record: ImageRecord, width: int | None, height: int | None) -> None:
     """Refuse an image whose default file has not the size that is known.
 
@@ -275,6 +317,9 @@ def check_file_size(store: Store, record: ImageRecord, width: int | None, height
     RecordError
         Naming the file and both sizes.
     """
+    for option, value in (("width", width), ("height", height)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer | None):
+            raise ConfigError(f"{option}={shown(value)}: must be a whole number, or None.")
     asset = record.default_asset
 
     def check() -> None:
@@ -296,7 +341,7 @@ def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
     UnknownChannelError
         Listing the channels that there are.
     """
-    if channels is None or channels == ALL:
+    if channels is None or (isinstance(channels, str) and channels == ALL):
         return None
     names = parse_channels(channels)
     known = asset.channels or ()
@@ -310,6 +355,7 @@ def _read(plan: ReadPlan, fill: Fill) -> NDArray[Any]:
     raster, selection = plan.opened.raster, plan.selection
     if fill is not None:
         check_fill(fill, raster.dtype)
+    check_result(raster.path, *plan.shape, raster.dtype.itemsize)
     if selection.window.inside(raster.shape[0], raster.shape[1]):
         return raster.read(selection.window, plan.bands, (selection.row_step, selection.col_step))
     out = np.empty(plan.shape, raster.dtype)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from subregion.errors import ConfigError, RegionTypeError, UnknownImageError, UnknownVideoError
+from subregion.errors import ConfigError, RegionTypeError, UnknownImageError, UnknownVideoError, shown
+from subregion.paths import path_of
 from subregion.raster.opening import count_frames
 from subregion.records import Asset, ImageRecord, VideoPlace
 from subregion.videos import VideoCollection
@@ -62,16 +63,16 @@ class VideoFrames(VideoCollection):
         super().__init__(workdir, backend, hashid_mode)
         if self.hashid_mode == "GIVEN":
             raise ConfigError("VideoFrames takes no hashes; use hashid_mode='PATH', 'PIXELS' or 'DVC'.")
-        self._single = isinstance(videos, str | os.PathLike)
-        if isinstance(videos, str | os.PathLike):
-            videos = {os.path.basename(os.fspath(videos)): videos}
+        self._single = isinstance(videos, str | bytes | os.PathLike)
+        if isinstance(videos, str | bytes | os.PathLike):
+            videos = {os.path.basename(path_of(videos, "videos")): os.fsdecode(videos)}
         if not isinstance(videos, Mapping):
             raise RegionTypeError(
                 f"videos must be a path or map names to paths, not be a {type(videos).__name__}; "
                 f"for a list of paths write dict(enumerate(paths))."
             )
         self._paths = {
-            name: os.path.abspath(os.path.expanduser(os.fspath(path))) for name, path in videos.items()
+            name: os.path.abspath(path_of(path, f"video {shown(name)}")) for name, path in videos.items()
         }
         self._counts: dict[Any, int] = {}
         self._ids: Sequence[Hashable] | None = None
@@ -97,6 +98,14 @@ class VideoFrames(VideoCollection):
     def __len__(self) -> int:
         return sum(self._count(name) for name in self._paths)
 
+    def __contains__(self, image_id: object) -> bool:
+        """Whether there is such a frame; looks into its file, for how many there are, but decodes nothing."""
+        try:
+            name, number = self._named(image_id)
+        except UnknownImageError:
+            return False
+        return 0 <= number < self._count(name)
+
     def frames_of(self, video_id: Any) -> Sequence[Hashable]:
         """Return the image ids of the frames of a video, in the order in which they are shown."""
         try:
@@ -104,7 +113,7 @@ class VideoFrames(VideoCollection):
         except TypeError:
             known = False
         if not known:
-            raise UnknownVideoError(f"no video {video_id!r} among {', '.join(map(repr, self._paths))}.")
+            raise UnknownVideoError(f"no video {shown(video_id)} among {shown(list(self._paths))}.")
         count = self._count(video_id)
         return range(count) if self._single else [(video_id, n) for n in range(count)]
 
@@ -113,7 +122,7 @@ class VideoFrames(VideoCollection):
         name, number = self._named(image_id)
         if not 0 <= number < self._count(name):
             raise UnknownImageError(
-                f"no frame {image_id!r}: {self._paths[name]} has {self._count(name)} frames, "
+                f"no frame {shown(image_id)}: {self._paths[name]} has {self._count(name)} frames, "
                 f"0 to {self._count(name) - 1}."
             )
         asset = Asset(self._paths[name], frame=number)
@@ -123,10 +132,13 @@ class VideoFrames(VideoCollection):
         name, number = (next(iter(self._paths)), image_id) if self._single else (None, None)
         if not self._single and isinstance(image_id, tuple) and len(image_id) == 2:
             name, number = image_id
-        known = isinstance(name, Hashable) and name in self._paths
+        try:
+            known = name in self._paths
+        except TypeError:
+            known = False
         if not known or isinstance(number, bool) or not isinstance(number, int | np.integer):
             form = "the number of a frame" if self._single else "a pair (name of the video, number)"
-            raise UnknownImageError(f"no image with id {image_id!r}: an id is {form}.")
+            raise UnknownImageError(f"no image with id {shown(image_id)}: an id is {form}.")
         return name, int(number)
 
     def _count(self, name: Any) -> int:

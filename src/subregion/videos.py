@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from subregion.clips import read_clip
-from subregion.errors import RecordError, RegionTypeError
+from subregion.errors import RecordError, RegionTypeError, shown
 from subregion.frames import Frames
 from subregion.geometry.region import ClipRegion, split_time
 from subregion.reading import Channels, Fill, Interpolation, drawing_of
@@ -101,7 +101,7 @@ class VideoCollection(Frames):
             As for `load_region`.
         """
         drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
-        owner = f"video {video_id!r}"
+        owner = f"video {shown(video_id)}"
         every = self.frames_of(video_id)
         listed = every if frames is None else _listed(frames)
         times, rest = split_time(region, len(listed))
@@ -109,7 +109,7 @@ class VideoCollection(Frames):
         records = [record(listed[time]) for time in times]
         for each in records:
             if each.video is None or each.video.video_id != video_id:
-                raise RecordError(f"image {each.image_id!r}: is no frame of {owner}.")
+                raise RecordError(f"image {shown(each.image_id)}: is no frame of {owner}.")
         if not every:
             raise RecordError(f"{owner}: has no frames, so there is nothing to read.")
         clip = read_clip(
@@ -127,6 +127,8 @@ class VideoCollection(Frames):
 
 
 def _listed(frames: Any) -> Sequence[Any]:
-    if isinstance(frames, str) or not isinstance(frames, Iterable):
-        raise RegionTypeError(f"frames={frames!r}: a list of image ids is needed, such as [{frames!r}].")
+    if isinstance(frames, str | bytes) or not isinstance(frames, Iterable):
+        raise RegionTypeError(
+            f"frames={shown(frames)}: a list of image ids is needed, such as [{shown(frames)}]."
+        )
     return list(frames)

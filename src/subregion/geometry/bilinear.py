@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 REACH = {np.dtype(np.uint8): 2048, np.dtype(np.uint16): 160, np.dtype(np.float32): 160}
 #: Rows and columns of the largest tile.
 TILE = 256
+#: By larger factors strips are enlarged that are much larger than what is wanted of them.
+_MOST_ENLARGED = 64
 #: Bands that are drawn together: OpenCV has vector code for one and for four, but not for two and three.
 TOGETHER = 4
 
@@ -73,7 +75,7 @@ def _enlarge(source: NDArray[Any], to_target: Affine, out: NDArray[Any]) -> bool
     It takes half the time, and is what bands of 10, 20 and 60 metres are. Not for floats: the weights of
     OpenCV's `resize` add up to 1 only nearly.
     """
-    if source.dtype.kind == "f":
+    if source.dtype.kind == "f" or max(abs(to_target.e), abs(to_target.a)) > _MOST_ENLARGED:
         return False
     down, across = _whole(to_target.e), _whole(to_target.a)
     top, left = _whole(-to_target.f), _whole(-to_target.c)

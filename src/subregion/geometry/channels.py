@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from subregion.errors import ConfigError, shown
 
@@ -21,6 +23,21 @@ _RANGE = re.compile(r"^(?P<name>[^:]+?)(?:\.(?P<dotted>\d*))?(?P<numbers>(?::\d+
 MOST_CHANNELS = 1 << 16
 #: So many digits has a number in a specification at most.
 _MOST_DIGITS = 18
+
+
+def kept_channels(spec: Any) -> Any:
+    """Return a specification that can be spelled out again and again: not all iterables can be.
+
+    Raises
+    ------
+    ConfigError
+        If it is neither text nor an iterable.
+    """
+    if spec is None or isinstance(spec, str | tuple):
+        return spec
+    if isinstance(spec, bytes | bytearray) or not isinstance(spec, Iterable):
+        raise ConfigError(f"channels: {shown(spec)} is a {type(spec).__name__}; names are text.")
+    return tuple(itertools.islice(spec, MOST_CHANNELS + 1))
 
 
 def parse_channels(spec: str | Iterable[str]) -> tuple[str, ...]:
@@ -60,10 +77,9 @@ def parse_streams(spec: str | Iterable[str]) -> tuple[tuple[str, ...], ...]:
     >>> parse_streams("rgb,a:2")
     (('r', 'g', 'b'), ('a.0', 'a.1'))
     """
-    if not isinstance(spec, Iterable) or isinstance(spec, bytes | bytearray):
-        raise ConfigError(f"channels: {shown(spec)} is a {type(spec).__name__}; names are text.")
+    items = (spec,) if spec is None or isinstance(spec, str) else kept_channels(spec)
     streams, left = [], MOST_CHANNELS
-    for item in [spec] if isinstance(spec, str) else spec:
+    for item in items:
         if not isinstance(item, str):
             raise ConfigError(f"channels: {shown(item)} is a {type(item).__name__}; names are text.")
         for stream in item.split(","):

@@ -263,6 +263,12 @@ class BlockRaster(Raster):
             return None
         return int(self.full.offsets[0, 0, 0]), array.strides[0], array.strides[1]
 
+    @computed_once
+    def memmap(self) -> NDArray[Any]:
+        """All of a ``.npy`` file as a read-only `numpy.memmap`: one serves all who ask for it."""
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
     def strips(self, rows: int) -> Iterator[NDArray[Any]]:
         """Yield the whole image from top to bottom in multiples of its block rows near `rows`."""
         high = self.block[0]
