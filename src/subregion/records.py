@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import operator
+import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 from affine import Affine
 
-from subregion.errors import IdentityError, RecordError, UnknownChannelError
+from subregion.errors import IdentityError, RecordError, UnknownChannelError, shown
+from subregion.paths import path_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,7 @@ class Asset:
     Parameters
     ----------
     path : str
-        Absolute path of the file.
+        Absolute path of the file. What else names a file becomes that when it is given.
     channels : tuple of str or None
         One name for each band of the file, in order; None if the bands have no names.
     to_image : affine.Affine or None
@@ -51,6 +55,11 @@ class Asset:
     frame : int or None
         Which frame of a video file, counted from 0 in the order of presentation; None for other files, and
         for the first frame.
+
+    Raises
+    ------
+    RecordError, PathTypeError, SourceNotFoundError, IdentityError
+        If a value is of another type, or has no meaning.
     """
 
     path: str
@@ -65,8 +74,23 @@ class Asset:
     frame: int | None = None
 
     def __post_init__(self) -> None:
+        path = path_of(self.path)
+        if path != self.path or not os.path.isabs(path):
+            object.__setattr__(self, "path", os.path.abspath(path))
+        if self.channels is not None:
+            object.__setattr__(self, "channels", _checked_names(self.path, self.channels))
+        _check_affine(self.path, "to_image", self.to_image)
+        _check_sizes(self.path, self, "width", "height", "bands")
+        if self.nodata is not None and (isinstance(self.nodata, bool) or not isinstance(self.nodata, Real)):
+            raise RecordError(f"{self.path}: nodata={shown(self.nodata)} must be a number, or None.")
+        if not isinstance(self.quantization, Quantization | None):
+            raise RecordError(
+                f"{self.path}: quantization={shown(self.quantization)} must be a Quantization, or None."
+            )
         if not isinstance(self.hashid, str | None):
             raise IdentityError(f"{self.path}: its hash must be text, not a {type(self.hashid).__name__}.")
+        if not isinstance(self.frame, int | None) or isinstance(self.frame, bool) or (self.frame or 0) < 0:
+            raise RecordError(f"{self.path}: frame={shown(self.frame)} must be a whole number, at least 0.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +114,15 @@ class VideoPlace:
     to_video: Affine | None = None
     width: int | None = None
     height: int | None = None
+
+    def __post_init__(self) -> None:
+        owner = f"video {shown(self.video_id)}"
+        _check_affine(owner, "to_video", self.to_video)
+        _check_sizes(owner, self, "width", "height")
+        if isinstance(self.frame_index, bool) or not isinstance(self.frame_index, int | None):
+            raise RecordError(
+                f"{owner}: frame_index={shown(self.frame_index)} must be a whole number, or None."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +150,19 @@ class ImageRecord:
     default: int = 0
     video: VideoPlace | None = None
 
+    def __post_init__(self) -> None:
+        owner = f"image {shown(self.image_id)}"
+        given: object = self.assets
+        if isinstance(given, list):
+            object.__setattr__(self, "assets", tuple(given))
+        if not isinstance(self.assets, tuple) or not all(isinstance(each, Asset) for each in self.assets):
+            raise RecordError(f"{owner}: assets={shown(self.assets)} must be a tuple of Asset.")
+        if not isinstance(self.default, int) or not 0 <= self.default < len(self.assets):
+            raise RecordError(f"{owner}: default={shown(self.default)} is none of {len(self.assets)} assets.")
+        _check_sizes(owner, self, "width", "height")
+        if not isinstance(self.video, VideoPlace | None):
+            raise RecordError(f"{owner}: video={shown(self.video)} must be a VideoPlace, or None.")
+
     @property
     def default_asset(self) -> Asset:
         """The asset that is read when no channels are asked for."""
@@ -135,7 +181,7 @@ class ImageRecord:
             for band, name in enumerate(asset.channels or ()):
                 if name in found:
                     raise RecordError(
-                        f"image {self.image_id!r}: the channel {name!r} is in {asset.path} and also in "
+                        f"image {shown(self.image_id)}: the channel {name!r} is in {asset.path} and also in "
                         f"{self.assets[found[name][0]].path}; rename one of them."
                     )
                 found[name] = number, band
@@ -157,13 +203,13 @@ class ImageRecord:
         place = self.video
         if place is None:
             raise RecordError(
-                f"image {self.image_id!r}: is in no video that is known, so it has no space='video'. "
+                f"image {shown(self.image_id)}: is in no video that is known, so it has no space='video'. "
                 f"Give its record a VideoPlace; in a dataset, a video_id that is among the videos."
             )
         to_video = place.to_video or _IDENTITY
         if not invertible(to_video):
             raise RecordError(
-                f"image {self.image_id!r}: its transform to the video {place.video_id!r}, "
+                f"image {shown(self.image_id)}: its transform to the video {shown(place.video_id)}, "
                 f"{tuple(to_video[:6])}, is singular; correct it."
             )
         width, height = self._size_in_video(place, to_video)
@@ -180,8 +226,8 @@ class ImageRecord:
         across, down = to_video @ (self.width, self.height)
         if not (across >= 0.5 and down >= 0.5):
             raise RecordError(
-                f"image {self.image_id!r}: the size of the video {place.video_id!r} is needed, because "
-                f"{tuple(to_video[:6])} does not tell where it ends; give its width and height."
+                f"image {shown(self.image_id)}: the size of the video {shown(place.video_id)} is needed, "
+                f"because {tuple(to_video[:6])} does not tell where it ends; give its width and height."
             )
         return round(across), round(down)
 
@@ -202,6 +248,39 @@ _IDENTITY = Affine.identity()
 _STEEPEST = 1e12
 
 
+def _check_affine(owner: str, name: str, matrix: object) -> None:
+    if not isinstance(matrix, Affine | None):
+        raise RecordError(f"{owner}: {name}={shown(matrix)} must be an affine.Affine, or None.")
+
+
+def _check_sizes(owner: str, record: object, *names: str) -> None:
+    """Refuse sizes that are none, and make plain integers of all others."""
+    for name in names:
+        value = getattr(record, name)
+        if value is None or (type(value) is int and value > 0):
+            continue
+        try:
+            size = 0 if isinstance(value, bool) else operator.index(value)
+        except TypeError:
+            size = 0
+        if size < 1:
+            raise RecordError(f"{owner}: {name}={shown(value)} must be a whole number, at least 1, or None.")
+        object.__setattr__(record, name, size)
+
+
+def _checked_names(owner: str, names: Any) -> tuple[str, ...]:
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise RecordError(
+            f"{owner}: channels={shown(names)} must be a tuple of names, such as ('r', 'g', 'b')."
+        )
+    found = tuple(names)
+    if not all(isinstance(name, str) for name in found):
+        raise RecordError(
+            f"{owner}: channels={shown(found)} must be a tuple of names, such as ('r', 'g', 'b')."
+        )
+    return found
+
+
 def invertible(matrix: Affine) -> bool:
     """Whether a transform leads back from everywhere, in numbers that still tell pixels apart."""
     area = matrix.determinant
@@ -217,4 +296,4 @@ def invertible(matrix: Affine) -> bool:
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:
     """Say that a channel is not there, and what is."""
     listed = ", ".join(known) if known else "none with a name"
-    return UnknownChannelError(f"{owner}: no channel {name!r}; there is: {listed}.")
+    return UnknownChannelError(f"{owner}: no channel {shown(name)}; there is: {listed}.")
