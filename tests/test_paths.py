@@ -6,6 +6,7 @@ import builtins
 import gc
 import io
 import os
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -138,3 +139,24 @@ def test_a_failed_open_closes_what_it_opened(name: str, tmp_path: Path) -> None:
                 call()
         gc.collect()
     assert not [each for each in caught if issubclass(each.category, ResourceWarning)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes")
+@pytest.mark.parametrize("backend", [None, "npy", "cog", "zarr", "jpeg", "auto"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "bmp", "webp", "jp2", "tif", "avif", "npy"])
+def test_names_need_not_be_utf_8(
+    suffix: str, backend: str | None, tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    plain = tmp_path / f"plain.{suffix}"
+    if suffix == "npy":
+        np.save(plain, photograph)
+    else:
+        Image.fromarray(photograph).save(plain)
+    odd = os.fsencode(tmp_path) + b"/\xff\xfe." + suffix.encode()
+    Path(os.fsdecode(odd)).write_bytes(plain.read_bytes())
+    workdir = os.fsdecode(os.fsencode(tmp_path) + b"/\xff")
+    got = subregion.open(odd, backend, workdir)[50:150, :90]
+    np.testing.assert_array_equal(got, subregion.open(plain, backend, tmp_path / "work")[50:150, :90])
+    with builtins.open(odd, "r+b") as file:
+        file.truncate(100)
+    refused(lambda: subregion.open(odd, backend, workdir)[:])

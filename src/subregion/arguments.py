@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subregion.errors import ConfigError
+from subregion.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
@@ -34,6 +34,10 @@ Source = Annotated[
 ]
 
 
+#: Longer numbers are none that an option takes.
+_MOST_DIGITS = 20
+
+
 def cache_folder(workdir: Path | None) -> str:
     """Return the folder that was given, or the user's cache folder."""
     from subregion.cache.workdir import default_workdir
@@ -52,8 +56,8 @@ def make_cache(
     for item in config or ():
         key, equals, value = item.partition("=")
         if not equals:
-            raise ConfigError(f"--config {item}: write KEY=VALUE, such as compress=DEFLATE.")
-        options[key] = int(value) if value.isdecimal() else value
+            raise ConfigError(f"--config {_short(item)}: write KEY=VALUE, such as compress=DEFLATE.")
+        options[key] = int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else value
     if options:
         if chosen is None:
             raise ConfigError("--config has no meaning for backend 'none', which stores nothing.")
@@ -98,14 +102,16 @@ def slices(text: str) -> tuple[Any, ...]:
             numbers = [int(number) if number.strip() else None for number in part.split(":")]
         except ValueError:
             raise ConfigError(
-                f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP."
+                f"--region {_short(text)}: {shown(part)} is no slice; write START:STOP or START:STOP:STEP."
             ) from None
         if len(numbers) == 1 and numbers[0] is not None:
             raise ConfigError(
-                f"--region {text}: write {part}:{numbers[0] + 1 or ''} for the single {part!r}."
+                f"--region {_short(text)}: write {part}:{numbers[0] + 1 or ''} for the single {shown(part)}."
             )
         if not 2 <= len(numbers) <= 3:
-            raise ConfigError(f"--region {text}: {part!r} is no slice; write START:STOP or START:STOP:STEP.")
+            raise ConfigError(
+                f"--region {_short(text)}: {shown(part)} is no slice; write START:STOP or START:STOP:STEP."
+            )
         items.append(slice(*numbers))
     return tuple(items)
 
@@ -118,7 +124,7 @@ def whole_numbers(text: str) -> list[int]:
         numbers = []
     if len(numbers) != 4:
         raise ConfigError(
-            f"--window {text}: write ROW,COL,HEIGHT,WIDTH in whole pixels, such as 0,0,512,512."
+            f"--window {_short(text)}: write ROW,COL,HEIGHT,WIDTH in whole pixels, such as 0,0,512,512."
         )
     return numbers
 
@@ -130,8 +136,13 @@ def four_numbers(text: str) -> tuple[float, float, float, float]:
     except ValueError:
         numbers = []
     if len(numbers) != 4:
-        raise ConfigError(f"--bounds {text}: write MINX,MINY,MAXX,MAXY, such as 15.0,50.5,15.1,50.6.")
+        raise ConfigError(f"--bounds {_short(text)}: write MINX,MINY,MAXX,MAXY, such as 15.0,50.5,15.1,50.6.")
     return numbers[0], numbers[1], numbers[2], numbers[3]
+
+
+def _short(text: str) -> str:
+    """Cut what was typed, where it is longer than a message can be."""
+    return text if len(text) <= 120 else f"{text[:100]}..."
 
 
 def number_or_mode(fill: str | None) -> float | str | None:

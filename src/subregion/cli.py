@@ -46,6 +46,10 @@ class _Commands(typer.core.TyperGroup):
         except SubregionError as error:
             _complain(error)
             raise typer.Exit(1) from None
+        except OSError as error:  # the output has no room, or a folder cannot be made
+            place = "" if error.filename is None else f"{error.filename}: "
+            _complain(f"{place}{error.strerror or error}.")
+            raise typer.Exit(1) from None
         except MemoryError as error:
             _complain(f"there is not enough memory for that: {error}".rstrip(": "))
             raise typer.Exit(1) from None
@@ -75,7 +79,7 @@ def main() -> None:
 
 
 def _complain(message: object) -> None:
-    typer.echo(f"subregion: {message}", err=True)
+    typer.echo(f"subregion: {' '.join(str(message).splitlines())}", err=True)
 
 
 def _print_version(wanted: bool) -> None:

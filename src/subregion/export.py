@@ -71,7 +71,7 @@ def writer(output: Path, overwrite: bool) -> Write:
                 f"not {pixels.shape[2]} of {pixels.dtype}; "
                 f"write a .tif or .npy, or choose bands with --region '...,0:3'."
             )
-        unfinished = output.with_name(f".{output.name}.{secrets.token_hex(4)}{suffix}")
+        unfinished = output.with_name(f".{secrets.token_hex(8)}{suffix}")
         try:
             _encode(unfinished, suffix, pixels, tags)
             os.replace(unfinished, output)

@@ -60,14 +60,12 @@ def bench(
     """
     from subregion.bench import suite
     from subregion.bench.run import Options
-    from subregion.bench.targets import judge
 
     if listing:
         _list_choices()
         return
     if results is not None:
-        document = _load(results)
-        document["targets"] = judge(document["rows"])
+        document, page = _laid_out(results, output)
     else:
         options = Options(
             contests=tuple(contest or ()),
@@ -80,7 +78,7 @@ def bench(
         )
         document = suite.measure(options, _progress())
         suite.write(document, output)
-    page = suite.publish(document, output)
+        page = suite.publish(document, output)
     if as_json:
         typer.echo(json.dumps(document, indent=1))
     else:
@@ -118,17 +116,25 @@ def _list_choices() -> None:
         Console().print(table)
 
 
-def _load(path: Path) -> dict[str, Any]:
-    """Read the account of an earlier run."""
+def _laid_out(path: Path, output: Path) -> tuple[dict[str, Any], Path]:
+    """Judge the account of an earlier run, and lay its page out anew."""
+    from subregion.bench import suite
+    from subregion.bench.targets import judge
+
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(document["rows"], list):
-            raise TypeError("its rows are no list")
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SourceNotFoundError(f"{path}: no such file.") from None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except UnicodeError as error:
         raise DamagedFileError(f"{path}: is not the results.json of a run: {error}.") from error
-    return document
+    try:
+        document: dict[str, Any] = json.loads(text)
+        document["targets"] = judge(document["rows"])
+        return document, suite.publish(document, output)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedFileError(
+            f"{path}: is not the results.json of a run: {type(error).__name__}: {error}."
+        ) from error
 
 
 def _print_summary(document: dict[str, Any], page: Path) -> None:

@@ -90,7 +90,9 @@ def make_picture(name: str, folder: str) -> Picture:
         If there is no such picture.
     """
     kind, _, edge = name.partition(":")
-    if kind not in PICTURES or (edge and not (kind in _DRAWN and edge.isdecimal() and int(edge) >= 64)):
+    if kind not in PICTURES or (
+        edge and not (kind in _DRAWN and edge.isdecimal() and len(edge) < 8 and int(edge) >= 64)
+    ):
         known = ", ".join(PICTURES)
         raise ConfigError(
             f"picture {name!r}: known are {known}; {', '.join(sorted(_DRAWN))} take an edge in pixels of "

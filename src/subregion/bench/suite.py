@@ -154,6 +154,7 @@ def publish(document: dict[str, Any], folder: Path) -> Path:
     from subregion.bench.plots import draw
     from subregion.bench.report import markdown
 
+    markdown(document, {})  # what cannot be laid out leaves nothing behind
     pictures = folder / "benchmarks"
     pictures.mkdir(parents=True, exist_ok=True)
     for old in pictures.glob("*.svg"):

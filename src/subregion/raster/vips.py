@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,7 @@ class _Region:
                 pyvips.vips_lib.vips_error_clear()  # its messages pile up, also those of other files
                 self.image = self._open_image(fail_on)
                 self._region = pyvips.Region.new(self.image)
-        except pyvips.Error as error:
+        except (pyvips.Error, UnicodeDecodeError) as error:
             self._retry(error)
 
     def fetch(self, window: Window) -> Any:
@@ -73,7 +74,7 @@ class _Region:
         try:
             with FOREIGN:
                 return self._region.fetch(window.col, window.row, window.width, window.height)
-        except pyvips.Error as error:
+        except (pyvips.Error, UnicodeDecodeError) as error:
             self._retry(error)
             return self.fetch(window)
 
@@ -82,7 +83,7 @@ class _Region:
             self.image = self._region = None
 
     def _retry(self, error: Exception) -> None:
-        reason = str(getattr(error, "detail", error)).strip()
+        reason = _said(error).strip()
         if not reason and self._unexplained < _PATIENCE:
             # All threads share one place for messages, and another has just cleared it.
             self._unexplained += 1
@@ -96,6 +97,13 @@ class _Region:
             raise problem from error
         self._lenient = True
         self._start("error")
+
+
+def _said(error: Exception) -> str:
+    """Return what libvips said, of which pyvips cannot make an error if it names a file that is not UTF-8."""
+    if isinstance(error, UnicodeDecodeError):
+        return error.object.decode("utf-8", "backslashreplace")
+    return str(getattr(error, "detail", error))
 
 
 class VipsRaster(Raster):
@@ -163,14 +171,13 @@ class VipsRaster(Raster):
         return header.height, header.width
 
     def _open(self, fail_on: str) -> Any:
+        path = os.fsencode(self.path)  # a name need not be UTF-8
         return pyvips.Operation.call(
-            self._loader, self.path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
+            self._loader, path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
         )
 
     def _damaged(self, error: Exception) -> SubregionError:
-        return decoding_error(
-            f"{self.path}: cannot be decoded as {self.driver}", getattr(error, "detail", error)
-        )
+        return decoding_error(f"{self.path}: cannot be decoded as {self.driver}", _said(error))
 
     def _rows(self, region: Any, window: Window) -> NDArray[Any]:
         data = region.fetch(window)
