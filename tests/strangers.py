@@ -15,6 +15,7 @@ from pathlib import Path
 _CHILD = """
 import json, os, sys, time, traceback, warnings
 warnings.simplefilter("always")
+warnings.simplefilter("ignore", DeprecationWarning)  # those are for programmers, and hidden from all others
 import numpy as np
 import subregion
 from subregion import SubregionError

@@ -307,7 +307,12 @@ def files_with_files_inside() -> dict[str, bytes]:
              "ZCMPTYPE= 'GZIP_1  '", "END"]  # fmt: skip
     first = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "END"]
     header, table = ("".join(card.ljust(80) for card in each).ljust(2880) for each in (first, cards))
+    gif = io.BytesIO()
+    Image.new("P", (9000, 9000)).save(gif, "GIF", disposal=2)
+    frame = bytearray(gif.getvalue())
+    frame[6:10] = struct.pack("<HH", 16, 16)
     return {
+        "frame.gif": bytes(frame),
         "png.ico": icon(picture, 1),
         "bitmap.ico": icon(bitmap + b"\xff\0" * 400_000, 1),
         "bitmap.cur": icon(bitmap + b"\xff\0" * 400_000, 2),
@@ -339,6 +344,18 @@ def test_of_an_animation_only_the_first_frame_is_decoded(tmp_path: Path) -> None
     path = tmp_path / "a.jxl"
     path.write_bytes(imagecodecs.jpegxl_encode(frames, lossless=True))
     np.testing.assert_array_equal(subregion.open(path, backend=None)[:], frames[0])
+
+
+def test_jpeg_ls_that_was_cut(tmp_path: Path, photograph: Any) -> None:
+    """Its decoder would count two thousand million zeros behind the end."""
+    stream = bytes(imagecodecs.jpegls_encode(photograph[:93, :131]))
+    paths = []
+    for size in (400, 2200, 6700, len(stream) - 2):
+        paths.append(tmp_path / f"{size}.jls")
+        paths[-1].write_bytes(stream[:size])
+    outcomes, _ = read_in_child(paths)
+    assert [outcome.error for outcome in outcomes] == ["DamagedFileError"] * 4
+    assert max(outcome.seconds for outcome in outcomes) < 2
 
 
 def test_planes_of_jpeg_ls_are_bands(tmp_path: Path, photograph: Any) -> None:

@@ -5,8 +5,6 @@ These are the kinds that Pillow cannot read or would reduce to 8 bits.
 
 from __future__ import annotations
 
-import contextlib
-import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,8 +61,6 @@ def _decoder(file: SourceFile, driver: str, codec: str, declared: Declared) -> C
             raise decoding_error(f"{file.path}: cannot be decoded as {driver}", error) from error
         if pixels.ndim == 2:
             pixels = pixels[..., None]
-        elif pixels.shape == (declared.samples, declared.height, declared.width):
-            pixels = np.moveaxis(pixels, 0, -1)  # JPEG-LS that is not interleaved
         # The decoder of JPEG XL may have turned it.
         if pixels.ndim != 3 or sorted(pixels.shape[:2]) != sorted((declared.height, declared.width)):
             raise UnsupportedFormatError(
@@ -76,28 +72,42 @@ def _decoder(file: SourceFile, driver: str, codec: str, declared: Declared) -> C
     return decode
 
 
-def _jpeg(data: bytes, declared: Declared) -> NDArray[Any]:
-    """Decode a JPEG of more than 8 bits, or a lossless one."""
+def _check_end(data: bytes) -> None:
+    """Refuse a JPEG that was cut: decoders make pixels up, or look for the end for ten seconds."""
     if b"\xff\xd9" not in data.rstrip(b"\0")[-64:]:
         raise ValueError("it ends early")
-    try:
-        return imagecodecs.jpeg8_decode(data)
-    except imagecodecs.Jpeg8Error:
-        # The other decoder knows more kinds, but takes any bytes that look like a frame for one.
-        sizes = {data[at.start() + 5 : at.start() + 9] for at in re.finditer(b"\xff\xc3", data)}
-        if sizes != {struct.pack(">HH", declared.height, declared.width)}:
-            raise
-        with contextlib.suppress(imagecodecs.LjpegError):
-            return imagecodecs.ljpeg_decode(data)
-        raise
+
+
+def _jpeg(data: bytes, declared: Declared) -> NDArray[Any]:
+    """Decode a JPEG of more than 8 bits, or a lossless one."""
+    _check_end(data)
+    return imagecodecs.jpeg8_decode(data)
+
+
+def _jpegls(data: bytes, declared: Declared) -> NDArray[Any]:
+    _check_end(data)
+    return imagecodecs.jpegls_decode(data)
+
+
+#: What of the directory of a JPEG XR its decoder needs; of what it does not know it would speak aloud.
+_XR_TAGS = {0xBC01, 0xBC02, *range(0xBC80, 0xBC84), *range(0xBCC0, 0xBCC6)}
+
+
+def _jpegxr(data: bytes, declared: Declared) -> NDArray[Any]:
+    (at,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, at)
+    entries = [data[place : place + 12] for place in range(at + 2, at + 2 + 12 * count, 12)]
+    kept = [entry for entry in entries if int.from_bytes(entry[:2], "little") in _XR_TAGS]
+    directory = struct.pack("<H", len(kept)) + b"".join(kept) + bytes(4)
+    return imagecodecs.jpegxr_decode(data[:4] + struct.pack("<I", len(data)) + data[8:] + directory)
 
 
 #: What decodes a file, by the name of its codec.
 _DECODERS: dict[str, Callable[[bytes, Declared], NDArray[Any]]] = {
     "jpeg": _jpeg,
-    "jpegls": lambda data, _: imagecodecs.jpegls_decode(data),
+    "jpegls": _jpegls,
     "jpeg2k": lambda data, _: imagecodecs.jpeg2k_decode(data),
-    "jpegxr": lambda data, _: imagecodecs.jpegxr_decode(data),
+    "jpegxr": _jpegxr,
     "rgbe": lambda data, _: imagecodecs.rgbe_decode(data),
     # Of an animation the first frame is the image, and the others are not decoded.
     "jpegxl": lambda data, _: imagecodecs.jpegxl_decode(data, index=0),

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from subregion.raster.jpegheader import Stored, find_frame
+from subregion.raster.jpegheader import JpegHeader, Stored, find_frame
 
 #: Boxes in front of the one that is looked for; real files have a dozen.
 _MAX_BOXES = 1000
@@ -97,8 +97,11 @@ def boxes(file: Stored, start: int = 0, stop: int | None = None) -> Iterator[tup
 
 def _jpeg(file: Stored) -> Declared | None:
     frame = find_frame(file)
-    if frame is None:
-        return None
+    return None if frame is None else declared_frame(frame)
+
+
+def declared_frame(frame: JpegHeader) -> Declared:
+    """Return what the frame of a JPEG declares."""
     return Declared(frame.height, frame.width, frame.components, 1 if frame.precision <= 8 else 2)
 
 

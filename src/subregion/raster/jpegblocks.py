@@ -8,6 +8,7 @@ intervals decoding begins at the top, and ends at the last row that is wanted.
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,13 +19,19 @@ from numpy.typing import NDArray
 
 from subregion.libraries import imagecodecs, simplejpeg
 from subregion.raster.codecs import BlockReader, BlockShape, Fetch, check_declared
-from subregion.raster.headers import declared_size
-from subregion.raster.jpegheader import InMemory
+from subregion.raster.headers import declared_frame
+from subregion.raster.jpegheader import InMemory, JpegHeader, find_frame
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
 from subregion.raster.scratch import scratch
 
 #: Samples of a pixel, what streams hold and what is wanted, to TurboJPEG's name for it.
-_COLORS = {(1, None, None): "GRAY", (3, None, 2): "RGB", (3, 2, 2): "RGB", (4, None, 4): "CMYK"}
+_COLORS = {
+    (1, None, None): "GRAY",
+    (3, None, 2): "RGB",
+    (3, 2, 2): "RGB",
+    (4, None, 4): "CMYK",
+    (4, 4, 4): "CMYK",
+}
 #: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0 and 4:1:1, with and without a fourth ink.
 _LUMA = ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))
 _TURBO = frozenset(
@@ -34,6 +41,7 @@ _TURBO = frozenset(
         *((luma, (1, 1), (1, 1), luma) for luma in _LUMA),
     ]
 )
+_RGB = 2
 #: Says that the samples are RGB.
 _ADOBE_RGB = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -56,7 +64,7 @@ _DAMAGE = re.compile("Corrupt JPEG data|Premature end")
 
 @dataclass(frozen=True, slots=True)
 class JpegCodec:
-    """A JPEG stream of 8-bit samples for each block, with or without tables of its own.
+    """A JPEG stream for each block, with or without tables of its own.
 
     Parameters
     ----------
@@ -66,13 +74,16 @@ class JpegCodec:
         Tables that the blocks share.
     colors, output : int or None
         What the streams hold, where they do not say it themselves, and what is wanted, as libjpeg counts
-        colour spaces: 2 is RGB, 4 inks.
+        colour spaces: 2 is RGB, 4 inks, or any four samples.
+    stored : numpy.dtype
+        uint8, or uint16 for more than 8 bits.
     """
 
     shape: BlockShape
     tables: bytes | None
     colors: int | None
     output: int | None
+    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
     mapped: bool = field(default=False, init=False)
     exact: bool = field(default=False, init=False)
     # That of the last block, because nearly always all are alike.
@@ -86,7 +97,7 @@ class JpegCodec:
         """
         shape = self.shape
         color = _COLORS.get((shape.samples, self.colors, self.output))
-        if color is None:
+        if color is None or self.stored.itemsize > 1:
             return None
         fronts, decode, array, byte = self._front, _turbo(), np.ndarray, np.dtype(np.uint8)
         target = scratch(shape.rows * shape.cols * shape.samples)
@@ -131,15 +142,40 @@ class JpegCodec:
         data = bytes(data)
         if _END not in data[-64:]:
             raise _early_end()
-        check_declared(declared_size("jpeg", InMemory(data)), self.shape)
+        frame = find_frame(InMemory(data))
+        check_declared(None if frame is None else declared_frame(frame), self.shape)
         samples = self.shape.samples
-        pixels: NDArray[np.generic] = imagecodecs.jpeg8_decode(
-            data, tables=self.tables, colorspace=self.colors, outcolorspace=self.output
-        )
+        pixels = self._checked(data, frame)
+        if pixels is None:
+            # This one knows all kinds, but says nothing of damage.
+            pixels = imagecodecs.jpeg8_decode(
+                data, tables=self.tables, colorspace=self.colors, outcolorspace=self.output
+            )
         pixels = pixels.reshape(*pixels.shape[:2], -1)
-        if pixels.shape[2] != samples:
-            raise ValueError(f"its JPEG stream has {pixels.shape[2]} samples for a pixel, not {samples}")
+        if pixels.shape[2] != samples and pixels.size == math.prod(self.shape.of(block)):
+            pixels = pixels.reshape(self.shape.of(block))  # raw files have two columns as two samples
+        if pixels.shape[2] != samples or pixels.dtype != self.stored:
+            raise ValueError(
+                f"its JPEG stream has {pixels.shape[2]} samples of {pixels.dtype} for a pixel, "
+                f"not {samples} of {self.stored}"
+            )
         return pixels  # writers may cut the blocks at the edges of the image
+
+    def _checked(self, data: bytes, frame: JpegHeader | None) -> NDArray[np.generic] | None:
+        """Decode a whole stream by TurboJPEG, which tells of damage; None if it cannot."""
+        color, tables = _COLORS.get((self.shape.samples, self.colors, self.output)), _shared(self.tables)
+        if color is None or tables is None or self.colors is not None or self.stored.itemsize > 1:
+            return None
+        stream = _START + tables + data[2:]
+        try:
+            pixels: NDArray[np.generic] = _turbo()(stream, color, False, False, 0, 0, 1.0, None, True)
+        except ValueError as error:
+            # Of several scans one may be lost in what is left over.
+            harmless = _LEFT_OVER in str(error) and frame is not None and not frame.progressive
+            if _DAMAGE.search(str(error)) and not harmless:
+                raise
+            return None
+        return pixels
 
     def _read_front(self, data: bytes, last: BlockFront | None) -> BlockFront | None:
         """Read what stands in front of the coded pixels; None if others know better what to make of it.
@@ -160,7 +196,7 @@ class JpegCodec:
             layout = BlockLayout.of(stream)
         else:
             layout = last.layout
-        if self.colors is None:
+        if self.colors != _RGB:
             before = _START + tables + data[2:size_at]
         else:
             before = _START + tables + data[2 : size_at - 5] + _ADOBE_RGB + data[size_at - 5 : size_at]

@@ -88,6 +88,11 @@ class JpegHeader:
     at: int
 
     @property
+    def progressive(self) -> bool:
+        """Whether each component is coded in several scans."""
+        return self.process in (0xC2, 0xC6, 0xCA, 0xCE)
+
+    @property
     def lossless(self) -> bool:
         """Whether it is coded by prediction, without a cosine transform."""
         return self.process in (0xC3, 0xC7, 0xCB, 0xCF)

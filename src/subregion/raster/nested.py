@@ -1,4 +1,4 @@
-"""Pictures inside of others: icons hold PNG and JPEG 2000 files, textures JPEGs, each with its own size.
+"""Pictures inside of others: icons hold PNG and JPEG 2000, textures JPEG, GIFs frames of their own size.
 
 Pillow opens them with a limit of its own, the same for the whole process, so they are looked at before.
 """
@@ -27,6 +27,8 @@ _SIGNATURES = {
 _HEADER_BYTES = 1 << 16
 #: Icons have a dozen pictures.
 _MAX_PICTURES = 256
+#: Parts of extensions in front of the first frame of a GIF.
+_MAX_BLOCKS = 1 << 16
 #: Formats by Pillow's name, and what their pictures are.
 _INSIDE = {
     "ICO": (b"\x89PNG\r\n\x1a\n",),
@@ -53,6 +55,10 @@ def check_nested(file: SourceFile, name: str) -> None:
     DamagedFileError
         If it holds more pictures than such a file can.
     """
+    if name == "GIF":
+        frame = _first_frame(file)
+        if frame is not None:
+            limits.check_declared(file.path, file.size, frame)
     if name not in _INSIDE:
         return
     limits.check_stored(file.path, file.size)
@@ -83,3 +89,27 @@ def _bitmaps(data: bytes) -> Iterator[Declared]:
             size, width, height = struct.unpack_from("<Iii", data, at)
             if size >= 40:
                 yield Declared(abs(height), abs(width), 4, 1)
+
+
+def _first_frame(file: SourceFile) -> Declared | None:
+    """Return what the first frame of a GIF declares, which may leave the canvas; None if there is none."""
+    head = file.head(13)
+    if len(head) < 13:
+        return None
+    at = 13 + (3 << (head[10] & 7) + 1 if head[10] & 0x80 else 0)
+    inside = False  # of an extension, which is a chain of parts with their length in front, and 0 at its end
+    for _ in range(_MAX_BLOCKS):
+        block = file.read(at, min(9, file.size - at)) if at < file.size else b""
+        if not block:
+            return None
+        if inside:
+            inside = block[0] != 0
+            at += 1 + block[0]
+        elif block[0] == 0x21:
+            inside, at = True, at + 2
+        elif block[0] == 0x2C and len(block) == 9:
+            left, top, width, height = struct.unpack_from("<4H", block, 1)
+            return Declared(top + height, left + width, 4, 1)
+        else:
+            at += 1
+    return None

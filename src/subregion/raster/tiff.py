@@ -144,12 +144,16 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def __init__(self, file: SourceFile) -> None:
         self.file = file
         self.tiff: tifffile.TiffFile | None = None
+        # tifffile computes with whatever numbers the tags hold.
+        self._errstate = np.errstate(all="ignore")
 
     def __enter__(self) -> tifffile.TiffFile:
         FOREIGN.__enter__()
+        self._errstate.__enter__()
         try:
             self.tiff = with_room(lambda: tifffile.TiffFile(self.file.path))
         except BaseException as error:
+            self._errstate.__exit__(None, None, None)
             FOREIGN.__exit__()
             self._translate(error)
             raise
@@ -158,6 +162,7 @@ class _tiff:  # noqa: N801 - a context manager, used like a function
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self.tiff is not None:
             self.tiff.close()
+        self._errstate.__exit__(None, None, None)
         FOREIGN.__exit__()
         if error is not None:
             self._translate(error)
@@ -362,8 +367,8 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
     )
     if plain_samples and name in STREAMS and known:
         return StreamCodec(STREAMS[name], shape, stored.newbyteorder(byteorder), predictor)
-    if compression == _JPEG and stored == np.uint8 and page.bitspersample == 8:
-        return JpegCodec(shape, page.jpegtables, *_jpeg_colors(page, shape.samples))
+    if _PICTURES.get(compression) == "jpeg" and stored in (np.uint8, np.uint16):
+        return JpegCodec(shape, page.jpegtables, *_jpeg_colors(page, shape.samples), stored)
     if compression != 1 and compression not in tifffile.TIFF.DECOMPRESSORS:
         raise UnsupportedFormatError(
             f"{file.path}: nothing here can decode compression {page.compression!r}."
@@ -379,15 +384,14 @@ def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:
 
     Both as libjpeg counts: 2 is RGB, 4 inks.
     """
-    if samples == 1:
-        return None, None
     photometric = int(page.photometric)
-    if photometric == 2:
+    if samples == 1 or photometric in (5, 6):
+        return None, {5: 4, 6: 2}.get(photometric) if samples > 1 else None
+    if photometric == 2 and samples == 3:
         # Without a JFIF marker the stream is taken at the word of the tag (Aperio writes such files).
         return (None if page.is_jfif else 2), 2
-    if photometric == 6:
-        return None, 2
-    return None, (4 if photometric == 5 else None)
+    # As libtiff has it: what is coded are the samples, whatever a decoder would think of three or four.
+    return {3: (2, 2), 4: (4, 4)}.get(samples, (None, None))
 
 
 def _subsampling(page: Page) -> tuple[int, int]:

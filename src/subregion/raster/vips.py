@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from subregion.geometry.window import Window
 from subregion.libraries import pyvips
 from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.color import Inks
+from subregion.raster.jpegheader import find_frame
 from subregion.raster.pool import POOL
 from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
@@ -30,6 +32,12 @@ if TYPE_CHECKING:
 
 #: Rows that are decoded at a time.
 STRIP_ROWS = 64
+
+#: What warnings say that are not about pixels: about bytes in front of a marker, and of marks of colours.
+_LEFT_OVER = re.compile("extraneous bytes before marker 0x([0-9a-f]{2})")
+_UNKNOWN_COLORS = "Unknown Adobe color transform code"
+#: Markers that stand in front of the first scan; what stands in front of others may be a scan that was lost.
+_OF_HEADERS = frozenset({0xC0, 0xC1, 0xC2, 0xDB, *range(0xE0, 0xF0), 0xFE})
 
 #: How often a decoding that failed without a reason is tried again.
 _PATIENCE = 3
@@ -50,12 +58,19 @@ class _Region:
     """A decoding from the top, as strict as the file allows.
 
     Warnings are errors, because behind most of them are pixels that libjpeg made up. Only bytes between
-    markers that belong to nothing are passed over, as every decoder does: the pixels are right.
+    markers that belong to nothing are passed over, and marks of colours that mean nothing, as every decoder
+    does: the pixels are right.
     """
 
-    def __init__(self, open_image: Callable[[str], Any], damaged: Callable[[Exception], Exception]) -> None:
+    def __init__(
+        self,
+        open_image: Callable[[str], Any],
+        damaged: Callable[[Exception], Exception],
+        harmless: Callable[[str], bool],
+    ) -> None:
         self._open_image = open_image
         self._damaged = damaged
+        self._harmless = harmless
         self._lenient = False
         self._unexplained = 0
         self._start("warning")
@@ -89,7 +104,7 @@ class _Region:
             self._unexplained += 1
             self._start("error" if self._lenient else "warning")
             return
-        if self._lenient or "extraneous bytes before marker" not in reason:
+        if self._lenient or not self._harmless(reason):
             problem = self._damaged(error)
             if isinstance(problem, DescriptorLimitError) and POOL.shrink():
                 self._start("error" if self._lenient else "warning")
@@ -190,7 +205,15 @@ class VipsRaster(Raster):
         return pixels[..., : self.shape[2]]
 
     def _region(self) -> _Region:
-        return _Region(self._open, self._damaged)
+        return _Region(self._open, self._damaged, self._harmless)
+
+    def _harmless(self, reason: str) -> bool:
+        """Whether what libjpeg complains of is no damage."""
+        marker = _LEFT_OVER.search(reason)
+        if marker is None:
+            return _UNKNOWN_COLORS in reason
+        frame = find_frame(self.file)
+        return frame is None or not frame.progressive or int(marker[1], 16) in _OF_HEADERS
 
     def read_into(
         self,
@@ -280,7 +303,9 @@ def decode_jpeg(data: Any, fail_on: str, shrink: int = 1) -> NDArray[np.uint8]:
     def open_image(_: str) -> Any:
         return pyvips.Operation.call("jpegload_buffer", data, access="sequential", fail_on=fail_on, **reduced)
 
-    region = _Region(open_image, lambda error: ValueError(getattr(error, "detail", str(error))))
+    region = _Region(
+        open_image, lambda error: ValueError(getattr(error, "detail", str(error))), lambda reason: False
+    )
     height, width, bands = region.image.height, region.image.width, region.image.bands
     inks = Inks(np.dtype(np.uint8)) if region.image.interpretation == "cmyk" else None
     strips = []
