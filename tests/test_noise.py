@@ -83,6 +83,22 @@ def test_tags_that_make_no_sense(tmp_path: Path) -> None:
     assert not any(outcome.foreign for outcome in outcomes)
 
 
+def test_icons_and_jpegs_that_read_all_the_same(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
+    icon, jpeg = tmp_path / "a.ico", tmp_path / "a.jpg"
+    Image.fromarray(photograph[:64, :64]).save(icon, sizes=[(64, 64)])
+    content = bytearray(icon.read_bytes())
+    content[6:8] = b"\x20\x20"  # the list says another size than the picture
+    icon.write_bytes(content)
+    Image.fromarray(photograph).save(jpeg)
+    content = bytearray(jpeg.read_bytes())
+    at = content.index(b"\xff\xdb")
+    jpeg.write_bytes(content[:at] + b"stray" + content[at:])
+    outcomes, said = read_in_child([icon, jpeg])
+    assert said == ""
+    assert [outcome.error for outcome in outcomes] == [None, None]
+    np.testing.assert_array_equal(subregion.open(icon, backend=None)[..., :3], photograph[:64, :64])
+
+
 def test_old_style_jpeg(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
     """TIFF 6.0, section 22: in the usual form all of a JPEG file is in it."""
     jpeg = tmp_path / "a.jpg"

@@ -6,7 +6,9 @@ that begins here; see `forks`.
 
 from __future__ import annotations
 
+import atexit
 import importlib
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +85,20 @@ def require(library: Any) -> Any:
     return library.imported()
 
 
+def _say_nothing_at_exit(module: Any) -> None:
+    """Have libvips let go of what it keeps before pyvips, at exit, lets go of its messages.
+
+    Afterwards it would print all that it had to say of files that were read, in the process that read them.
+    """
+    owner = os.getpid()
+
+    def let_go() -> None:
+        if os.getpid() == owner:
+            module.cache_set_max(0)
+
+    atexit.register(let_go)
+
+
 if TYPE_CHECKING:
     import av
     import cv2
@@ -97,9 +113,10 @@ if TYPE_CHECKING:
     import xarray
     import yaml
     import zstandard
-    from PIL import Image, ImageCms
+    from PIL import IcoImagePlugin, Image, ImageCms
 else:
     Image = Library("PIL.Image", lambda image: image.init())
+    IcoImagePlugin = Library("PIL.IcoImagePlugin")
     ImageCms = Library("PIL.ImageCms")
     av = Library("av")
     cv2 = Library("cv2")
@@ -108,7 +125,7 @@ else:
     imagecodecs = Library("imagecodecs")
     lz4_block = Library("lz4.block")
     pyproj = Library("pyproj")
-    pyvips = Library("pyvips")
+    pyvips = Library("pyvips", _say_nothing_at_exit)
     simplejpeg = Library("simplejpeg")
     tifffile = Library("tifffile")
     xarray = Library("xarray")
@@ -116,6 +133,7 @@ else:
     zstandard = Library("zstandard")
 
 __all__ = [
+    "IcoImagePlugin",
     "Image",
     "ImageCms",
     "av",

@@ -18,7 +18,7 @@ from subregion.errors import (
     is_of_system,
     source_error,
 )
-from subregion.libraries import Image
+from subregion.libraries import IcoImagePlugin, Image
 from subregion.raster import limits
 from subregion.raster.descriptors import with_room
 from subregion.raster.nested import check_nested
@@ -51,7 +51,7 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
         If it declares more than the limits allow.
     """
     with _pillow_image(file, formats) as image:
-        name, shape, dtype = image.format or "?", *_pillow_shape(image)
+        name, shape, dtype = image.format or "?", *_pillow_shape(file.path, image)
         if min(shape) < 1:
             raise DamagedFileError(f"{file.path}: declares {shape[1]} x {shape[0]} pixels (width x height).")
         limits.check_whole(file.path, *shape, dtype)
@@ -62,7 +62,7 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> W
 
     def decode() -> NDArray[Any]:
         with _pillow_image(file, formats) as image:
-            return _pillow_pixels(image)
+            return _pillow_pixels(file.path, image)
 
     return WholeRaster(file, name, shape, dtype, decode)
 
@@ -82,7 +82,7 @@ def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
         check_nested(file, name)
         with _handle(file) as handle:
             try:
-                image = factory(handle, file.path)
+                image = _icon(handle) if name == "ICO" else factory(handle, file.path)
             except Image.DecompressionBombError as error:
                 raise TooLargeError(f"{file.path}: {error}") from error
             except MemoryError as error:
@@ -110,6 +110,13 @@ def _handle(file: SourceFile) -> BinaryIO:
         raise source_error(file.path, error) from error
 
 
+def _icon(handle: io.FileIO) -> Any:
+    """Open the largest picture of an icon, of which the plugin would warn if its size were not as listed."""
+    image = IcoImagePlugin.IcoFile(handle).frame(0)
+    image.format = "ICO"
+    return image
+
+
 def _accepted(accepts: Callable[[bytes], bool | str] | None, prefix: bytes) -> bool:
     """Ask a plugin whether a file is its own; a text says what Pillow was built without."""
     try:
@@ -126,12 +133,12 @@ _PILLOW_MODES: dict[str, tuple[int, str]] = {
 }  # fmt: skip
 
 
-def _pillow_shape(image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
+def _pillow_shape(path: str, image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
     width, height = image.size
     if image.mode == "P":
         return (height, width, 4 if _transparent(image) else 3), np.dtype(np.uint8)
     if image.mode not in _PILLOW_MODES:
-        raise UnsupportedFormatError(f"{image.filename}: pixels of Pillow's mode {image.mode!r} are unknown.")
+        raise UnsupportedFormatError(f"{path}: pixels of Pillow's mode {image.mode!r} are unknown.")
     bands, kind = _PILLOW_MODES[image.mode]
     if image.format == "PPM" and image.mode == "I":
         kind = "u2"  # Pillow widens them
@@ -142,7 +149,7 @@ def _transparent(image: Any) -> bool:
     return "transparency" in image.info or (image.palette is not None and image.palette.mode == "RGBA")
 
 
-def _pillow_pixels(image: Any) -> NDArray[Any]:
+def _pillow_pixels(path: str, image: Any) -> NDArray[Any]:
     # Decided before the pixels are loaded, as the shape was.
     target = {"P": "RGBA" if image.mode == "P" and _transparent(image) else "RGB", "PA": "RGBA"}
     target |= dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV"), "RGB")
@@ -150,7 +157,7 @@ def _pillow_pixels(image: Any) -> NDArray[Any]:
     image.load()
     if mode in target and image.mode == mode:
         image = image.convert(target[mode])
-    dtype = _pillow_shape(image)[1]
+    dtype = _pillow_shape(path, image)[1]
     pixels: NDArray[Any] = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
