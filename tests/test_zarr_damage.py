@@ -6,6 +6,7 @@ import json
 import os
 import random
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,10 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, bytes]:
     return {place: place.read_bytes() for place in places}
 
 
-JUNK: list[Any] = [None, -1, 0, 2**70, 1.5, "x", "..", [], {}, [[]], True, "NaN", [10**9] * 3]
+JUNK: list[Any] = [
+    None, -1, 0, 2**70, 10**400, 1.5, float("nan"), float("inf"), "x", "..", "\0", "a" * 10_000, [], {}, [[]],
+    True, "NaN", [10**9] * 3, [1] * 64, [{}], {"name": 5}, {"id": 5}, "<M8[ns]", "i4, (",
+]  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)
@@ -111,6 +115,39 @@ def test_garbled_metadata_are_an_error_or_harmless(data: st.DataObject, sound: d
         place.write_bytes(sound[place])
         POOL.forget(lambda key: True)
     assert str(place.parent) in told
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_metadata_that_are_nested_deeply(depth: int, tmp_path: Path) -> None:
+    document = '{"zarr_format": 2, "shape": [50, 60], "chunks": [20, 20], "dtype": "|u1", "fill_value": %s, '
+    document += '"order": "C", "compressor": null, "filters": null}'
+    (tmp_path / ".zarray").write_text(document % ("[" * depth + "]" * depth))
+    with pytest.raises(DamagedFileError, match=tmp_path.name):
+        open_raster(str(tmp_path))
+
+
+def test_numbers_that_no_sample_can_be(tmp_path: Path) -> None:
+    array = np.arange(50 * 60).astype(np.uint8).reshape(50, 60)
+    path = make(tmp_path / "a", array, zarr_format=2)
+    (path / ".zattrs").write_text(json.dumps({"_FillValue": 10**400, "missing_value": 3}))
+    picture = subregion.SimpleFrames({1: path}).load_region(1, nodata="ma")
+    np.testing.assert_array_equal(np.ma.getmaskarray(picture)[..., 0], array == 3)
+
+
+def test_groups_of_very_many_arrays(tmp_path: Path) -> None:
+    (tmp_path / ".zgroup").write_text('{"zarr_format": 2}')
+    for number in range(1001):
+        (tmp_path / f"{number}").mkdir()
+    with pytest.raises(UnsupportedFormatError, match="1001 folders"):
+        open_raster(str(tmp_path))
+    levels = [{"path": "0"}] * 100_000
+    array = np.zeros((50, 60), np.uint8)
+    make(tmp_path / "0", array, zarr_format=2)
+    document = {"multiscales": [{"datasets": levels, "axes": ["y", "x"]}]}
+    (tmp_path / ".zattrs").write_text(json.dumps(document))
+    begun = time.perf_counter()
+    assert open_raster(str(tmp_path)).level_shapes == ((50, 60),)
+    assert time.perf_counter() - begun < 2
 
 
 BAD: dict[str, tuple[dict[str, Any], type[SubregionError], str]] = {

@@ -216,7 +216,12 @@ class _Transformed:
         self._from_degrees, self._to_degrees = given.is_geographic, own.is_geographic
         self._transformer: Any = None
         if not given.equals(own, ignore_axis_order=True):
-            self._transformer = pyproj.Transformer.from_crs(given, own, always_xy=True)
+            try:
+                self._transformer = pyproj.Transformer.from_crs(given, own, always_xy=True)
+            except pyproj.exceptions.ProjError as error:
+                raise NotGeoreferencedError(
+                    f"{path}: nothing leads from {crs!r} to its own reference system: {error}"
+                ) from error
 
     def window(self, bounds: Any) -> Window:
         """Return the pixels that the bounds cover."""

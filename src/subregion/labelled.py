@@ -30,7 +30,7 @@ from subregion.geometry.window import Window
 from subregion.ground import georeference
 from subregion.layers import Drawing, fill_value
 from subregion.libraries import dask_array, require, xarray
-from subregion.raster.crs import import_pyproj
+from subregion.raster.crs import system_of
 from subregion.reading import Channels, read_region
 
 if TYPE_CHECKING:
@@ -329,7 +329,8 @@ def to_xarray(
     except NotGeoreferencedError:
         coords |= _centres(~header.grid.from_image, header.grid.shape)
     else:
-        coords |= _on_the_ground(place.of_part(header.grid.from_image), header.grid.shape)
+        path = record.default_asset.path
+        coords |= _on_the_ground(path, place.of_part(header.grid.from_image), header.grid.shape)
     found = xarray.DataArray(array, coords, ("y", "x", "channel"), attrs=_nodata(store, record, header))
     found.name = None  # xarray takes that of the dask array
     if "spatial_ref" in coords:
@@ -339,21 +340,20 @@ def to_xarray(
 
 def _centres(matrix: Affine, shape: tuple[int, int]) -> dict[str, Any]:
     """Return the coordinates of the centres of rows and columns."""
-    return {
-        "y": matrix.f + matrix.e * (np.arange(shape[0]) + 0.5),
-        "x": matrix.c + matrix.a * (np.arange(shape[1]) + 0.5),
-    }
+    with np.errstate(over="ignore"):  # files may say anything
+        return {
+            "y": matrix.f + matrix.e * (np.arange(shape[0]) + 0.5),
+            "x": matrix.c + matrix.a * (np.arange(shape[1]) + 0.5),
+        }
 
 
-def _on_the_ground(place: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
+def _on_the_ground(path: str, place: Georeference, shape: tuple[int, int]) -> dict[str, Any]:
     """Return coordinates by the conventions of CF and rioxarray."""
     a, b, c, d, e, f = place.to_world[:6]
     about: dict[str, Any] = {"GeoTransform": " ".join(f"{float(n)!r}" for n in (c, a, b, f, d, e))}
     coords = _centres(place.to_world if place.axis_aligned else Affine.identity(), shape)
     if place.crs is not None:
-        crs = import_pyproj("an image with a coordinate reference system as xarray").CRS.from_user_input(
-            place.crs
-        )
+        crs = system_of(place.crs, path, "an image with a coordinate reference system as xarray")
         wkt = crs.to_wkt()
         about = crs.to_cf() | {"crs_wkt": wkt, "spatial_ref": wkt} | about
         if place.axis_aligned:

@@ -47,8 +47,8 @@ class Georeference:
     crs: str | None = None
 
     def __post_init__(self) -> None:
-        numbers = tuple(self.to_world[:6])
-        if not all(map(math.isfinite, numbers)) or self.to_world.determinant == 0:
+        numbers, determinant = tuple(self.to_world[:6]), self.to_world.determinant
+        if not all(map(math.isfinite, (*numbers, determinant))) or determinant == 0:
             raise RecordError(f"the transform to the ground, {numbers}, is singular; correct it.")
 
     @property

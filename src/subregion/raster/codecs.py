@@ -228,6 +228,8 @@ class PageCodec:
         What ``tifffile.TiffPage.decode`` gave.
     shape : BlockShape
         What a block holds.
+    stored : numpy.dtype
+        Type of the samples.
     tables : bytes or None
         JPEG tables.
     kind : str or None
@@ -236,6 +238,7 @@ class PageCodec:
 
     decode: Callable[..., Any]
     shape: BlockShape
+    stored: np.dtype[np.generic]
     tables: bytes | None = None
     kind: str | None = None
     mapped: bool = field(default=False, init=False)
@@ -248,6 +251,11 @@ class PageCodec:
             check_declared(declared_size(self.kind, InMemory(data)), self.shape)
         samples, _, _ = self.decode(data, block, jpegtables=self.tables)
         array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
+        if array.shape[2] != self.shape.samples or not np.can_cast(array.dtype, self.stored):
+            raise ValueError(
+                f"it has {array.shape[2]} samples of {array.dtype} for a pixel, "
+                f"not {self.shape.samples} of {self.stored}"
+            )
         return array
 
     def _unwrapped(self, data: bytes) -> bytes:

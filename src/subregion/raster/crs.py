@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from subregion.errors import SubregionError, UnsupportedFormatError, missing_package
@@ -142,6 +143,39 @@ def crs_of(tags: GeoTags, path: str) -> str | None:
     except (pyproj.exceptions.CRSError, TypeError, ValueError, KeyError) as error:
         raise UnsupportedFormatError(
             f"{path}: defines its own coordinate reference system, which makes no sense: {error}"
+        ) from error
+
+
+def system_of(crs: str, path: str, what: str) -> Any:
+    """Return a coordinate reference system that a file names, as pyproj has it.
+
+    Parameters
+    ----------
+    crs : str
+        What the file says.
+    path : str
+        The file, to name in messages.
+    what : str
+        What needs pyproj.
+
+    Returns
+    -------
+    pyproj.CRS
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If PROJ does not know it.
+    MissingPackageError
+        If pyproj is not installed.
+    """
+    module = import_pyproj(what)
+    try:
+        return module.CRS.from_user_input(crs)
+    except module.exceptions.CRSError as error:
+        raise UnsupportedFormatError(
+            f"{path}: names a coordinate reference system that PROJ does not know: {reprlib.repr(crs)}. "
+            f"Correct it, or leave it out."
         ) from error
 
 

@@ -145,7 +145,7 @@ def _numbers(tag: FileTag | None) -> tuple[float, ...]:
 
 
 def _keys(directory: FileTag | None, doubles: FileTag | None, texts: FileTag | None) -> dict[int, KeyValue]:
-    shorts = [int(number) for number in _numbers(directory)]
+    shorts = [int(number) for number in _numbers(directory) if isinstance(number, int)]
     floats = _numbers(doubles)
     text = b"" if texts is None else texts.value
     found: dict[int, KeyValue] = {}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 from affine import Affine
 
 from subregion.errors import DamagedFileError, SubregionError
 from subregion.raster import tiff
 from subregion.raster.geotags import GEO_TAGS, naming_tags, placing_tags
+from subregion.raster.headers import boxes
+from subregion.raster.markup import parse_markup
 from subregion.raster.raster import FileTag
 
 if TYPE_CHECKING:
@@ -48,18 +48,9 @@ def tags_of_jp2(file: SourceFile) -> tuple[FileTag, ...]:
 
 def _boxes(file: SourceFile) -> Iterator[tuple[bytes, bytes]]:
     """Yield kind and content of the boxes that may describe the picture."""
-    at = 0
-    while at + 8 <= file.size:
-        length, kind = struct.unpack(">I4s", file.read(at, 8))
-        head = 8
-        if length == 1 and at + 16 <= file.size:
-            (length,) = struct.unpack(">Q", file.read(at + 8, 8))
-            head = 16
-        if length < head:
-            return  # 0 means up to the end of the file; anything else is no box
-        if kind in (b"uuid", b"asoc") and length <= _MAX_BOX and at + length <= file.size:
-            yield kind, file.read(at + head, length - head)
-        at += length
+    for kind, begin, stop in boxes(file):
+        if kind in (b"uuid", b"asoc") and stop - begin <= _MAX_BOX:
+            yield kind, file.read(begin, stop - begin)
 
 
 def _from_tiff(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
@@ -73,12 +64,11 @@ def _from_tiff(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
 
 def _from_gml(file: SourceFile, data: bytes) -> tuple[FileTag, ...]:
     start, end = data.find(b"<"), data.rfind(b">")
-    if b"gml.data" not in data or start < 0 or b"<!DOCTYPE" in data or b"<!ENTITY" in data:
+    if b"gml.data" not in data or start < 0:
         return ()
     try:
-        root = ElementTree.fromstring(data[start : end + 1])  # noqa: S314 - bounded, and without entities
-        return _from_grid(root)
-    except (ElementTree.ParseError, ValueError, IndexError) as error:
+        return _from_grid(parse_markup(data[start : end + 1]))
+    except (ValueError, IndexError) as error:
         raise DamagedFileError(f"{file.path}: its GMLJP2 box is malformed: {error}") from error
 
 

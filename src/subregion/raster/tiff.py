@@ -64,6 +64,13 @@ _PICTURES = {
     34887: "lerc",
     34933: "png",
 }
+#: Reduced pages of a picture: each is half of the one before, and may have a mask.
+_MOST_LEVELS = 64
+#: What must be whole numbers; tags may be of any type.
+_WHOLE_NUMBERS = (
+    "imagelength", "imagewidth", "samplesperpixel", "tilelength", "tilewidth", "rowsperstrip", "planarconfig",
+    "imagedepth", "tiledepth",
+)  # fmt: skip
 
 
 #: A page as either reader gives it.
@@ -108,7 +115,6 @@ def open_tiff(file: SourceFile) -> TiffRaster:
 
 
 def _raster(file: SourceFile, page: Page) -> TiffRaster:
-    limits.check_pixels(file.path, page.imagelength, page.imagewidth, page.samplesperpixel)
     index = _index(file, page)
     _probe(file, index)
     tags = tuple(_kept_tags(page))
@@ -129,7 +135,7 @@ def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
 
 def tags_in(stream: BinaryIO) -> tuple[FileTag, ...]:
     """Read the same of a TIFF inside another file; any exception may come out of malformed bytes."""
-    with tifffile.TiffFile(stream) as tiff:
+    with np.errstate(all="ignore"), tifffile.TiffFile(stream) as tiff:
         page = tiff.pages[0]
         return tuple(_kept_tags(page)) if isinstance(page, tifffile.TiffPage) else ()
 
@@ -179,11 +185,20 @@ def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     page = tiff.pages[0]
     if not isinstance(page, tifffile.TiffPage):
         raise DamagedFileError(f"{file.path}: the TIFF has no first page.")
-    if page.imagelength < 1 or page.imagewidth < 1:
-        raise DamagedFileError(
-            f"{file.path}: the TIFF declares {page.imagewidth} x {page.imagelength} pixels (width x height)."
-        )
     return page
+
+
+def _check_size(file: SourceFile, page: Page) -> None:
+    """Refuse a page without pixels, and one with more of them than the limits allow."""
+    for name in _WHOLE_NUMBERS:
+        if not isinstance(getattr(page, name), int):
+            raise DamagedFileError(f"{file.path}: the TIFF declares {name} {getattr(page, name)!r}.")
+    rows, cols, samples = page.imagelength, page.imagewidth, page.samplesperpixel
+    if min(rows, cols, samples) < 1:
+        raise DamagedFileError(
+            f"{file.path}: the TIFF declares {cols} x {rows} pixels (width x height) of {samples} samples."
+        )
+    limits.check_pixels(file.path, rows, cols, samples)
 
 
 def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> TileIndex | None:
@@ -197,11 +212,13 @@ def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.Tif
     shape, offset = series.shape, series.dataoffset
     if len(shape) != 3 or shape[1:] != page.shape or len(series) != shape[0] or offset is None:
         return None
+    _check_size(file, page)
     dtype = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
     return one_block(file, offset, (shape[0], shape[1], shape[2]), dtype)
 
 
 def _index(file: SourceFile, page: Page) -> TileIndex:
+    _check_size(file, page)
     if page.imagedepth != 1 or page.tiledepth not in (0, 1):
         raise UnsupportedFormatError(f"{file.path}: a volume of depth {page.imagedepth} has no block index.")
     stored = _stored_dtype(file, page)
@@ -331,6 +348,8 @@ def _places(
         worst = int(np.argmax(np.where(written, offsets + nbytes, 0)))
         raise file.too_short(int(offsets[worst]), int(nbytes[worst]))
     nbytes = np.where(written, nbytes, 0)
+    if not codec.mapped:
+        limits.check_stored(file.path, int(nbytes.max()))
     return offsets.reshape(grid), nbytes.reshape(grid)
 
 
@@ -356,7 +375,7 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
         planar or (compression not in _RGB_CODECS and compression != _APERIO_YCBCR)
     ):
         across, down = _subsampling(page)
-        if name is None or planar or stored != np.uint8 or page.fillorder != 1:
+        if name is None or planar or shape.samples != 3 or stored != np.uint8 or page.fillorder != 1:
             raise UnsupportedFormatError(f"{file.path}: subsampled YCbCr in this form has no block index.")
         return SubsampledCodec(STREAMS.get(name), shape, across, down)
     if plain_samples and name == "RAW":
@@ -376,7 +395,7 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
     if isinstance(page, PlainPage):
         raise StructureError(f"{file.path}: samples of {stored} have no predictor {predictor}.")
     with IMPORTS:
-        return PageCodec(page.decode, shape, page.jpegtables, _PICTURES.get(compression))
+        return PageCodec(page.decode, shape, stored, page.jpegtables, _PICTURES.get(compression))
 
 
 def _jpeg_colors(page: Page, samples: int) -> tuple[int | None, int | None]:
@@ -492,10 +511,13 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> It
     """Yield the reduced pages that show the same picture, from large to small."""
     first = tiff.pages[0]
     candidates: list[Any] = []
-    if isinstance(first, tifffile.TiffPage) and first.subifds:
+    if isinstance(first, tifffile.TiffPage) and first.subifds and len(first.subifds) <= _MOST_LEVELS:
         candidates.extend(first.pages or ())
-    for number in range(1, len(tiff.pages)):
-        page = tiff.pages[number]
+    for number in range(1, _MOST_LEVELS):
+        try:
+            page = tiff.pages[number]
+        except IndexError:
+            break
         if not isinstance(page, tifffile.TiffPage):
             page = page.aspage()
         if int(page.subfiletype or 0) & 1:
@@ -503,6 +525,7 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> It
         else:
             break  # the next picture begins
     found = []
+    shapes = {full.shape}
     for page in candidates:
         if int(page.subfiletype or 0) & 4:  # a transparency mask
             continue
@@ -510,7 +533,9 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: TileIndex) -> It
             index = _index(file, page)
         except SubregionError:
             continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        if index.dtype == full.dtype and index.shape[2] == full.shape[2] and same_picture(index, full):
+        alike = index.dtype == full.dtype and index.shape[2] == full.shape[2] and same_picture(index, full)
+        if alike and index.shape not in shapes:  # levels are told apart by their sizes
+            shapes.add(index.shape)
             found.append(index)
     yield from sorted(found, key=lambda index: -index.shape[1])
 

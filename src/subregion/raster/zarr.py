@@ -242,6 +242,7 @@ def _one_file(spec: ArraySpec, axes: Axes) -> tuple[ByteSource, TileIndex] | Non
     try:
         if spec.shard is None:
             file = SourceFile(path)
+            limits.check_stored(path, file.size)
             one = np.zeros((1, 1, 1), np.int64)
             return file, _index(spec, axes, one, one + file.size)
         shard = open_shard(path, spec.shard, spec.in_shard)
@@ -297,13 +298,16 @@ def _index(
 
 def _overviews(smaller: Sequence[Member], full: TileIndex) -> Iterator[tuple[ByteSource, TileIndex]]:
     """Open the smaller arrays that show the same picture; their files are only kept open by the pool."""
+    shapes = {full.shape}
     for member in smaller:
         try:
             spec = parse_array(*member.array())
             file, index = _scattered(spec, _checked_axes(spec, member.axes))
         except SubregionError:
             continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        if index.dtype == full.dtype and index.shape[2] == full.shape[2] and same_picture(index, full):
+        alike = index.dtype == full.dtype and index.shape[2] == full.shape[2] and same_picture(index, full)
+        if alike and index.shape not in shapes:  # levels are told apart by their sizes
+            shapes.add(index.shape)
             yield file, index
 
 
@@ -318,6 +322,8 @@ def _nodata(spec: ArraySpec) -> float | None:
         value = spec.attributes.get(name)
         if isinstance(value, str):
             value = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value)
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            continue  # no sample is that
         if isinstance(value, int | float) and not isinstance(value, bool):
             return value
     return None

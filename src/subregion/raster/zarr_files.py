@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SourceNotFoundError, decoding_error, source_error
+from subregion.raster import limits
 from subregion.raster.descriptors import State, state_of
 from subregion.raster.pool import POOL
 from subregion.raster.source import SourceFile
@@ -19,6 +20,8 @@ from subregion.raster.zarr_metadata import ArraySpec, ShardSpec, is_zarr
 
 #: The files of an array are addressed as if they lay this many bytes apart, one behind the other.
 SPAN = 1 << 48
+#: Chunks of fewer bytes need no look at the limits.
+_LARGE = 1 << 24
 _NEVER_WRITTEN = np.uint64(2**64 - 1)
 
 
@@ -69,6 +72,7 @@ def open_shard(path: str, spec: ShardSpec, grid: tuple[int, ...]) -> Shard:
             f"{path}: truncated: the index of its {count} blocks has {size} bytes, but the file {file.size}. "
             f"Fetch or write it again."
         )
+    limits.check_stored(path, size)
     data = file.read(file.size - size if spec.at_end else 0, size)
     if spec.checksum:
         try:
@@ -205,6 +209,8 @@ class ChunkFiles:
             raise source_error(path, error) from error
         if size == 0:
             raise DamagedFileError(f"{path}: is empty (0 bytes): its writer did not finish.")
+        if size > _LARGE:
+            limits.check_stored(path, size)
         return size
 
     def _shard_now(self, path: str, spec: ShardSpec) -> Shard | None:

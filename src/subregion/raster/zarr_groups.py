@@ -12,6 +12,10 @@ from subregion.raster.zarr_metadata import Document, attributes_of, read_node
 
 #: How many arrays a message lists.
 _LISTED = 20
+#: Resolutions of a picture: each is half of the one before.
+_MOST_LEVELS = 64
+#: How many folders of a group are looked at, where it does not say which of its arrays is the picture.
+_MOST_FOLDERS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def members_of(folder: str, document: Document) -> list[Member]:
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.") from error
     if paths:
-        known = _consolidated(document)
+        known, paths = _consolidated(document), paths[:_MOST_LEVELS]
         return [Member(_inside(folder, path), _if_array(known.get(path.strip("/"))), axes) for path in paths]
     if "bioformats2raw.layout" in _ome(attributes):  # several pictures: the first is the image
         series = os.path.join(folder, "0")
@@ -153,6 +157,11 @@ def _arrays(folder: str) -> Iterator[tuple[str, Document]]:
             names = sorted(item.name for item in listing if item.is_dir())
     except OSError as error:
         raise source_error(folder, error) from error
+    if len(names) > _MOST_FOLDERS:
+        raise UnsupportedFormatError(
+            f"{folder}: is a zarr group without multiscales metadata that holds {len(names)} folders. "
+            f"Give the path of one of its arrays."
+        )
     for name in names:
         path = os.path.join(folder, name)
         node = read_node(path)

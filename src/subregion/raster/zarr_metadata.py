@@ -21,8 +21,9 @@ from subregion.raster.source import SourceFile
 
 Document: TypeAlias = dict[str, Any]
 
-#: Bytes of JSON that are read; consolidated metadata of a large group is some megabytes.
-MAX_JSON = 64 << 20
+#: Bytes of JSON that are read; consolidated metadata of a large group is some megabytes. Parsed, they may
+#: take twenty times as much.
+MAX_JSON = 16 << 20
 _MAX_AXES = 32
 _V3_TYPES = {
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
