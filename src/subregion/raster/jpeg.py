@@ -21,7 +21,7 @@ from subregion.geometry.window import Window
 from subregion.libraries import simplejpeg
 from subregion.raster import limits
 from subregion.raster.jpegindex import MODULUS, IntervalIndex, find_index
-from subregion.raster.jpegstream import JpegStream, read_stream
+from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
 from subregion.raster.raster import Raster, read_in_order
 from subregion.raster.scratch import KEPT, scratch
 from subregion.raster.vips import VipsRaster, decode_jpeg
@@ -70,6 +70,13 @@ def open_jpeg(file: SourceFile) -> JpegRaster | None:
     return None if index is None else JpegRaster(file, stream, index)
 
 
+def reduced_shapes(frame: JpegFrame) -> dict[int, tuple[int, int]]:
+    """Return by what decoders reduce an image while they decode it, 1 first, and its size then."""
+    reducible = frame.sampling in _TURBO and max(frame.height, frame.width) >= _MIN_REDUCED_EDGE
+    steps = (1, 2, 4, 8) if reducible else (1,)
+    return {by: (-(-frame.height // by), -(-frame.width // by)) for by in steps}
+
+
 class JpegRaster(Raster):
     """A sequential JPEG whose restart intervals are known.
 
@@ -109,11 +116,8 @@ class JpegRaster(Raster):
         self._reach = frame.reach
         self._single = stream.restart == 1 and index.grid.across > 1
         turbo = frame.sampling in _TURBO
-        self._decode: Decoder = _turbo_decoder(count) if turbo else _vips_decoder
-        reducible = turbo and max(self.shape[:2]) >= _MIN_REDUCED_EDGE
-        self._levels = tuple(
-            (-(-frame.height // by), -(-frame.width // by)) for by in ((1, 2, 4, 8) if reducible else (1,))
-        )
+        self._decode: Decoder = turbo_decoder(count) if turbo else _vips_decoder
+        self._levels = tuple(reduced_shapes(frame).values())
 
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -331,7 +335,7 @@ def _number_anew(joined: bytearray, start: int, edges: NDArray[Any]) -> None:
 
 
 @functools.cache
-def _turbo_decoder(components: int) -> Decoder:
+def turbo_decoder(components: int) -> Decoder:
     """Decode by TurboJPEG, whose warnings are errors here: behind most are pixels that it made up."""
     decode = simplejpeg.decode_jpeg
     color = "GRAY" if components == 1 else "RGB"

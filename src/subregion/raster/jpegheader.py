@@ -140,3 +140,21 @@ def find_frame(file: Stored) -> JpegHeader | None:
             return JpegHeader(height, width, components, precision, code, at)
         at, segments = at + 2 + length, segments + 1
     return None
+
+
+def without_stray(data: bytes) -> bytes:
+    """Return a JPEG without the bytes between its headers that belong to nothing."""
+    at, kept = 2, [data[:2]]
+    while at + 4 <= len(data) and len(kept) < _MAX_SEGMENTS:
+        marker = data.find(b"\xff", at, at + _MAX_STRAY)
+        if marker < 0 or marker + 4 > len(data):
+            break
+        code, stop = data[marker + 1], marker + 2 + int.from_bytes(data[marker + 2 : marker + 4], "big")
+        if code == 0xDA:
+            return b"".join([*kept, data[marker:]])
+        if code in (0, 0xFF) or code in _STANDALONE:
+            at = marker + 1
+            continue
+        kept.append(data[marker:stop])
+        at = stop
+    return data

@@ -144,6 +144,11 @@ def check_stored(path: str, nbytes: int) -> None:
         )
 
 
+def fits_whole(nbytes: int) -> bool:
+    """Whether so many bytes may be held in one piece."""
+    return nbytes <= _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
+
+
 def check_block(path: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     """Refuse a block that is too large to be decoded.
 

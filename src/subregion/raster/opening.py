@@ -20,6 +20,7 @@ from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
 from subregion.raster.container import container_of
 from subregion.raster.jp2boxes import tags_of_jp2
 from subregion.raster.jpeg import open_jpeg
+from subregion.raster.jpegfile import JpegFile
 from subregion.raster.jpegheader import read_header
 from subregion.raster.movie import movie_of, open_movie
 from subregion.raster.npy import MAGIC as NPY_MAGIC
@@ -205,7 +206,7 @@ def _open_jpeg(file: SourceFile) -> Raster:
         return open_codec_file(file, "JPEG-LS", "jpegls")
     if header.lossless or header.precision != 8:
         return open_codec_file(file, "JPEG", "jpeg")
-    return VipsRaster(file, "JPEG", "jpegload")
+    return JpegFile(file)
 
 
 def _open_other(file: SourceFile, head: bytes) -> Raster:

@@ -20,9 +20,10 @@ from subregion.forks import FOREIGN
 from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
 from subregion.libraries import pyvips
+from subregion.raster import limits
 from subregion.raster.blockcache import BLOCKS, level_key
 from subregion.raster.color import Inks
-from subregion.raster.jpegheader import find_frame
+from subregion.raster.jpegheader import find_frame, without_stray
 from subregion.raster.pool import POOL
 from subregion.raster.raster import Raster, Read
 from subregion.raster.whole import copy_selected
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 #: Rows that are decoded at a time.
 STRIP_ROWS = 64
+
+#: How a file is decoded: every warning is an error; without what belongs to nothing; errors are.
+_STRICT, _CLEANED, _LENIENT = range(3)
 
 #: What warnings say that are not about pixels: about bytes in front of a marker, and of marks of colours.
 _LEFT_OVER = re.compile("extraneous bytes before marker 0x([0-9a-f]{2})")
@@ -59,27 +63,28 @@ class _Region:
 
     Warnings are errors, because behind most of them are pixels that libjpeg made up. Only bytes between
     markers that belong to nothing are passed over, and marks of colours that mean nothing, as every decoder
-    does: the pixels are right.
+    does: the pixels are right. As libjpeg tells only of the first fault, what can be taken out of the file
+    is taken out before anything is passed over.
     """
 
     def __init__(
         self,
-        open_image: Callable[[str], Any],
+        open_image: Callable[[int], Any],
         damaged: Callable[[Exception], Exception],
         harmless: Callable[[str], bool],
     ) -> None:
         self._open_image = open_image
         self._damaged = damaged
         self._harmless = harmless
-        self._lenient = False
+        self._stage = _STRICT
         self._unexplained = 0
-        self._start("warning")
+        self._start()
 
-    def _start(self, fail_on: str) -> None:
+    def _start(self) -> None:
         try:
             with FOREIGN:
                 pyvips.vips_lib.vips_error_clear()  # its messages pile up, also those of other files
-                self.image = self._open_image(fail_on)
+                self.image = self._open_image(self._stage)
                 self._region = pyvips.Region.new(self.image)
         except (pyvips.Error, UnicodeDecodeError) as error:
             self._retry(error)
@@ -102,16 +107,16 @@ class _Region:
         if not reason and self._unexplained < _PATIENCE:
             # All threads share one place for messages, and another has just cleared it.
             self._unexplained += 1
-            self._start("error" if self._lenient else "warning")
+            self._start()
             return
-        if self._lenient or not self._harmless(reason):
+        if self._stage == _LENIENT or not self._harmless(reason):
             problem = self._damaged(error)
             if isinstance(problem, DescriptorLimitError) and POOL.shrink():
-                self._start("error" if self._lenient else "warning")
+                self._start()
                 return
             raise problem from error
-        self._lenient = True
-        self._start("error")
+        self._stage += 1
+        self._start()
 
 
 def _said(error: Exception) -> str:
@@ -185,11 +190,13 @@ class VipsRaster(Raster):
             return header.get("tile-height"), header.get("tile-width")
         return header.height, header.width
 
-    def _open(self, fail_on: str) -> Any:
+    def _open(self, stage: int) -> Any:
+        options = {"access": "sequential", "fail_on": "error" if stage == _LENIENT else "warning"}
+        if stage == _CLEANED and limits.fits_whole(self.file.size):
+            data = without_stray(self.file.read(0, self.file.size))
+            return pyvips.Operation.call("jpegload_buffer", data, **options, **self._reduced)
         path = os.fsencode(self.path)  # a name need not be UTF-8
-        return pyvips.Operation.call(
-            self._loader, path, access="sequential", fail_on=fail_on, revalidate=True, **self._reduced
-        )
+        return pyvips.Operation.call(self._loader, path, revalidate=True, **options, **self._reduced)
 
     def _damaged(self, error: Exception) -> SubregionError:
         return decoding_error(f"{self.path}: cannot be decoded as {self.driver}", _said(error))
@@ -300,7 +307,7 @@ def decode_jpeg(data: Any, fail_on: str, shrink: int = 1) -> NDArray[np.uint8]:
     """
     reduced = {} if shrink == 1 else {"shrink": shrink}
 
-    def open_image(_: str) -> Any:
+    def open_image(_: int) -> Any:
         return pyvips.Operation.call("jpegload_buffer", data, access="sequential", fail_on=fail_on, **reduced)
 
     region = _Region(
