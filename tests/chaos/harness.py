@@ -20,6 +20,8 @@ from typing import Any
 
 #: A process that shows no sign of life for so long (seconds) hangs.
 BOUND = 10.0
+#: How long it may take to say its first word, on a machine that does much else.
+STARTING = 60.0
 #: What can go wrong. "refused" is an error of the library's own where pixels were due.
 FAULTS = ("wrong", "hang", "foreign", "refused", "leftover", "signal")
 TESTS = Path(__file__).resolve().parent.parent
@@ -219,11 +221,15 @@ class Child:
             self._over = True
             self._said.notify_all()
 
+    @property
+    def _silent(self) -> bool:
+        return time.monotonic() - self._last > (BOUND if self.words else STARTING)
+
     def wait_for(self, word: str) -> bool:
         """Wait until the process says something; False if it ended or hangs."""
         with self._said:
             while word not in self.words:
-                if self._over or time.monotonic() - self._last > BOUND:
+                if self._over or self._silent:
                     return False
                 self._said.wait(0.5)
         return True
@@ -250,7 +256,7 @@ class Child:
             Whether it came to a good end.
         """
         with self._said:
-            while not self._over and time.monotonic() - self._last <= BOUND:
+            while not self._over and not self._silent:
                 self._said.wait(0.5)
             hangs = not self._over
         if hangs:

@@ -23,6 +23,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from fuzz import seeds, victim
+from fuzz.cases import Case
+
 LIMIT = 128 << 20
 #: What a process may have resident, in bytes, whatever it reads.
 MOST_RESIDENT = 600 << 20
@@ -97,11 +100,13 @@ def main() -> None:
     """Serve until there are no more cases."""
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
-    _set_limits()
+    _set_limits()  # before anything looks at them
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)
     notes = Notes()
     _listen(notes)
+    seeds.kinds()
+    os.write(descriptor, b'{"ready": true}\n')
     shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=shared) as root:
         for line in sys.stdin:
@@ -110,9 +115,6 @@ def main() -> None:
 
 def _serve(question: dict[str, Any], descriptor: int, notes: Notes, root: Path) -> None:
     """Read one file."""
-    from fuzz import seeds, victim
-    from fuzz.cases import Case
-
     case = Case(question["kind"], question["number"], question["seed"], question["steps"])
     os.ftruncate(2, 0)
     place, workdir = root / "case", root / "work"
