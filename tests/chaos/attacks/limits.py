@@ -75,8 +75,11 @@ def use_few_descriptors(report: Report, folder: str, workdir: str, backend: Any,
         report.alive(f"{spare} were spare")
         _small(report, frames, sources, few, seed)
     after = _entries(workdir)
-    if before != after:
-        report.fault("wrong", f"{len(before - after)} entries were thrown away for want of descriptors")
+    if before - after:
+        gone = sorted(before - after)
+        report.fault("wrong", f"{len(gone)} entries were thrown away for want of descriptors: {gone[:4]}")
+    if after - before:
+        report.fault("leftover", f"for want of descriptors: {sorted(after - before)[:4]}")
 
 
 def _small(report: Report, frames: Any, sources: Sources, names: list[str], seed: int) -> None:
