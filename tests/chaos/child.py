@@ -63,7 +63,8 @@ class Report:
             return False
         if not np.array_equal(got, expected):
             share = float(np.mean(np.asarray(got) != expected))
-            self.fault("wrong", f"{what}: {share:.1%} of the samples differ")
+            zeros = float(np.mean(np.asarray(got) == 0))
+            self.fault("wrong", f"{what}: {share:.1%} of the samples differ, {zeros:.1%} are 0")
             return False
         self.trial(what)
         return True

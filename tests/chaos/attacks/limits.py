@@ -78,8 +78,10 @@ def use_few_descriptors(report: Report, folder: str, workdir: str, backend: Any,
     if before - after:
         gone = sorted(before - after)
         report.fault("wrong", f"{len(gone)} entries were thrown away for want of descriptors: {gone[:4]}")
-    if after - before:
-        report.fault("leftover", f"for want of descriptors: {sorted(after - before)[:4]}")
+    keys = {name[:40] for name in before}
+    more = sorted(name for name in after - before if name[:40] in keys)
+    if more:
+        report.fault("leftover", f"for want of descriptors: {more[:4]}")
 
 
 def _small(report: Report, frames: Any, sources: Sources, names: list[str], seed: int) -> None:
@@ -129,11 +131,13 @@ def memory(arena: Arena) -> None:
 def use_little_memory(report: Report, folder: str, workdir: str, backend: Any, megabytes: int) -> None:
     """Convert and read with little memory, then with all of it."""
     sources = Sources(folder)
+    region = (slice(100, 400), slice(100, 900))
     warm = collection(sources, f"{workdir}/warm", backend)
     for name in warm.image_ids:  # so that everything is loaded that must be
         report.alive(name)
         warm.load_region(name, (slice(10), slice(10)))
     warm.backend = None  # forgets what is open
+    expected = {name: sources.pixels(name)[region].copy() for name in warm.image_ids}
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limits = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (megabytes << 20), limits[1]))
@@ -143,7 +147,7 @@ def use_little_memory(report: Report, folder: str, workdir: str, backend: Any, m
         for name in frames.image_ids:
             report.alive(name)
             with report.attempt(f"little memory, {name}", allowed):
-                frames.load_region(name, (slice(100, 400), slice(100, 900)))
+                report.check(frames.load_region(name, region), expected[name], f"little memory, {name}")
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)
     report.alive("with memory again")
