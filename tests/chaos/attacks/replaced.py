@@ -151,7 +151,9 @@ def _session(arena: Arena, mode: str, kind: str, backend: Any, manner: str, time
             "manner": manner,
             "times": times,
         }
-        child = arena.start("chaos.attacks.replaced:read_while_replaced", stop=str(stop), **given)
+        child = arena.start(
+            "chaos.attacks.replaced:read_while_replaced", stop=str(stop), places=arena.times(40, 10), **given
+        )
         child.wait_for("reading")
         for _ in range(arena.times(12, 6)):
             time.sleep(arena.dice.choice([0.015, 0.015, 0.04, 0.1]) * arena.dice.uniform(1, 1.5))
@@ -200,6 +202,7 @@ def read_while_replaced(
     manner: str,
     times: str,
     stop: str,
+    places: int,
 ) -> None:
     """Convert and read again and again, each time into another folder."""
     contents = _contents(folder)
@@ -211,7 +214,7 @@ def read_while_replaced(
     number = 0
     while not os.path.exists(stop):
         number += 1
-        frames = _frames(source, f"{folder}/work/{number % 40}", mode, backend)
+        frames = _frames(source, f"{folder}/work/{number % places}", mode, backend)
         with report.attempt(f"conversion {number}", allowed):
             for _ in range(3):
                 found = _which(frames.load_region(1), contents)
