@@ -40,7 +40,7 @@ class Account:
     faults : dict
         What went wrong, by kind.
     races : int
-        Signals of the one race that is known and stated.
+        Ends that are known and stated, such as the SIGBUS of a file that is cut while it is copied out of a map.
     notes : dict
         What is worth knowing and no fault: the first of its kind, and how often.
     """
@@ -242,13 +242,13 @@ class Child:
         self._reader.join(BOUND)
         return alive
 
-    def finish(self, *, race: bool = False) -> bool:
+    def finish(self, excuse: str = "") -> bool:
         """Wait for its end, and for that of its forks.
 
         Parameters
         ----------
-        race : bool
-            Whether a SIGBUS is the race that is known and stated.
+        excuse : str
+            What an end by a signal, or a hang, must say to be one that is known and stated: a regular expression.
 
         Returns
         -------
@@ -261,18 +261,17 @@ class Child:
             hangs = not self._over
         if hangs:
             last = self.words[-1] if self.words else "nothing"
-            self._end_hanging(f"last word {last!r}")
+            self._end_hanging(f"last word {last!r}", excuse)
             return False
         try:
             code = self.process.wait(BOUND)
         except subprocess.TimeoutExpired:
-            self._end_hanging("does not end")
+            self._end_hanging("does not end", excuse)
             return False
-        if code == -signal.SIGBUS and race:
-            self.arena.account.races += 1
-        elif code < 0:
+        if code < 0:
             last = self.words[-1] if self.words else "nothing"
-            self.arena.fault("signal", f"{self}: {signal.Signals(-code).name} after {last!r}\n{self.stderr}")
+            how = f"{signal.Signals(-code).name} after {last!r}"
+            self._lost("signal", f"{self}: {how}\n{self.stderr}", excuse)
         elif code:
             self.arena.fault("foreign", f"{self}: exit status {code}\n{self.stderr}")
         elif self.stderr:
@@ -284,11 +283,18 @@ class Child:
         """What it and its forks printed, the end of it."""
         return self._stderr.read_text(errors="replace").strip()[-6000:]
 
-    def _end_hanging(self, how: str) -> None:
+    def _lost(self, kind: str, text: str, excuse: str) -> None:
+        """Note that it came to no good end."""
+        if excuse and re.search(excuse, text):
+            self.arena.account.races += 1
+        else:
+            self.arena.fault(kind, text)
+
+    def _end_hanging(self, how: str, excuse: str) -> None:
         self._end_session(signal.SIGUSR1, pause=0.1)  # each tells where it is, one after the other
         self._end_session(signal.SIGKILL)
         self.process.wait()
-        self.arena.fault("hang", f"{self}: {how}\n{self.stderr}")
+        self._lost("hang", f"{self}: {how}\n{self.stderr}", excuse)
 
     def _end_session(self, number: signal.Signals, pause: float = 0.0) -> None:
         for pid in _session(self.process.pid):

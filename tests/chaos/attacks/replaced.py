@@ -161,7 +161,7 @@ def _session(arena: Arena, mode: str, kind: str, backend: Any, manner: str, time
             arena.account.count("replaced")
         time.sleep(0.05)
         stop.touch()
-        if not child.finish(race=manner != "rename"):
+        if not child.finish("" if manner == "rename" else "SIGBUS"):
             return
         for name in ("B", "A") if source.state == "A" else ("A", "B"):
             time.sleep(0.02)

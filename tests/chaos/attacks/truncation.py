@@ -103,7 +103,7 @@ def _cut_within(arena: Arena, cut: str, given: dict[str, Any]) -> None:
                     path.write_bytes(data)
         time.sleep(arena.dice.uniform(0, 0.02))
     stop.touch()
-    child.finish(race=True)
+    child.finish("SIGBUS")
 
 
 def _targets(folder: str, workdir: str, cut: str) -> list[Path]:
