@@ -59,7 +59,7 @@ def within(arena: Arena) -> None:
 
 
 def _attack(arena: Arena, rounds: int, step: str) -> None:
-    cases = CASES if arena.full else CASES[:: 3 if step == "cut_between" else 5]
+    cases = CASES if arena.full else CASES[:: 4 if step == "cut_between" else 5]
     for kind, backend, cut in cases:
         for _ in range(rounds):
             with arena.passing("cut") as place:
