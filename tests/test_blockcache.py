@@ -20,6 +20,10 @@ import subregion
 from subregion import SimpleFrames, Window
 from subregion.errors import ConfigError
 from subregion.raster.blockcache import BlockCache
+from subregion.raster.opening import open_raster
+from subregion.raster.pillow import open_pillow
+from subregion.raster.source import SourceFile
+from subregion.raster.vips import VipsRaster
 
 
 def block(value: int, nbytes: int = 100) -> NDArray[Any]:
@@ -194,3 +198,20 @@ def test_the_environment_sets_the_limit() -> None:
 def test_limits_that_make_no_sense(value: Any) -> None:
     with pytest.raises(ConfigError, match="whole number of bytes"):
         subregion.set_cache_limit(value)
+
+
+def test_blocks_and_whole_images_of_a_file_are_not_mixed_up(
+    tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    # A file that is being written may be read by blocks at one moment, and only whole at the next.
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, photograph, rowsperstrip=64, compression="zlib", photometric="rgb")
+    by_blocks = open_raster(str(path))
+    for _ in range(3):
+        by_blocks.read(Window(0, 0, 10, 10))
+    file = SourceFile(str(path))
+    for _ in range(3):
+        np.testing.assert_array_equal(open_pillow(file, ("TIFF",)).read(Window(0, 0, 400, 600)), photograph)
+        whole = VipsRaster(file, "TIFF", "tiffload")
+        np.testing.assert_array_equal(whole.read(Window(0, 0, 400, 600)), photograph)
+    np.testing.assert_array_equal(by_blocks.read(Window(0, 0, 400, 600)), photograph)

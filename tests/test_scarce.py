@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
+import itertools
 import os
 import shutil
 import subprocess
@@ -21,6 +23,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from moments import at_moment
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache.publish import Folder
 from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
@@ -384,6 +387,32 @@ def test_a_folder_that_vanishes_during_a_conversion(
     frames._store.ensure(asset, when_first_called(lambda: shutil.rmtree(workdir / gone)))
     np.testing.assert_array_equal(frames.load_region(1), np.tile(photograph, (4, 2, 1)))
     assert leftovers(workdir) == []
+
+
+@pytest.mark.parametrize("how", ["vanishes", "becomes a file"])
+@pytest.mark.parametrize("backend", ["npy", "zarr", "jpeg"])
+def test_a_folder_that_vanishes_at_every_moment(
+    backend: str, how: str, source: Path, workdir: Path, photograph: NDArray[np.uint8]
+) -> None:
+    expected = SimpleFrames({1: source}, workdir.with_name("other"), backend).load_region(1)
+
+    def vanish() -> None:
+        shutil.rmtree(workdir, ignore_errors=True)
+        if how == "becomes a file":
+            workdir.touch()
+
+    for number in itertools.count(0, 2):
+        frames = SimpleFrames({1: source}, workdir, backend)
+        with at_moment(number, str(workdir), vanish) as seen, contextlib.suppress(CacheError):
+            np.testing.assert_array_equal(frames.load_region(1), expected)
+            np.testing.assert_array_equal(frames.load_region(1, (slice(9), slice(9))), expected[:9, :9])
+        if workdir.is_file():
+            workdir.unlink()
+        shutil.rmtree(workdir, ignore_errors=True)
+        POOL.forget(lambda key: True)
+        if len(seen) <= number:
+            break
+    assert number > 10
 
 
 def test_a_folder_that_becomes_a_file_during_a_conversion(

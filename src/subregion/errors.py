@@ -241,6 +241,19 @@ def is_of_system(error: object) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.EOVERFLOW)
 
 
+def said_by_system(error: BaseException | None) -> OSError | None:
+    """Return what the operating system said at the root of an error; None if it was not the system.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        Of ours, with its causes.
+    """
+    while error is not None and not is_of_system(error):
+        error = error.__cause__
+    return error
+
+
 def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError:
     """Say as one of ours why the operating system would not give us a source file.
 

@@ -40,7 +40,7 @@ class Account:
     faults : dict
         What went wrong, by kind.
     races : int
-        Ends that are known and stated, such as the SIGBUS of a file that is cut while it is copied out of a map.
+        Ends that are known and stated, such as the SIGBUS of a file that is cut while it is copied.
     notes : dict
         What is worth knowing and no fault: the first of its kind, and how often.
     """
@@ -248,7 +248,7 @@ class Child:
         Parameters
         ----------
         excuse : str
-            What an end by a signal, or a hang, must say to be one that is known and stated: a regular expression.
+            What an end by a signal, or a hang, must say to be a known and stated one: a regular expression.
 
         Returns
         -------

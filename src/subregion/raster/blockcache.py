@@ -31,6 +31,14 @@ def level_key(shape: tuple[int, int, int]) -> int:
     return shape[0] << 32 | shape[1]
 
 
+def whole_number(image: int) -> int:
+    """Return the number under which a whole image of a file is kept: one that no block has.
+
+    A file may be read by blocks by one reader, and whole by another.
+    """
+    return -1 - image
+
+
 class CacheInfo(NamedTuple):
     """What the block cache of this process did so far.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -111,7 +110,7 @@ def _handle(file: SourceFile) -> BinaryIO:
         raise source_error(file.path, error) from error
 
 
-def _icon(handle: io.FileIO) -> Any:
+def _icon(handle: BinaryIO) -> Any:
     """Open the largest picture of an icon, of which the plugin would warn if its size were not as listed."""
     image = IcoImagePlugin.IcoFile(handle).frame(0)
     image.format = "ICO"

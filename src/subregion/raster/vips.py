@@ -21,7 +21,7 @@ from subregion.geometry.grid import overlaps
 from subregion.geometry.window import Window
 from subregion.libraries import pyvips
 from subregion.raster import limits
-from subregion.raster.blockcache import BLOCKS, level_key
+from subregion.raster.blockcache import BLOCKS, level_key, whole_number
 from subregion.raster.color import Inks
 from subregion.raster.jpegheader import find_frame, without_stray
 from subregion.raster.pool import POOL
@@ -264,7 +264,7 @@ class VipsRaster(Raster):
         nbytes = rows * cols * bands * self.dtype.itemsize
         if nbytes > BLOCKS.limit // 4:
             return None
-        key = self.file.identity, level_key(self.shape), 0
+        key = self.file.identity, level_key(self.shape), whole_number(0)
         pixels = BLOCKS.get(key)
         if pixels is None and BLOCKS.note(key, nbytes):
             pixels = np.concatenate(list(self.strips(rows)))

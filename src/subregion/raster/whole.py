@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.raster import limits
-from subregion.raster.blockcache import BLOCKS, level_key
+from subregion.raster.blockcache import BLOCKS, level_key, whole_number
 from subregion.raster.raster import Raster, Read
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class WholeRaster(Raster):
     def _pixels(self) -> NDArray[Any]:
         if not BLOCKS.limit:
             return self._decoded()
-        key = self.file.identity, level_key(self.shape), self._number
+        key = self.file.identity, level_key(self.shape), whole_number(self._number)
         pixels = BLOCKS.get(key)
         if pixels is None:
             pixels = self._decoded()

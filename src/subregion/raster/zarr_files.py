@@ -202,8 +202,8 @@ class ChunkFiles:
     def _chunk_nbytes(self, path: str) -> int:
         try:
             size = os.stat(path).st_size
-        except (FileNotFoundError, NotADirectoryError):
-            self._check_there()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_there(error)
             return 0
         except OSError as error:
             raise source_error(path, error) from error
@@ -217,8 +217,8 @@ class ChunkFiles:
         """Return a shard as it is now; None if it was never written."""
         try:
             state = state_of(os.stat(path))
-        except (FileNotFoundError, NotADirectoryError):
-            self._check_there()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            self._check_there(error)
             return None
         except OSError as error:
             raise source_error(path, error) from error
@@ -242,10 +242,10 @@ class ChunkFiles:
         except SourceNotFoundError as error:
             raise _taken_away(path) from error
 
-    def _check_there(self) -> None:
+    def _check_there(self, error: OSError) -> None:
         """Tell an array of which a file was never written from one that was taken away."""
         if not is_zarr(self.path):
-            raise _taken_away(self.path)
+            raise _taken_away(self.path) from error
 
 
 def _taken_away(path: str) -> DamagedFileError:

@@ -22,7 +22,7 @@ from chaos.harness import Arena
 from chaos.sources import Sources, content, kinds, make
 from chaos.steps import check, collection, in_threads, prepare_all
 
-#: What GLib, C++ and threads of Python say when they get no memory: the first two abort, the last never start.
+#: What GLib, C++ and threads of Python say when they get no memory: the first two abort, others never start.
 OUT_OF_REACH = "GLib-ERROR|failed to allocate|bad_alloc|Exception ignored in thread started by"
 BACKENDS: tuple[Any, ...] = (None, "npy", "cog", "zarr", "auto")
 
