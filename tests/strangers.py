@@ -4,12 +4,58 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+#: Numbers that headers seldom expect.
+_ODD = [
+    0,
+    1,
+    3,
+    0x7F,
+    0x80,
+    0xFF,
+    0x7FFF,
+    0x8000,
+    0xFFFF,
+    0x10000,
+    0x7FFFFFFF,
+    0x80000000,
+    0xFFFFFFFF,
+    100_000,
+]
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """The same with some bytes changed, put in or taken out, mostly at its beginning."""
+    changed = bytearray(data)
+    reach = rng.choice([64, 200, 600, len(data), len(data)])
+    for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
+        if not changed:
+            break
+        at, action = rng.randrange(min(reach, len(changed))), rng.randrange(8)
+        if action <= 2:
+            changed[at] ^= 1 << rng.randrange(8)
+        elif action == 3:
+            form = rng.choice(["<I", ">I", "<H", ">H", "<Q", ">Q"])
+            size = struct.calcsize(form)
+            changed[at : at + size] = struct.pack(form, rng.choice(_ODD) & (1 << 8 * size) - 1)
+        elif action == 4:
+            del changed[at : at + rng.choice([1, 2, 4, 16, 100])]
+        elif action == 5:
+            changed[at:at] = rng.choice([b"\0", b"\xff", b"\xff" * 8, bytes(changed[at : at + 64])])
+        elif action == 6:
+            changed = changed[:at]
+        else:
+            other = rng.randrange(len(changed))
+            changed[at : at + 12] = changed[other : other + 12]
+    return bytes(changed)
+
 
 #: What a child does with each file. Errors of ours are expected, any other is named with where it came from.
 _CHILD = """
@@ -19,7 +65,7 @@ warnings.simplefilter("ignore", DeprecationWarning)  # those are for programmers
 import numpy as np
 import subregion
 from subregion import SubregionError
-from subregion.errors import NotGeoreferencedError
+from subregion.errors import NotGeoreferencedError, RecordError
 from subregion.describe import describe
 from subregion.records import Asset
 
@@ -42,11 +88,12 @@ def read(path):
     image = subregion.open(path, backend=None)
     image.shape, image.dtype, image.chunks
     tries = [lambda: image[:4, :4], lambda: image[::100, ::100], lambda: image[:],
-             image.georeference, lambda: describe(Asset(path), [])]
+             image.georeference, lambda: describe(Asset(path), []),
+             lambda: subregion.open(path, backend=None, frame=7)[:]]
     for attempt in tries:
         try:
             attempt()
-        except NotGeoreferencedError:
+        except (NotGeoreferencedError, RecordError):
             pass
         except SubregionError as error:
             yield error

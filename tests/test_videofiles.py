@@ -11,6 +11,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -614,3 +615,25 @@ def test_a_size_that_changes_on_the_way_is_an_error(tmp_path: Path) -> None:
     assert frames.load_region(0).shape == (48, 64, 3)
     with pytest.raises(UnsupportedFormatError, match="all its frames are alike"):
         frames.load_region(len(frames) - 1)
+
+
+def test_frames_that_are_larger_than_the_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a frame that is too large no memory is asked for."""
+    path = tmp_path / "a.mp4"
+    film(path, "mpeg4", "yuv420p")
+    monkeypatch.setenv("SUBREGION_MAX_WHOLE_BYTES", str(HEIGHT * WIDTH * 3 - 1))
+    with pytest.raises(SubregionError, match="a.mp4"):
+        subregion.open(path, backend=None)[:]
+    monkeypatch.setenv("SUBREGION_MAX_WHOLE_BYTES", str(HEIGHT * WIDTH * 3))
+    assert subregion.open(path, backend=None).shape == (HEIGHT, WIDTH, 3)
+
+
+def test_boxes_without_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    many, nothing = b"\0\0\0\x08free" * 1_000_000, b"\0\0\0\0moov"
+    for boxes in (many, nothing, b"\0\0\0\x01moov" + b"\0" * 8, b"\0\0\0\x08moov" * 9):
+        path.write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + boxes)
+        begun = time.perf_counter()
+        with pytest.raises(SubregionError, match="a.mp4"):
+            subregion.open(path, backend=None).shape  # noqa: B018 - opens it
+        assert time.perf_counter() - begun < 5

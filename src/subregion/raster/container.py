@@ -61,6 +61,10 @@ _PICTURES = (
 )  # fmt: skip
 
 
+#: Boxes at the top of a file that are looked at: a long recording has some thousands.
+_MAX_BOXES = 1 << 16
+
+
 def container_of(file: SourceFile, head: bytes) -> Container | None:
     """Tell which container of video a file is, by its first bytes; None if it is none.
 
@@ -108,14 +112,16 @@ def check_whole(file: SourceFile, container: Container) -> None:
 def _end_of_boxes(file: SourceFile) -> int:
     """Return where the last box at the top of an ISO or QuickTime file ends."""
     place = 0
-    while place + 8 <= file.size:
+    for _ in range(_MAX_BOXES):
+        if place + 8 > file.size:
+            return place
         size = int.from_bytes(file.read(place, 4), "big")
         if size == 1 and place + 16 <= file.size:
             size = int.from_bytes(file.read(place + 8, 8), "big")
         if size < 8:  # 0: up to the end of the file; others are left to the demuxer
             return file.size
         place += size
-    return place
+    return file.size
 
 
 def _end_of_segment(file: SourceFile) -> int:

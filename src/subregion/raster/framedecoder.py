@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.errors import UnsupportedFormatError, decoding_error
 from subregion.libraries import av, require
+from subregion.raster import limits
 from subregion.raster.descriptors import with_room
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Decoded frames that a decoder remembers, in bytes: readers in several threads come a little out of order.
 REMEMBERED_BYTES = 24 << 20
+
+#: Decoders round sizes up, put a border around their frames, and count all that as pixels.
+_BORDER = 1 << 17
 
 #: About how many frames could be decoded while a container is made to go elsewhere.
 JUMP = 8
@@ -71,6 +75,9 @@ class FrameDecoder:
         self._remembered: OrderedDict[int, Any] = OrderedDict()
         self._index: FrameIndex | None = None
         self._input: Any = None
+        # For larger frames no memory is asked for; their size is known only when one is decoded.
+        most = limits.most_pixels()
+        self._most = str(most + most // 8 + _BORDER)
         self._open()
 
     def _open(self) -> None:
@@ -85,7 +92,7 @@ class FrameDecoder:
             raise UnsupportedFormatError(f"{self.path}: its video codec is one that FFmpeg cannot decode.")
         self._stream = stream
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        stream.codec_context.options = {"err_detect": "crccheck+explode", "max_pixels": self._most}
         for other in self._input.streams:
             if other.index != stream.index:
                 other.discard = self._av.stream.Discard.all
@@ -113,6 +120,12 @@ class FrameDecoder:
     def intra_only(self) -> bool:
         """Whether no frame leans on another."""
         return bool(self._stream.codec_context.codec.intra_only)
+
+    @property
+    def declared(self) -> tuple[int, int]:
+        """Rows and columns of a frame, as the container has them; 0 if it says nothing."""
+        context = self._stream.codec_context
+        return int(context.height), int(context.width)
 
     @property
     def codec(self) -> str:
@@ -226,7 +239,7 @@ class FrameDecoder:
             return self._av.open(
                 self.path,
                 format=self._container.demuxer,
-                options={"protocol_whitelist": "file"},
+                options={"protocol_whitelist": "file", "max_pixels": self._most},
                 metadata_errors="ignore",
             )
         except self._av.FFmpegError as error:

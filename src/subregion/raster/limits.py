@@ -149,6 +149,13 @@ def fits_whole(nbytes: int) -> bool:
     return nbytes <= _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
 
 
+def most_pixels() -> int:
+    """Return how many pixels of three bytes may be decoded in one piece."""
+    whole = _limit("SUBREGION_MAX_WHOLE_BYTES", MAX_WHOLE_BYTES)
+    most = min(whole, _limit("SUBREGION_MAX_IMAGE_BYTES", MAX_IMAGE_BYTES)) // 3
+    return max(1, min(most, 1 << 30))  # decoders count them in 31 bits
+
+
 def check_block(path: str, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> None:
     """Refuse a block that is too large to be decoded.
 

@@ -139,6 +139,8 @@ class Movie:
                 return
             check_whole(file, self._container)
             decoder = self._new_decoder()
+            limits.check_pixels(file.path, *decoder.declared, 3)
+            limits.check_whole(file.path, *decoder.declared, 3, np.dtype(np.uint8))
             first: list[Any] = []
             try:
                 packets = decoder.packets(first)
@@ -150,7 +152,8 @@ class Movie:
             if index is None or not first or index.number_of(first[0].pts) is None:
                 index = index_frames(decoder.frames(), decoder.error)
             if not first or not index.count:
-                raise decoding_error(f"{file.path}: no frame can be decoded", index.damage or "it is empty")
+                nothing = f"it is empty, or its frames have more than {limits.most_pixels()} pixels"
+                raise decoding_error(f"{file.path}: no frame can be decoded", index.damage or nothing)
             frame = first[0]
             self._layout = _layout_of(file.path, frame.format)
             limits.check_pixels(file.path, frame.height, frame.width, self._layout.bands)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -37,9 +38,11 @@ STRIP_ROWS = 64
 #: How a file is decoded: every warning is an error; without what belongs to nothing; errors are.
 _STRICT, _CLEANED, _LENIENT = range(3)
 
-#: What warnings say that are not about pixels: about bytes in front of a marker, and of marks of colours.
+#: What warnings say that are not about pixels: about bytes in front of a marker, and of odd headers.
 _LEFT_OVER = re.compile("extraneous bytes before marker 0x([0-9a-f]{2})")
-_UNKNOWN_COLORS = "Unknown Adobe color transform code"
+_OF_NO_PIXELS = re.compile(
+    "Unknown Adobe color transform code|unknown JFIF revision number|bad ICC marker|Invalid SOS parameters"
+)
 #: Markers that stand in front of the first scan; what stands in front of others may be a scan that was lost.
 _OF_HEADERS = frozenset({0xC0, 0xC1, 0xC2, 0xDB, *range(0xE0, 0xF0), 0xFE})
 
@@ -103,20 +106,23 @@ class _Region:
             self.image = self._region = None
 
     def _retry(self, error: Exception) -> None:
+        # Whoever keeps an error does not keep the image, of which libvips would speak when it is let go.
+        with FOREIGN:
+            self.image = self._region = None
+            traceback.clear_frames(error.__traceback__)
         reason = _said(error).strip()
         if not reason and self._unexplained < _PATIENCE:
             # All threads share one place for messages, and another has just cleared it.
             self._unexplained += 1
-            self._start()
-            return
-        if self._stage == _LENIENT or not self._harmless(reason):
-            problem = self._damaged(error)
-            if isinstance(problem, DescriptorLimitError) and POOL.shrink():
-                self._start()
-                return
-            raise problem from error
-        self._stage += 1
+        elif self._stage < _LENIENT and self._harmless(reason):
+            self._stage += 1
+        elif not self._room_was_made(error):
+            raise self._damaged(error) from error
         self._start()
+
+    def _room_was_made(self, error: Exception) -> bool:
+        """Whether there were too few descriptors, and some are free now."""
+        return isinstance(self._damaged(error), DescriptorLimitError) and bool(POOL.shrink())
 
 
 def _said(error: Exception) -> str:
@@ -218,7 +224,7 @@ class VipsRaster(Raster):
         """Whether what libjpeg complains of is no damage."""
         marker = _LEFT_OVER.search(reason)
         if marker is None:
-            return _UNKNOWN_COLORS in reason
+            return _OF_NO_PIXELS.search(reason) is not None
         frame = find_frame(self.file)
         return frame is None or not frame.progressive or int(marker[1], 16) in _OF_HEADERS
 
