@@ -367,7 +367,8 @@ class SourceFile:
             f"but the file ends at {self.size}. Fetch or write it again."
         )
 
-    def __del__(self) -> None:
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        # At the end of a program `os` may be gone before the last file is.
         if self.descriptor >= 0:
-            os.close(self.descriptor)
+            close(self.descriptor)
             self.descriptor = -1
