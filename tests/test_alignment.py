@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from single import Single
-from subregion import AlignableImageData, Asset, ImageRecord, Window
+from subregion import AlignableImageData, Asset, ImageRecord, SimpleFrames, Window
 from subregion.errors import ConfigError, RecordError, RegionError, UnknownChannelError
 from subregion.geometry.plan import OutputGrid
 from subregion.geometry.resample import FILTERS, resample
@@ -316,6 +316,22 @@ def test_nodata_is_never_mixed_in(dtype: str, tmp_path: Path) -> None:
         mask = np.ma.getmaskarray(masked)
         assert mask[:2].all()
         np.testing.assert_array_equal(mask[2:70, 2:70], plain == nodata)
+
+
+@pytest.mark.parametrize("dtype", ["c8", "c16"])
+@pytest.mark.parametrize("nodata", [None, "float"])
+def test_complex_samples_keep_both_parts(dtype: str, nodata: str | None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    parts = rng.normal(size=(2, 40, 50)).astype(np.dtype(dtype).char.lower())
+    paths = {"whole": tmp_path / "a.npy", "real": tmp_path / "b.npy", "imag": tmp_path / "c.npy"}
+    for name, pixels in {"whole": parts[0] + 1j * parts[1], "real": parts[0], "imag": parts[1]}.items():
+        np.save(paths[name], pixels.astype(dtype) if name == "whole" else pixels)
+    frames = SimpleFrames(paths)
+    for options in ({"scale": 0.5}, {"scale": 1.7, "interpolation": "cubic"}, {"scale": (0.3, 1)}):
+        whole, real, imag = (frames.load_region(name, nodata=nodata, **options) for name in paths)
+        assert whole.dtype == dtype
+        np.testing.assert_allclose(whole.real, real, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(whole.imag, imag, rtol=1e-5, atol=1e-6)
 
 
 def test_fill_outside_the_image(sensors: dict[str, Any]) -> None:

@@ -241,7 +241,7 @@ def _valid(source: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | No
     valid: NDArray[np.bool_] | None = None
     if nodata is not None and not np.isnan(nodata):
         valid = source != nodata
-    if source.dtype.kind == "f":
+    if source.dtype.kind in "fc":
         numbers = ~np.isnan(source)
         valid = numbers if valid is None else valid & numbers
     return None if valid is None or valid.all() else valid

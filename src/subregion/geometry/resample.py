@@ -159,17 +159,17 @@ def resample(
     -------
     ndarray, shape (rows, columns, bands)
         Of the type of `source` for ``nearest``; float32 where that holds every value of `source` exactly,
-        float64 otherwise.
+        float64 otherwise, and the complex type of that precision for complex samples.
     """
-    if matrix.b == 0 and matrix.d == 0:
-        return _separable(source, matrix, shape, filter_, widening)
-    return _gathered(source, matrix, shape, filter_, widening)
+    draw = _separable if matrix.b == 0 and matrix.d == 0 else _gathered
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity is a value as others are
+        return draw(source, matrix, shape, filter_, widening)
 
 
-def working_dtype(dtype: np.dtype[Any]) -> np.dtype[np.floating[Any]]:
-    """Return the float type in which samples of a type are combined."""
-    exact = np.can_cast(dtype, np.float32, "safe")
-    return np.dtype(np.float32) if exact else np.dtype(np.float64)
+def working_dtype(dtype: np.dtype[Any]) -> np.dtype[np.inexact[Any]]:
+    """Return the type in which samples of a type are combined: of single precision where that is exact."""
+    single, double = (np.complex64, np.complex128) if dtype.kind == "c" else (np.float32, np.float64)
+    return np.dtype(single if np.can_cast(dtype, single, "safe") else double)
 
 
 def _separable(

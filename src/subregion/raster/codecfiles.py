@@ -43,6 +43,24 @@ def open_codec_file(file: SourceFile, driver: str, codec: str) -> WholeRaster:
     return WholeRaster(file, driver, pixels.shape, pixels.dtype, decode)
 
 
+def open_webp(file: SourceFile) -> WholeRaster | None:
+    """Open a WebP; None if it is an animation, or has no header that makes sense.
+
+    Pillow, which reads animations too, takes seven times the memory of the pixels.
+
+    Raises
+    ------
+    TooLargeError
+        If it declares more than the limits allow.
+    """
+    declared = declared_size("webp", file)
+    if declared is None:
+        return None
+    limits.check_declared(file.path, file.size, declared)
+    shape = declared.height, declared.width, declared.samples
+    return WholeRaster(file, "WEBP", shape, np.dtype(np.uint8), _decoder(file, "WEBP", "webp", declared))
+
+
 def _checked(file: SourceFile, driver: str, codec: str) -> Declared:
     """Read the header of a picture, and refuse it if it declares too much."""
     declared = declared_size(codec, file)
@@ -108,6 +126,7 @@ _DECODERS: dict[str, Callable[[bytes, Declared], NDArray[Any]]] = {
     "jpegls": _jpegls,
     "jpeg2k": lambda data, _: imagecodecs.jpeg2k_decode(data),
     "jpegxr": _jpegxr,
+    "webp": lambda data, declared: imagecodecs.webp_decode(data, hasalpha=declared.samples == 4),
     "rgbe": lambda data, _: imagecodecs.rgbe_decode(data),
     # Of an animation the first frame is the image, and the others are not decoded.
     "jpegxl": lambda data, _: imagecodecs.jpegxl_decode(data, index=0),

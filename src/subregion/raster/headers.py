@@ -123,13 +123,16 @@ def _webp(file: Stored) -> Declared | None:
     if kind == b"VP8X":
         if head[20] & 2:  # an animation, of which all frames would be decoded
             return None
+        alpha = head[20] & 0x10
         size = [1 + int.from_bytes(head[at : at + 3], "little") for at in (24, 27)]
     elif kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", head, 21)
+        alpha = bits & 1 << 28
         size = [1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)]
     else:
+        alpha = 0
         size = [side & 0x3FFF for side in struct.unpack_from("<HH", head, 26)]
-    return Declared(size[1], size[0], 4, 1)
+    return Declared(size[1], size[0], 4 if alpha else 3, 1)
 
 
 def _lerc(file: Stored) -> Declared | None:

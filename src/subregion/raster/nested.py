@@ -82,7 +82,7 @@ def check_nested(file: SourceFile, name: str) -> None:
 
 def _bitmaps(data: bytes) -> Iterator[Declared]:
     """Yield what the bitmaps of an icon declare: twice their height, because their mask counts too."""
-    (count,) = struct.unpack_from("<H", data, 4)
+    count = int.from_bytes(data[4:6], "little")
     for entry in range(6, min(6 + 16 * count, len(data) - 15), 16):
         (at,) = struct.unpack_from("<I", data, entry + 12)
         if at + 12 <= len(data) and data[at : at + 8] != b"\x89PNG\r\n\x1a\n":

@@ -16,7 +16,7 @@ from subregion.errors import (
 )
 from subregion.geometry.window import Window
 from subregion.raster import limits, tiff
-from subregion.raster.codecfiles import open_codec_file, open_jpeg2000
+from subregion.raster.codecfiles import open_codec_file, open_jpeg2000, open_webp
 from subregion.raster.container import container_of
 from subregion.raster.jp2boxes import tags_of_jp2
 from subregion.raster.jpeg import open_jpeg
@@ -217,6 +217,8 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
         return raster
     if head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis"):
         return _open_avif(file)
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return open_webp(file) or open_pillow(file, ("WEBP",))
     for magic, (driver, codec) in _CODEC_FILES.items():
         if head.startswith(magic):
             return open_codec_file(file, driver, codec)
