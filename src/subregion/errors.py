@@ -66,6 +66,10 @@ class MendedError(DamagedFileError):
         self.path = path
 
 
+class SourceReplacedError(DamagedFileError, SourceReadError):
+    """Another host replaced the file while it was open, and its server has forgotten the one that was."""
+
+
 class TooLargeError(SubregionError, ValueError):
     """More pixels than the limits allow are declared by a file or asked for, or than its bytes could hold."""
 
@@ -283,7 +287,7 @@ def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError
     if error.errno in _OUT_OF_DESCRIPTORS:
         return descriptor_limit_error(name)
     if error.errno == errno.ESTALE:
-        return DamagedFileError(f"{name}: was replaced on its server while it was open. Open it again.")
+        return SourceReplacedError(f"{name}: was replaced on its server while it was open. Open it again.")
     return SourceReadError(f"{name}: cannot be read: {error.strerror or error}.")
 
 

@@ -25,7 +25,14 @@ from subregion.cache.carried import Carried
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
 from subregion.cache.manifest import Entry, manifest_of, read_manifest
 from subregion.cache.seen import Signature
-from subregion.errors import CacheError, SubregionError, descriptor_limit_error, said_by_system
+from subregion.errors import (
+    CacheError,
+    SourceIsDirectoryError,
+    SourceNotFoundError,
+    SubregionError,
+    descriptor_limit_error,
+    said_by_system,
+)
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
@@ -167,9 +174,13 @@ class Folder:
         try:
             write(unfinished)
         except SubregionError as error:
-            said = said_by_system(error)
-            if said is not None and str(error).startswith(unfinished):
-                raise said from error  # what was written could not be read back
+            if not str(error).startswith(unfinished):
+                raise
+            # What was written could not be read back, for a reason of the system, or because it is gone.
+            if (said := said_by_system(error)) is not None:
+                raise said from error
+            if isinstance(error, SourceNotFoundError | SourceIsDirectoryError):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), unfinished) from error
             raise
         sizes = synced_sizes(unfinished)
         document = {**manifest_of(name, sizes, os.path.isdir(unfinished), signature), **about}

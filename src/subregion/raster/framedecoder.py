@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from subregion.errors import UnsupportedFormatError, decoding_error
+from subregion.errors import SourceReadError, SubregionError, UnsupportedFormatError, decoding_error
 from subregion.libraries import av, require
 from subregion.raster import limits
 from subregion.raster.descriptors import with_room
@@ -44,9 +45,18 @@ def import_av(path: str) -> Any:
         ) from error
 
 
-def said(error: Exception) -> str:
-    """Return what FFmpeg says, without the name of its function."""
-    return str(getattr(error, "strerror", None) or error)
+def failure(what: str, error: Exception) -> SubregionError:
+    """Say as one of ours what FFmpeg says, without the name of its function.
+
+    It says the same of a disk that fails as of a file that ends early, and of memory that is short as of a
+    file that asks for too much.
+    """
+    said = str(getattr(error, "strerror", None) or error)
+    if getattr(error, "errno", None) in (errno.EIO, errno.ENOMEM):
+        return SourceReadError(
+            f"{what}: {said}. The disk fails, memory is short, or the file is truncated or corrupt."
+        )
+    return decoding_error(what, said)
 
 
 class MisledError(Exception):
@@ -223,8 +233,8 @@ class FrameDecoder:
                     break
         self.number = None
         if problem is not None:
-            raise decoding_error(
-                f"{self.path}: frame {number} cannot be decoded as {self.codec}", said(problem)
+            raise failure(
+                f"{self.path}: frame {number} cannot be decoded as {self.codec}", problem
             ) from problem
         raise MisledError
 
@@ -243,9 +253,7 @@ class FrameDecoder:
                 metadata_errors="ignore",
             )
         except self._av.FFmpegError as error:
-            raise decoding_error(
-                f"{self.path}: cannot be opened as {self._container.driver}", said(error)
-            ) from error
+            raise failure(f"{self.path}: cannot be opened as {self._container.driver}", error) from error
 
     def _start(self, key: KeyFrame | None, index: FrameIndex) -> bool:
         """Go to a key frame, or to the beginning; False if the container leads behind it."""

@@ -26,7 +26,7 @@ from subregion.forks import in_child
 from subregion.raster import limits
 from subregion.raster.container import Container, check_whole
 from subregion.raster.descriptors import State, state_of
-from subregion.raster.framedecoder import JUMP, FrameDecoder, MisledError, said
+from subregion.raster.framedecoder import JUMP, FrameDecoder, MisledError, failure
 from subregion.raster.frameindex import FrameIndex, index_frames, index_packets
 from subregion.raster.pool import Pool
 from subregion.raster.whole import WholeRaster
@@ -146,7 +146,7 @@ class Movie:
                 packets = decoder.packets(first)
                 index = index_packets(self._container, packets, decoder.codec, decoder.intra_only)
             except decoder.error as error:
-                raise decoding_error(f"{file.path}: cannot be read", said(error)) from error
+                raise failure(f"{file.path}: cannot be read", error) from error
             if not first:
                 first.extend(itertools.islice(decoder.frames(), 1))
             if index is None or not first or index.number_of(first[0].pts) is None:
