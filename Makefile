@@ -21,7 +21,7 @@ CHAOS_ARGS ?=
 chaos: $(VENV)/.test-installed
 	PYTHONPATH=tests $(BIN)/python -m chaos $(CHAOS_ARGS)
 
-# 20,000 damaged files, half an hour; FUZZ_ARGS="--count 1000 --only tiff" takes fewer, "--help" tells the rest.
+# 20,000 damaged files, some six minutes; FUZZ_ARGS="--count 1000 --only tiff" takes fewer, "--help" tells the rest.
 FUZZ_ARGS ?=
 fuzz: $(VENV)/.test-installed
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ_ARGS)
