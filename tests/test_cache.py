@@ -20,9 +20,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import manifests
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache import publish
+from subregion.cache.carried import Carried
+from subregion.cache.checksums import Checksums
+from subregion.cache.origin import Origin
 from subregion.cache.publish import Folder
+from subregion.cache.recipe import parse_backend
 from subregion.cache.workdir import make_store
 from subregion.errors import (
     CacheError,
@@ -267,7 +272,7 @@ def test_prepare_reports_all_failures_together_and_makes_all_else(
     for name in ("empty.png", "missing.png", "text.png"):
         assert name in str(caught.value)
     assert len(data_files(frames)) == 6
-    assert len(files(frames)) == 12
+    assert len(files(frames)) == 18
 
 
 def test_prepare_of_unknown_ids_says_which(frames: SimpleFrames) -> None:
@@ -491,7 +496,7 @@ frames.prepare(workers=2)
             with Image.open(sources / str(name)) as image:
                 np.testing.assert_array_equal(frames.load_image(name), np.asarray(image))
     assert len(data_files(frames)) == 36
-    assert len(files(frames)) == 72  # no leftovers
+    assert len(files(frames)) == 108  # no leftovers
 
 
 def test_an_owner_that_hangs_is_passed_by(
@@ -523,31 +528,42 @@ def test_without_locks_everything_still_works(
     assert len(data_files(frames)) == 1
 
 
-def write_file(path: str) -> None:
+NO_SUMS = Checksums((), (), {})
+
+
+def origin(name: str) -> Origin:
+    return Origin(name, "PATH", name, None, parse_backend("npy"))
+
+
+def write_file(path: str) -> Checksums:
     Path(path).write_bytes(b"pixels")
+    return NO_SUMS
 
 
-def write_folder(path: str) -> None:
+def write_folder(path: str) -> Checksums:
     inner = Path(path, "0", "c")
     inner.mkdir(parents=True)
     inner.with_name("zarr.json").write_bytes(b"{}")
     (inner / "0").write_bytes(b"pixels")
+    return NO_SUMS
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
 def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(write: Any, tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
-    key = "ab" * 20
+    made_of = origin("a")
+    key = made_of.key
     first = []
 
-    def write_slowly(path: str) -> None:
-        write(path)
-        first.append(folder.publish(key, ".npy", None, {}, write))
+    def write_slowly(path: str) -> Checksums:
+        first.append(folder.publish(made_of, ".npy", None, Carried(), write))
+        return write(path)  # type: ignore[no-any-return]
 
-    assert [folder.publish(key, ".npy", None, {}, write_slowly)] == first == [folder.look_up(key)]
+    assert [folder.publish(made_of, ".npy", None, Carried(), write_slowly)] == first == [folder.look_up(key)]
     assert {place.name for place in tmp_path.glob("*/*.*")} == {
         f"{key}.json",
         os.path.basename(first[0].data),
+        os.path.basename(first[0].sums_path),
     }
 
 
@@ -582,17 +598,20 @@ def test_names_in_a_manifest_do_not_lead_out_of_the_folder(source: Path, workdir
     manifest = Path(frames._store.folder.manifest_path(key))
     for name in ("../../../../../etc/passwd", "/etc/passwd", "0/../../x", ""):
         document = json.loads(manifest.read_bytes())
-        manifest.write_text(json.dumps(document | {"files": {name: 1}}))
+        manifest.write_bytes(manifests.manifest(document | {"files": {name: 1}}))
         assert frames._store.folder.look_up(key) is None
-        manifest.write_text(json.dumps(document))
+        manifest.write_bytes(manifests.manifest(document))
         assert frames._store.folder.look_up(key) is not None
 
 
 @pytest.mark.parametrize("write", [write_file, write_folder])
 def test_discarding_takes_the_entry_and_nothing_else(write: Any, tmp_path: Path) -> None:
     folder = Folder(str(tmp_path))
-    kept, gone = "ab" * 20, "ab" + "cd" * 19
-    entries = {key: folder.publish(key, ".zarr", None, {}, write) for key in (kept, gone)}
+    kept, gone = origin("a").key, origin("b").key
+    entries = {
+        made_of.key: folder.publish(made_of, ".zarr", None, Carried(), write)
+        for made_of in (origin("a"), origin("b"))
+    }
     folder.discard(entries[gone])
     assert folder.look_up(gone) is None
     assert not os.path.exists(entries[gone].data)
@@ -653,7 +672,7 @@ print(sum(int(frames.load_region(name).sum()) for name in frames.image_ids))
     assert answers == {f"{int(photograph.sum()) * 6}\n"}
     frames = SimpleFrames.from_folder(sources, workdir=tmp_path / "work", backend="cog")
     assert len(data_files(frames)) == 6
-    assert len(files(frames)) == 12
+    assert len(files(frames)) == 18
 
 
 def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]) -> None:

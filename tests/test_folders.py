@@ -104,23 +104,6 @@ def test_copies_are_used_again_while_nothing_changes(
     assert list(workdir.glob("_cache/frames/??/*.npy")) == [entry]
 
 
-def test_copies_of_older_versions_of_this_library_still_serve(
-    tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
-) -> None:
-    import json
-
-    path = tmp_path / "a.npy"
-    np.save(path, photograph)
-    frames = SimpleFrames({1: path}, workdir, "cog")
-    frames.prepare()
-    (manifest,) = workdir.glob("_cache/frames/??/*.json")
-    document = json.loads(manifest.read_text())
-    manifest.write_text(json.dumps(document | {"signature": document["signature"][:2]}))
-    POOL.forget(lambda key: True)
-    np.testing.assert_array_equal(frames.load_region(1), photograph)
-    assert json.loads(manifest.read_text())["data"] == document["data"]
-
-
 def test_looking_at_many_files_takes_a_small_part_of_the_time(
     tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:

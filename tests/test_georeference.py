@@ -28,6 +28,7 @@ from rasterio.io import MemoryFile
 from typer.testing import CliRunner
 
 import subregion
+from manifests import manifest
 from single import Single
 from subregion import Asset, Georeference, ImageRecord, SimpleFrames, Window
 from subregion.cli import app
@@ -351,7 +352,7 @@ def test_a_pointer_with_nonsense_is_no_entry(tmp_path: Path) -> None:
     frames.prepare()
     (pointer,) = frames.cache_dpath.glob("??/*.json")
     document = json.loads(pointer.read_text())
-    pointer.write_text(json.dumps(document | {"tags": [["x", 1, 1, "?"]]}))
+    pointer.write_bytes(manifest(document | {"tags": [["x", 1, 1, "?"]]}))
     assert frames_of(path, backend="npy", workdir=tmp_path / "work").load_region(1).shape == (ROWS, COLS, 1)
     (pointer,) = frames.cache_dpath.glob("??/*.json")
     assert json.loads(pointer.read_text())["tags"] == document["tags"]

@@ -16,6 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from manifests import checked
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import CacheError, ConfigError, IdentityError
 from subregion.raster.pool import POOL
@@ -47,11 +48,26 @@ STRANGE: list[tuple[str, str]] = [
     for key, texts in {
         "size": ["Infinity", "NaN", HUGE, "-1", "1.5", "true", "null", '"7"', "[]", "{}", "1e400"],
         "signature": [
-            *("7", '"ab"', "[1]", "[1, 2, 3]", "[Infinity, 1]", f"[{HUGE}, {HUGE}]", "[true, 1]"),
-            *("[[], {}]", '["1", "2"]', "[1, 2, 3, 4]", "{}", "[1.0, 2.0]"),
+            *(
+                "7",
+                '"ab"',
+                "[1]",
+                "[1, 2, 3]",
+                "[1, 2]",
+                "[Infinity, 1, null, null]",
+                "[true, 1, null, null]",
+            ),
+            *(
+                "[[], {}, null, null]",
+                '["1", "2", null, null]',
+                "[1, 2, 3, 4]",
+                "{}",
+                f"[{HUGE}, 1, null, null]",
+            ),
         ],
         "data": ["7", "null", '"../../x"', '"/etc/passwd"', '[""]', '"\\u0000"', '"\\ud800"'],
         "files": ["7", "[]", "{}", '{"a": Infinity}', '{"..": 1}', '{"a/../b": 1}', '{"": 1}'],
+        "sums": ["7", "null", "[]", "[1]", "[1, 2]", f"[{HUGE}, {HUGE}]", '"ab"', "[1.5, 2]", "[true, 1]"],
         "nodata": ['"a"', "[]", HUGE, "{}", "true"],
         "tags": [
             *("7", "[7]", "[[1, 2, 3]]", '[[1, 2, 3, "A"]]', '[[33550, 12, 3, "AAAA"]]', '{"a": 1}'),
@@ -73,12 +89,13 @@ def test_strange_values_in_a_manifest(
     manifest = manifest_of(workdir)
     document = json.loads(manifest.read_text())
     entry = document["data"]
+    del document["crc32c"]
     parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in document.items() if name != key]
-    manifest.write_text("{" + ", ".join([*parts, f"{json.dumps(key)}: {text}"]) + "}")
+    manifest.write_bytes(checked("{" + ", ".join([*parts, f"{json.dumps(key)}: {text}"]) + "}"))
     np.testing.assert_array_equal(read_anew(frames), photograph)
     frames.prepare(use_stamp=False)
     assert json.loads(manifest.read_text())["data"] != entry
-    assert len(list(workdir.glob("_cache/frames/??/*"))) == 2
+    assert len(list(workdir.glob("_cache/frames/??/*"))) == 3
     assert Path("/etc/passwd").exists()
 
 
@@ -264,7 +281,7 @@ def test_hashes_that_are_given_may_be_any_text(
     np.testing.assert_array_equal(read_anew(collect()), photograph)  # from the copy
     assert {place.name for place in source.parent.iterdir()} == {kept.name, workdir.name}
     for place in (workdir / "_cache/frames").rglob("*"):
-        assert place.suffix in ("", ".json", ".tif")
+        assert place.suffix in ("", ".json", ".tif", ".sums")
 
 
 @pytest.mark.parametrize("value", ["x" * 1001, "", b"x", 5, 5.0, ["x"], {"a": 1}, np.zeros(3), ("a",), True])

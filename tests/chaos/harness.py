@@ -324,7 +324,9 @@ def leftovers(workdir: Path) -> list[str]:
             found += [f"{name}/{inner}" for inner in os.listdir(folder / name)]
     for home in folder.glob("??"):
         pointers = {path.stem for path in home.glob("*.json")}
-        entries = [path for path in home.iterdir() if path.suffix != ".json"]
+        entries = [path for path in home.iterdir() if path.suffix not in (".json", ".sums")]
+        names = {path.name for path in entries}
+        found += [f"{path.name}: no data" for path in home.glob("*.sums") if path.stem not in names]
         found += [
             f"{home.name}/{path.name}: no pointer" for path in entries if path.name[:40] not in pointers
         ]

@@ -1,4 +1,7 @@
-"""The manifest of an entry: which data it has, and what they were made from."""
+"""The manifest of an entry: which data it has, and what they were made from.
+
+It is JSON that begins with the CRC-32C of all that follows, so that a changed bit makes it no manifest.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from subregion.cache.carried import NOTHING, Carried
+from subregion.cache.checksums import SUFFIX
+from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
+from subregion.libraries import google_crc32c
 from subregion.raster.descriptors import read_regular
 
 #: Bytes of a manifest; ours have some hundred.
 MAX_MANIFEST = 1 << 20
 
+#: Hexadecimal digits of the name of an entry.
+KEY_DIGITS = 40
+
+_BEGINNING = re.compile(rb'\{"crc32c": "([0-9a-f]{8})", ')
 _INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
 
 
@@ -25,23 +35,36 @@ class Entry:
 
     Parameters
     ----------
-    key : str
-        Hash of identity and recipe.
+    origin : Origin
+        What it was made of, and how.
     data : str
         Absolute path of the file or folder that holds the pixels.
     size : int
         Bytes of its files.
     signature : Signature or None
         What the source looked like when it was converted.
+    sums : tuple of int
+        Bytes of the file of checksums that is beside the data, and the CRC-32C of them.
     carried : Carried
         What the source says beside its pixels.
     """
 
-    key: str
+    origin: Origin
     data: str
     size: int
     signature: Signature | None
+    sums: tuple[int, int]
     carried: Carried = NOTHING
+
+    @property
+    def key(self) -> str:
+        """Its name: a hash of what it was made of, and how."""
+        return os.path.basename(self.data)[:KEY_DIGITS]
+
+    @property
+    def sums_path(self) -> str:
+        """Where its checksums are."""
+        return self.data + SUFFIX
 
     def fits(self, signature: Signature | None) -> bool:
         """Whether it was made of a source that looks like this."""
@@ -51,9 +74,15 @@ class Entry:
 
 
 def manifest_of(
-    name: str, sizes: dict[str, int], folder: bool, signature: Signature | None
-) -> dict[str, Any]:
-    """Return what a manifest says of the data of an entry.
+    name: str,
+    sizes: dict[str, int],
+    folder: bool,
+    signature: Signature | None,
+    sums: tuple[int, int],
+    origin: Origin,
+    carried: Carried,
+) -> bytes:
+    """Return the manifest of an entry.
 
     Parameters
     ----------
@@ -65,13 +94,39 @@ def manifest_of(
         Whether it is a folder.
     signature : Signature or None
         What the source looked like.
+    sums : tuple of int
+        Bytes of the file of checksums, and the CRC-32C of them.
+    origin : Origin
+        What it was made of, and how.
+    carried : Carried
+        What the source says beside its pixels.
     """
-    return {
+    document = {
         "data": name,
         "size": sum(sizes.values()),
         **({"files": sizes} if folder else {}),
         "signature": None if signature is None else signature.document,
+        "sums": sums,
+        **origin.document,
+        **carried.document,
     }
+    rest = json.dumps(document).encode()[1:]
+    return b'{"crc32c": "%08x", ' % google_crc32c.value(rest) + rest
+
+
+def document_of(data: bytes) -> dict[str, Any]:
+    """Parse a manifest, after a look at its checksum.
+
+    Raises
+    ------
+    ValueError, RecursionError
+        If it was changed, or is none.
+    """
+    begin = _BEGINNING.match(data)
+    if begin is None or google_crc32c.value(data[begin.end() :]) != int(begin[1], 16):
+        raise ValueError("it is not as it was written")
+    document: dict[str, Any] = json.loads(data)
+    return document
 
 
 def read_manifest(path: str, key: str) -> Entry | None:
@@ -98,21 +153,26 @@ def read_manifest(path: str, key: str) -> Entry | None:
     """
     try:
         data = read_regular(path, MAX_MANIFEST)
-        document = json.loads(data)
+        document = document_of(data)
         name, size, files = document["data"], document["size"], document.get("files")
+        sums_size, sums_crc = document["sums"]
         seen = document["signature"]
         signature = None if seen is None else Signature.from_document(seen)
         # Names must stay in this folder.
         if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
             return None
-        if type(size) is not int:
+        if not all(type(number) is int for number in (size, sums_size, sums_crc)):
             return None
-        carried = Carried.from_document(document)
+        carried, origin = Carried.from_document(document), Origin.from_document(document)
+        if origin.key != key:
+            return None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
     place = os.path.join(os.path.dirname(path), name)
     there = _is_file(place, size) if files is None else _has_files(place, files, size)
-    return Entry(key, place, size, signature, carried) if there else None
+    if not (there and _is_file(place + SUFFIX, sums_size)):
+        return None
+    return Entry(origin, place, size, signature, (sums_size, sums_crc), carried)
 
 
 def _is_file(path: str, size: object) -> bool:

@@ -1,29 +1,29 @@
 """Entries on disk: written beside their final names, checked, synced, and only then made visible.
 
-An entry is its data, a file or a folder of files, and a *manifest*. The data carry a token in their name that
-is never used twice; the manifest ``<key>.json`` names the data and says what they were made from. A reader
-starts at the manifest, so renaming it is the moment at which an entry exists, and a rebuilt entry never mixes
-with an older one.
+An entry is its data, a file or a folder of files, the checksums of them, and a *manifest*. The data carry a
+token in their name that is never used twice, and so do the checksums beside them; the manifest ``<key>.json``
+names both and says what they were made from. A reader starts at the manifest, so renaming it is the moment at
+which an entry exists, and a rebuilt entry never mixes with an older one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
 
 from subregion.cache.carried import Carried
+from subregion.cache.checksums import SUFFIX, Checksums
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
 from subregion.cache.manifest import Entry, manifest_of, read_manifest
+from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
 from subregion.errors import (
     CacheError,
@@ -33,12 +33,15 @@ from subregion.errors import (
     descriptor_limit_error,
     said_by_system,
 )
+from subregion.libraries import google_crc32c
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0
 
+#: What filelock makes for a moment to see whether there are locks; a process that dies then leaves it.
+_PROBE = ".filelock-probe-"
 _KEY = re.compile(r"[0-9a-f]{40}")
 #: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
 _NO_MANIFEST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ELOOP)
@@ -106,27 +109,28 @@ class Folder:
 
     def publish(
         self,
-        key: str,
+        origin: Origin,
         suffix: str,
         signature: Signature | None,
-        about: dict[str, Any],
-        write: Callable[[str], None],
+        carried: Carried,
+        write: Callable[[str], Checksums],
         confirm: Callable[[], None] = lambda: None,
     ) -> Entry:
         """Write an entry and make it visible.
 
         Parameters
         ----------
-        key : str
-            Its name.
+        origin : Origin
+            What it is made of, and how.
         suffix : str
             Suffix of the data, such as ``".tif"``.
         signature : Signature or None
             What the source looks like.
-        about : dict
-            Further facts for people who look into the folder.
+        carried : Carried
+            What the source says beside its pixels.
         write : callable
-            Writes and checks the data, a file or a folder, at the path that it is given.
+            Writes and checks the data, a file or a folder, at the path that it is given, and returns their
+            checksums.
         confirm : callable
             Called when the data are complete and nobody sees them yet; if it raises, they are removed.
 
@@ -140,10 +144,11 @@ class Folder:
         CacheError
             If the folder cannot be written.
         """
+        key = origin.key
         for again in (True, False):
             name = f"{key}.{secrets.token_hex(8)}{suffix}"
             try:
-                entry = self._written(key, name, signature, about, write, confirm)
+                entry = self._written(origin, name, signature, carried, write, confirm)
             except SubregionError:
                 raise  # the source failed, not the cache
             except FileNotFoundError as error:  # somebody removed the folder, or what was being written
@@ -160,19 +165,19 @@ class Folder:
 
     def _written(
         self,
-        key: str,
+        origin: Origin,
         name: str,
         signature: Signature | None,
-        about: dict[str, Any],
-        write: Callable[[str], None],
+        carried: Carried,
+        write: Callable[[str], Checksums],
         confirm: Callable[[], None],
     ) -> Entry:
-        unfinished = os.path.join(self._unfinished, name)
+        unfinished, key = os.path.join(self._unfinished, name), origin.key
         home = os.path.join(self.path, key[:2])
         os.makedirs(self._unfinished, exist_ok=True)
         os.makedirs(home, exist_ok=True)
         try:
-            write(unfinished)
+            sums = write(unfinished).to_bytes()
         except SubregionError as error:
             if not str(error).startswith(unfinished):
                 raise
@@ -183,11 +188,11 @@ class Folder:
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), unfinished) from error
             raise
         sizes = synced_sizes(unfinished)
-        document = {**manifest_of(name, sizes, os.path.isdir(unfinished), signature), **about}
+        mark = len(sums), google_crc32c.value(sums)
+        _write_synced(unfinished + SUFFIX, sums)
         manifest = f"{unfinished}.json"
-        with open(manifest, "w", encoding="utf-8") as file:
-            json.dump(document, file)
-        sync_file(manifest)
+        folder = os.path.isdir(unfinished)
+        _write_synced(manifest, manifest_of(name, sizes, folder, signature, mark, origin, carried))
         confirm()
         current = self.look_up(key)
         if current is not None and current.fits(signature):
@@ -195,13 +200,14 @@ class Folder:
         data = os.path.join(home, name)
         os.replace(unfinished, data)
         try:
+            os.replace(unfinished + SUFFIX, data + SUFFIX)
             self._show(manifest, key)
         except BaseException:
             with contextlib.suppress(OSError):
                 self._take_away(data)
             raise
         sync_folder(home)
-        return Entry(key, data, sum(sizes.values()), signature, Carried.from_document(document))
+        return Entry(origin, data, sum(sizes.values()), signature, mark, carried)
 
     def _show(self, manifest: str, key: str) -> None:
         """Rename a manifest to where readers look for it."""
@@ -253,11 +259,15 @@ class Folder:
                     f"{entry.data}: this copy is damaged, and cannot be removed: {error.strerror or error}. "
                     f"Make the folder writable so that it can be made anew, or choose another workdir."
                 ) from error
-        with contextlib.suppress(OSError):  # nobody finds them any more; they are removed with the next entry
+        try:
             self._take_away(entry.data)
+        except OSError:  # nobody finds them any more
+            self._note_leftover(entry.key)
 
     def _take_away(self, data: str) -> None:
-        """Remove the data of an entry; a folder goes all at once, so that nobody finds a part of it."""
+        """Remove the data of an entry, and their checksums; of a folder nobody ever finds a part."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(data + SUFFIX)
         if os.path.isdir(data) and not os.path.islink(data):
             gone = os.path.join(self._unfinished, os.path.basename(data))
             os.makedirs(self._unfinished, exist_ok=True)
@@ -278,12 +288,22 @@ class Folder:
             current = self.look_up(key)  # which may be newer than the one to be kept
         except SubregionError:
             return  # what it names is not known
-        spared = {f"{key}.json", kept, "" if current is None else os.path.basename(current.data)}
+        data = {kept} if current is None else {kept, os.path.basename(current.data)}
+        spared = {f"{key}.json", *data, *(name + SUFFIX for name in data)}
         with contextlib.suppress(OSError), os.scandir(os.path.join(self.path, key[:2])) as listing:
             for item in listing:
                 if item.name.startswith(f"{key}.") and item.name not in spared:
-                    with contextlib.suppress(OSError):  # another host was faster
+                    try:
                         self._take_away(item.path)
+                    except FileNotFoundError:
+                        pass  # another was faster
+                    except OSError:
+                        self._note_leftover(key)
+
+    def _note_leftover(self, key: str) -> None:
+        """Have the next sweep look for data of an entry that could not be removed now."""
+        with contextlib.suppress(OSError):
+            open(os.path.join(self._unfinished, f"{key}.leftover"), "wb").close()
 
     @contextlib.contextmanager
     def turn(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
@@ -343,6 +363,9 @@ class Folder:
                     found = _KEY.match(item.name)
                     if found is not None:
                         leftovers.setdefault(found[0], []).append(item.path)
+                    elif item.name.startswith(_PROBE):
+                        with contextlib.suppress(OSError):
+                            os.unlink(item.path)
         if leftovers:
             with contextlib.suppress(OSError):
                 os.makedirs(self._locks, exist_ok=True)
@@ -360,6 +383,13 @@ class Folder:
             self._remove_older(key)
             if held:
                 _release(lock)
+
+
+def _write_synced(path: str, data: bytes) -> None:
+    """Write a file, and bring it to the disk."""
+    with open(path, "wb") as file:
+        file.write(data)
+    sync_file(path)
 
 
 def _acquired(lock: filelock.BaseFileLock) -> bool | None:

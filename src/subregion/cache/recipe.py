@@ -11,7 +11,7 @@ from subregion.errors import ConfigError
 Backend: TypeAlias = "str | Mapping[str, Any] | None"
 
 #: Raised whenever the bytes that a converter writes change, so that older entries are made anew.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 BACKENDS = ("auto", "npy", "cog", "zarr", "jpeg")
 

@@ -71,9 +71,9 @@ class Signature:
         ValueError
             If it is malformed.
         """
-        if not isinstance(document, list) or len(document) not in (2, 4):
-            raise ValueError("a signature is a list of two or four")
-        size, mtime_ns, files, numbers = (*document, None, None)[:4]
+        if not isinstance(document, list) or len(document) != 4:
+            raise ValueError("a signature is a list of four")
+        size, mtime_ns, files, numbers = document
         if type(size) is not int or type(mtime_ns) is not int:
             raise ValueError("size and time of change are whole numbers")
         if not isinstance(files, str | None) or not isinstance(numbers, str | None):

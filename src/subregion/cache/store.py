@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from subregion.cache.carried import Carried
+from subregion.cache.checksums import Checksums
 from subregion.cache.identity import Identity, identify
 from subregion.cache.manifest import Entry
+from subregion.cache.origin import Origin
 from subregion.cache.publish import Folder
 from subregion.cache.recipe import Recipe
 from subregion.cache.seen import Seen, Signature, Watched, WatchedFile, WatchedFolder
@@ -131,7 +131,7 @@ class Store:
             if (damaged.watched is None or damaged.watched.holds()) and (file is None or file.in_place()):
                 return None
         elif file is None or file.is_there():
-            self.folder.discard(damaged.entry)
+            self._discard_damaged(damaged.entry, asset)
         gone = self._pooled_as(asset)
         POOL.forget(lambda key: key == gone)
         return self.open(asset)
@@ -166,7 +166,9 @@ class Store:
     def keys_of(self, asset: Asset) -> tuple[tuple[str, ...], Signature | None]:
         """Return the names that the entry of an asset may have, and what the source looks like."""
         identity = identify(asset, self.mode)
-        return tuple(_key(identity, form) for form in self._forms(asset)), identity.signature
+        return tuple(
+            Origin.of(asset.path, identity, form).key for form in self._forms(asset)
+        ), identity.signature
 
     def entry_of(self, asset: Asset) -> Entry | None:
         """Return the copy that is served for an asset as it is now; None if there is none, or none needed."""
@@ -255,7 +257,7 @@ class Store:
                 return source
             found = self._convert(asset, identity, seen, source, progress)
         entry, recipe = found
-        return OpenAsset(self._open_entry(entry, recipe), entry, watched, recipe)
+        return OpenAsset(self._open_entry(entry, recipe, asset), entry, watched, recipe)
 
     def _look(self, asset: Asset, folder: bool) -> tuple[Watched | None, Seen | None]:
         """Look at the source of an asset, unless its identity stands without it."""
@@ -278,9 +280,13 @@ class Store:
             watched = WatchedFile(*source.watched)
         return OpenAsset(source, None, watched, self.recipe)
 
-    def _open_entry(self, entry: Entry, recipe: Recipe) -> Raster:
+    def _open_entry(self, entry: Entry, recipe: Recipe, asset: Asset) -> Raster:
         try:
+            sums = Checksums.read(entry.sums_path, entry.sums)
+            sums.compare_opened(entry.data)
             raster = open_raster(entry.data)
+            if isinstance(raster, BlockRaster):
+                raster.compare_with(sums.levels)
             if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):
                 # With another header it may still be a picture, but one of which windows cost all of it.
                 raise DamagedFileError(f"{entry.data}: is not as it was written.")
@@ -298,17 +304,34 @@ class Store:
         except SubregionError as error:
             # What the system lacks says nothing about the content.
             if not isinstance(error.__cause__, OSError | MemoryError):
-                self.folder.discard(entry)
+                self._discard_damaged(entry, asset)
             raise _ReplacedError from error
         if isinstance(raster, BlockRaster):
             raster.stands_still()
         entry.carried.give(raster)
         return raster
 
+    def _discard_damaged(self, entry: Entry, asset: Asset) -> None:
+        """Take a damaged entry away, so that it is made anew.
+
+        Raises
+        ------
+        DamagedFileError
+            If there is nothing to make it of: what is left of it is kept then.
+        CacheError
+            If it cannot be removed.
+        """
+        if not os.path.exists(asset.path):
+            raise DamagedFileError(
+                f"{entry.data}: this copy is damaged, and its source is gone, so it cannot be made anew: put "
+                f"{asset.path} back. What is left of the copy is kept."
+            )
+        self.folder.discard(entry)
+
     def _fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
         """Return the entry that was made of the source as it is now, and how."""
         for form in self._forms(asset):
-            entry = self.folder.look_up(_key(identity, form))
+            entry = self.folder.look_up(Origin.of(asset.path, identity, form).key)
             if entry is not None and entry.fits(identity.signature):
                 return entry, form
         return None
@@ -364,20 +387,20 @@ class Store:
     def _convert_as(self, recipe: Recipe, conversion: _Conversion, source: Raster) -> tuple[Entry, Recipe]:
         asset, identity, progress = conversion.asset, conversion.identity, conversion.progress
 
-        def write(path: str) -> None:
+        def write(path: str) -> Checksums:
             convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
+            return Checksums.of(path)
 
-        key = _key(identity, recipe)
-        with self.folder.turn(key, lambda: self._fresh_entry(asset, identity) is not None):
+        origin = Origin.of(asset.path, identity, recipe)
+        with self.folder.turn(origin.key, lambda: self._fresh_entry(asset, identity) is not None):
             found = self._fresh_entry(asset, identity)
             if found is not None:
                 return found
             entry = self.folder.publish(
-                key,
+                origin,
                 SUFFIXES[recipe.kind],
                 identity.signature,
-                {"source": asset.path, "mode": identity.mode, "identity": identity.value}
-                | {"frame": identity.frame, **recipe.document, **Carried.by(source).document},
+                Carried.by(source),
                 write,
                 conversion.confirm,
             )
@@ -387,7 +410,7 @@ class Store:
     def _discard_stale(self, asset: Asset, identity: Identity) -> None:
         """Take away what was made, in another form, of what the source was before."""
         for form in self.recipe.forms if identity.signature is not None else ():
-            entry = self.folder.look_up(_key(identity, form))
+            entry = self.folder.look_up(Origin.of(asset.path, identity, form).key)
             if entry is not None and not entry.fits(identity.signature):
                 self.folder.discard(entry)
 
@@ -404,11 +427,3 @@ class _Conversion:
 
 class _ReplacedError(Exception):
     """What was found is not there any more; look again."""
-
-
-def _key(identity: Identity, recipe: Recipe) -> str:
-    names = [identity.mode, identity.value, recipe.document]
-    if identity.frame is not None:
-        names.append({"frame": identity.frame})
-    document = json.dumps(names, sort_keys=True)
-    return hashlib.blake2b(document.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()

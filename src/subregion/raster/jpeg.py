@@ -242,6 +242,11 @@ class JpegRaster(Raster):
         """Whether it was written here, so that changed bytes are noticed."""
         return self._index.sums is not None
 
+    @property
+    def head_and_index(self) -> tuple[tuple[int, int], ...]:
+        """Where the bytes of a copy begin and end that tell where its intervals are."""
+        return (0, self.stream.data), (self._index.at, self.file.size)
+
     @computed_once
     def _damage(self) -> str | None:
         """Tell what is wrong with the file; None if decoders complain of bytes that belong to nothing."""

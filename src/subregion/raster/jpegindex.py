@@ -95,12 +95,15 @@ class IntervalIndex:
     sums : ndarray of uint16, shape (rows, across + 1), or None
         All bytes of the coded pixels before each edge, added up, modulo `MODULUS`. So two of them tell the
         sum of what lies between, and any changed byte is noticed.
+    at : int
+        Where all this lies in a copy of ours; 0 if it was found by scanning.
     """
 
     grid: IntervalGrid
     starts: NDArray[np.int64]
     edges: NDArray[np.unsignedinteger[Any]]
     sums: NDArray[np.uint16] | None
+    at: int = 0
 
     def to_bytes(self) -> bytes:
         """Return what `read_index` reads, without the note."""
@@ -290,4 +293,5 @@ def _read_index(
         np.frombuffer(data, "<i8", rows),
         np.frombuffer(data, f"<u{width}", count, 8 * rows).reshape(shape),
         np.frombuffer(data, "<u2", count, 8 * rows + width * count).reshape(shape),
+        at,
     )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import decoding_error
+from subregion.errors import DamagedFileError, decoding_error
 from subregion.forks import computed_once
 from subregion.geometry.window import Window
+from subregion.raster.blocksums import BlockSums
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
@@ -164,12 +165,46 @@ class BlockRaster(Raster):
         self.nodata = nodata
         self.tags = tags
         self._levels = tuple(levels)
+        self._sums: tuple[NDArray[np.uint32], ...] = ()
         file.expect_windows()
 
     def stands_still(self) -> None:
         """Note that nobody writes to the file, so that it may be mapped; see `SourceFile.view`."""
         if isinstance(self.file, SourceFile):
             self.file.steady = True
+
+    def compare_with(self, sums: Sequence[NDArray[np.uint32]]) -> None:
+        """Have each block compared with its checksum when it is first read.
+
+        Parameters
+        ----------
+        sums : sequence of ndarray of uint32
+            For each level the CRC-32C of its blocks; an empty one for a level that has none.
+
+        Raises
+        ------
+        DamagedFileError
+            If there are more blocks, or fewer, than checksums.
+        """
+        self._sums = tuple(sums)
+        self._levels = tuple(self._compared(index, level) for level, index in enumerate(self._levels))
+
+    def _compared(self, index: TileIndex, level: int) -> TileIndex:
+        """Return a level with the checksums of its blocks, if there are any."""
+        numbers = self._sums[level] if level < len(self._sums) else None
+        if numbers is None or not len(numbers):
+            return index
+        if len(numbers) != index.offsets.size:
+            raise DamagedFileError(
+                f"{self.path}: level {level} has {index.offsets.size} blocks, but there are {len(numbers)} "
+                f"checksums of blocks."
+            )
+        return replace(index, sums=BlockSums(numbers))
+
+    @property
+    def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
+        """The levels, each with the file that its blocks are in."""
+        return tuple((self.file, index) for index in self.levels)
 
     @property
     def full(self) -> TileIndex:

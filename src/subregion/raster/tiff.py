@@ -85,7 +85,8 @@ class TiffRaster(BlockRaster):
     @computed_once
     def _with_overviews(self) -> tuple[TileIndex, ...]:
         with _tiff(self.file) as tiff:
-            return self._levels + tuple(_overviews(self.file, tiff, self._levels[0]))
+            smaller = tuple(_overviews(self.file, tiff, self._levels[0]))
+        return self._levels + tuple(self._compared(index, level) for level, index in enumerate(smaller, 1))
 
     @property
     def levels(self) -> tuple[TileIndex, ...]:

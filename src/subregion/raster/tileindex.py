@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from subregion.errors import SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.blockcache import BLOCKS, level_key
-from subregion.raster.codecs import BlockRead, BlockReader, RunReader, fetcher
+from subregion.raster.codecs import BlockRead, BlockReader, Fetch, RunReader, fetcher
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from subregion.geometry.window import Window
+    from subregion.raster.blocksums import BlockSums
     from subregion.raster.source import ByteSource
 
 
@@ -77,6 +78,8 @@ class TileIndex:
         From the stored samples to the pixels of the contract (palette to RGB, and so on).
     samples : int
         How many samples of a pixel a plane holds, if there are several planes.
+    sums : BlockSums or None
+        What the stored bytes of each block must be, where that was written down.
     """
 
     shape: tuple[int, int, int]
@@ -88,6 +91,7 @@ class TileIndex:
     fill: float = 0
     color: Color | None = None
     samples: int = 1
+    sums: BlockSums | None = None
 
     def read_into(
         self,
@@ -174,10 +178,15 @@ class TileIndex:
                     out[outer_rows, outer_cols, there] = wanted if here is None else wanted[..., here]
 
     def _block_reader(self, file: ByteSource, cold: bool) -> BlockReader:
-        """Return what fetches and decodes blocks; the next may overwrite the last."""
+        """Return what fetches, compares and decodes blocks; the next may overwrite the last."""
+        fetch = fetcher(file, cold)
+        read = self._plain_reader(file, fetch)
+        return read if self.sums is None else self.sums.before(read, fetch or file.read)
+
+    def _plain_reader(self, file: ByteSource, fetch: Fetch | None) -> BlockReader:
         codec = self.codec
         shortest = getattr(codec, "direct", None)
-        if shortest is not None and (fetch := fetcher(file, cold)) is not None:
+        if shortest is not None and fetch is not None:
             direct = shortest(fetch)
             if direct is not None:
                 return cast("BlockReader", direct)
@@ -332,6 +341,8 @@ class TileIndex:
             return None
         run: RunReader | None = run_of(fetch)
         try:
+            if self.sums is not None:
+                self.sums.compare_all(wanted, fetch)
             return None if run is None else run(wanted)
         except MemoryError:
             raise

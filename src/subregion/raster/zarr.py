@@ -118,7 +118,20 @@ class ZarrRaster(BlockRaster):
 
     @computed_once
     def _overviews(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
-        return tuple(_overviews(self._smaller, self._levels[0]))
+        smaller = _overviews(self._smaller, self._levels[0])
+        return tuple((file, self._compared(index, level)) for level, (file, index) in enumerate(smaller, 1))
+
+    def compare_with(self, sums: Sequence[NDArray[np.uint32]]) -> None:
+        """Have blocks compared when they are first read; see `BlockRaster.compare_with`."""
+        super().compare_with(sums)
+        codec = self._levels[0].codec
+        if self._levels[0].sums is not None and isinstance(codec, ChunkCodec):
+            codec.checked[:] = b"\1" * len(codec.checked)  # its own checksum would be the second
+
+    @property
+    def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
+        """The levels, each with the files that its blocks are in."""
+        return ((self.file, self._levels[0]), *self._overviews)
 
     @property
     def levels(self) -> tuple[TileIndex, ...]:

@@ -1,0 +1,242 @@
+"""Checksums over every byte of an entry, kept in a file beside its data.
+
+So an entry stays an ordinary TIFF, JPEG, zarr or npy. What stands there is compared bit by bit with what is
+read: header and index when the entry is opened, each compressed block when it is first read, and everything,
+in bands of a mebibyte, when all is verified.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.cache.disk import sizes_of
+from subregion.errors import DamagedFileError, SourceReadError
+from subregion.libraries import google_crc32c
+from subregion.raster.blocksums import sums_of
+from subregion.raster.jpeg import JpegRaster
+from subregion.raster.opening import open_raster
+from subregion.raster.raster import BlockRaster, Raster
+from subregion.raster.source import SourceFile
+from subregion.raster.zarr import ZarrRaster
+
+#: Bytes of a file that have a checksum together.
+BAND = 1 << 20
+#: Suffix of the file that holds the checksums, behind the name of the data.
+SUFFIX = ".sums"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes of one file of an entry.
+
+    Parameters
+    ----------
+    file : str
+        Its name inside the entry; empty if the entry is one file.
+    start, stop : int
+        Where they begin and end.
+    crc : int
+        CRC-32C of them.
+    """
+
+    file: str
+    start: int
+    stop: int
+    crc: int
+
+    def compare(self, data: str) -> None:
+        """Compare it with what is in an entry now.
+
+        Raises
+        ------
+        DamagedFileError
+            Naming the file and the bytes.
+        SubregionError
+            If they cannot be read.
+        """
+        file = _file_of(data, self.file)
+        if google_crc32c.value(file.read(self.start, self.stop - self.start)) != self.crc:
+            raise _changed(file.path, self.start, self.stop)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checksums:
+    """What the bytes of an entry must be.
+
+    Parameters
+    ----------
+    opened : tuple of Span
+        What is compared when the entry is opened: all that tells where pixels are and what they mean.
+    levels : tuple of ndarray of uint32
+        CRC-32C of each stored block of each resolution, the full one first. That of a level is empty if its
+        blocks are not compressed, or have sums inside the file, as the intervals of a JPEG have.
+    bands : mapping of str to ndarray of uint32
+        For each file of the entry, by its name inside, the CRC-32C of every `BAND` bytes of it.
+    """
+
+    opened: tuple[Span, ...]
+    levels: tuple[NDArray[np.uint32], ...]
+    bands: Mapping[str, NDArray[np.uint32]]
+
+    @classmethod
+    def of(cls, data: str) -> Checksums:
+        """Compute those of an entry that was just written.
+
+        Raises
+        ------
+        SubregionError
+            If it cannot be read back.
+        """
+        raster = open_raster(data)
+        levels = raster.stored_levels if isinstance(raster, BlockRaster) else ()
+        return cls(
+            tuple(_span_now(data, *place) for place in _read_at_opening(raster, data)),
+            tuple(
+                np.zeros(0, np.uint32) if index.codec.mapped else sums_of(file, index)
+                for file, index in levels
+            ),
+            {
+                name: np.fromiter(_band_sums(_file_of(data, name)), np.uint32)
+                for name, size in sorted(sizes_of(data).items())
+                if size
+            },
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return them as they are stored: a line that says what there is, and the numbers."""
+        says = {
+            "opened": [[span.file, span.start, span.stop, span.crc] for span in self.opened],
+            "levels": [len(level) for level in self.levels],
+            "bands": {name: len(numbers) for name, numbers in self.bands.items()},
+        }
+        numbers = [each.astype("<u4").tobytes() for each in (*self.levels, *self.bands.values())]
+        return b"".join([json.dumps(says).encode(), b"\n", *numbers])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Checksums:
+        """Read them.
+
+        Raises
+        ------
+        ValueError, LookupError, TypeError
+            If they are malformed.
+        """
+        line, _, rest = data.partition(b"\n")
+        says = json.loads(line)
+        numbers = np.frombuffer(rest, "<u4").astype(np.uint32, copy=False)
+        counts = [*says["levels"], *says["bands"].values()]
+        if sum(counts) != len(numbers):
+            raise ValueError(f"{len(numbers)} checksums, not {sum(counts)}")
+        parts = np.split(numbers, np.cumsum(counts)[:-1]) if counts else []
+        count = len(says["levels"])
+        return cls(
+            tuple(Span(*span) for span in says["opened"]),
+            tuple(parts[:count]),
+            dict(zip(says["bands"], parts[count:], strict=True)),
+        )
+
+    @classmethod
+    def read(cls, path: str, expected: tuple[int, int]) -> Checksums:
+        """Read those that a manifest speaks of.
+
+        Parameters
+        ----------
+        path : str
+            The file.
+        expected : tuple of int
+            Bytes of it, and the CRC-32C of them.
+
+        Raises
+        ------
+        DamagedFileError
+            If they are others than were written.
+        SubregionError
+            If they cannot be read.
+        """
+        file = SourceFile(path)
+        data = file.read(0, file.size)
+        if (len(data), google_crc32c.value(data)) != expected:
+            raise DamagedFileError(f"{path}: the checksums of a copy are not as they were written.")
+        try:
+            return cls.from_bytes(data)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise DamagedFileError(f"{path}: holds no checksums of a copy: {error}.") from error
+
+    def compare_opened(self, data: str) -> None:
+        """Compare what tells where the pixels of an entry are, and what they mean.
+
+        Raises
+        ------
+        DamagedFileError
+            If it was changed.
+        SubregionError
+            If it cannot be read.
+        """
+        for span in self.opened:
+            span.compare(data)
+
+    def compare_all(self, data: str) -> Iterator[int]:
+        """Compare every byte, and yield how many of a file were read each time.
+
+        Raises
+        ------
+        DamagedFileError
+            Naming the file and the mebibyte that was changed first.
+        SubregionError
+            If a file cannot be read.
+        """
+        for name, numbers in self.bands.items():
+            file = _file_of(data, name)
+            file.expect_rows()
+            if -(-file.size // BAND) != len(numbers):
+                raise _changed(file.path, 0, file.size)
+            for number, found in enumerate(_band_sums(file)):
+                start = number * BAND
+                stop = min(start + BAND, file.size)
+                if found != numbers[number]:
+                    raise _changed(file.path, start, stop)
+                yield stop - start
+
+
+def _band_sums(file: SourceFile) -> Iterator[int]:
+    """Yield the CRC-32C of each band of a file."""
+    value = google_crc32c.value
+    for start in range(0, file.size, BAND):
+        yield value(file.read(start, min(BAND, file.size - start)))
+
+
+def _file_of(data: str, name: str) -> SourceFile:
+    """Open a file of an entry by its name inside; empty for an entry that is one file."""
+    return SourceFile(os.path.join(data, name) if name else data)
+
+
+def _span_now(data: str, name: str, start: int, stop: int) -> Span:
+    file = _file_of(data, name)
+    return Span(name, start, stop, google_crc32c.value(file.read(start, stop - start)))
+
+
+def _read_at_opening(raster: Raster, data: str) -> list[tuple[str, int, int]]:
+    """List which bytes tell where blocks are and what they mean: name of the file, first and last."""
+    if isinstance(raster, ZarrRaster):
+        # It holds the metadata of all arrays. The index of each shard has a checksum of its own.
+        name = "zarr.json"
+        return [(name, 0, os.path.getsize(os.path.join(data, name)))]
+    if isinstance(raster, JpegRaster):
+        return [("", start, stop) for start, stop in raster.head_and_index]
+    if not isinstance(raster, BlockRaster):
+        raise SourceReadError(f"{data}: is no copy that can be read by blocks.")
+    size = os.path.getsize(data)
+    begins = [int(index.offsets[index.nbytes > 0].min(initial=size)) for index in raster.levels]
+    return [("", 0, min(begins))]
+
+
+def _changed(path: str, start: int, stop: int) -> DamagedFileError:
+    return DamagedFileError(
+        f"{path}: bytes {start} to {stop} are not as they were written: their checksum is another."
+    )
