@@ -528,7 +528,7 @@ def test_without_locks_everything_still_works(
     assert len(data_files(frames)) == 1
 
 
-NO_SUMS = Checksums((), (), {})
+NO_SUMS = Checksums((), (), (), {})
 
 
 def origin(name: str) -> Origin:

@@ -12,6 +12,7 @@ from subregion.forks import IMPORTS
 
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
+    from subregion.cache.verify import VerifyReport
     from subregion.clips import Clip
     from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
@@ -42,6 +43,7 @@ _HOMES = {
     "SimpleFrames": ("subregion.files", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
     "VideoCollection": ("subregion.videos", "VideoCollection"),
+    "VerifyReport": ("subregion.cache.verify", "VerifyReport"),
     "VideoFrames": ("subregion.videofiles", "VideoFrames"),
     "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
@@ -64,6 +66,7 @@ __all__ = [
     "PrepareError",
     "SimpleFrames",
     "SubregionError",
+    "VerifyReport",
     "VideoCollection",
     "VideoFrames",
     "VideoPlace",

@@ -11,6 +11,7 @@ import typer
 from subregion.errors import ConfigError, shown
 
 if TYPE_CHECKING:
+    from subregion.cache.publish import Folder
     from subregion.cache.store import Store
     from subregion.records import Asset
 
@@ -63,6 +64,28 @@ def make_cache(
             raise ConfigError("--config has no meaning for backend 'none', which stores nothing.")
         chosen["config"] = options
     return make_store(cache_folder(workdir), chosen, hashid_mode.upper(), warn=False), chosen
+
+
+def holds_cache(workdir: Path) -> bool:
+    """Whether a folder is one in which copies were kept."""
+    return os.path.isdir(os.path.join(workdir, "_cache", "frames"))
+
+
+def existing_cache(workdir: Path) -> Folder:
+    """Return the cache in a folder that was named.
+
+    Raises
+    ------
+    ConfigError
+        If no copies were ever kept there.
+    """
+    from subregion.cache.workdir import make_store
+
+    if not holds_cache(workdir):
+        raise ConfigError(
+            f"{workdir}: holds no cache of converted images. Name the folder given as --workdir."
+        )
+    return make_store(workdir, "auto", "PATH", warn=False).folder
 
 
 def asset_of(file: Path) -> Asset:

@@ -23,7 +23,9 @@ from subregion.arguments import (
     Workdir,
     asset_of,
     cache_folder,
+    existing_cache,
     four_numbers,
+    holds_cache,
     listed,
     make_cache,
     number_or_mode,
@@ -32,6 +34,7 @@ from subregion.arguments import (
 )
 from subregion.bench.command import bench
 from subregion.errors import ConfigError, SubregionError
+from subregion.progress import counted
 
 
 class _Commands(typer.core.TyperGroup):
@@ -177,7 +180,13 @@ def prepare(
 @app.command()
 def info(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Images.", show_default=False, readable=False)
+        list[Path],
+        typer.Argument(
+            metavar="FILE_OR_WORKDIR",
+            help="Images, or folders of copies.",
+            show_default=False,
+            readable=False,
+        ),
     ],
     workdir: Workdir = None,
     backend: Annotated[
@@ -192,16 +201,20 @@ def info(
 ) -> None:
     """Tell how an image is laid out, how a window of it is read, and whether a copy is in the cache.
 
-    Only the header is read; nothing is converted.
+    Only the header is read; nothing is converted. Of a folder of copies it tells how many there are, of which
+    format and age, whose sources are gone or changed, and what is not finished.
 
     [bold]Examples[/bold]
 
       subregion info huge.png
 
       subregion info *.tif --json
+
+      subregion info cache/
     """
     from dataclasses import asdict
 
+    from subregion.cache.inventory import inventory
     from subregion.describe import describe, in_lines
 
     names = [backend] if backend is not None else ["npy", "cog", "zarr", "jpeg"]
@@ -209,6 +222,13 @@ def info(
     documents: list[dict[str, Any]] = []
     failed = False
     for file in files:
+        if holds_cache(file):
+            folder = existing_cache(file)
+            found = inventory(folder, counted(folder.keys(), "looking at copies", not as_json))
+            documents.append(found.to_dict())
+            if not as_json:
+                typer.echo(str(found))
+            continue
         try:
             description = describe(asset_of(file), stores)
         except SubregionError as error:
@@ -222,6 +242,39 @@ def info(
     if as_json:
         typer.echo(json.dumps([_without_nan(document) for document in documents], indent=2))
     if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(
+    workdir: Annotated[
+        Path, typer.Argument(metavar="WORKDIR", help="Where copies are kept.", readable=False)
+    ],
+    deep: Annotated[bool, typer.Option("--deep", help="Compare every byte with its checksum.")] = False,
+    pixels: Annotated[bool, typer.Option("--pixels", help="Compare every pixel with the source.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make anew what is damaged or stale, where the source is there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether copies are as they were written, and their sources what they were.
+
+    Without options manifests, sizes, headers and indexes are compared. The status is 1 if anything is damaged
+    or stale and was not made anew.
+
+    [bold]Examples[/bold]
+
+      subregion verify cache/
+
+      subregion verify cache/ --deep --repair
+    """
+    from subregion.cache.verify import Depth, verify_folder
+
+    folder = existing_cache(workdir)
+    keys = counted(folder.keys(), "verifying copies", not as_json)
+    report = verify_folder(folder, keys, Depth(deep, pixels), repair)
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
+    if not report.ok:
         raise typer.Exit(1)
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.aligned import mend, planned_again
 from subregion.batch import read_regions
+from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
 from subregion.errors import (
     ConfigError,
@@ -31,6 +32,7 @@ from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.prepare import prepare
+from subregion.progress import counted
 from subregion.raster.raster import BlockRaster
 from subregion.reading import (
     Channels,
@@ -498,12 +500,61 @@ class Frames(ABC):
         PrepareError
             After everything else was done, listing every image that failed and why.
         """
+        prepare(self._store, self._these(image_ids), self.record, workers, use_stamp, executor, progress)
+
+    def verify(
+        self,
+        image_ids: Iterable[Any] | None = None,
+        *,
+        deep: bool = False,
+        pixels: bool = False,
+        repair: bool = False,
+        progress: bool = True,
+    ) -> VerifyReport:
+        """Look whether the converted copies are there, as they were written, and of the sources as they are.
+
+        Without options the manifest of each copy, the sizes of its files, and what tells where its pixels are
+        and what they mean are compared: some 0.2 ms for each. Nothing is changed unless `repair` is true.
+
+        Parameters
+        ----------
+        image_ids : iterable of hashable or None
+            Which images; None for all.
+        deep : bool
+            Whether to compare every byte of the copies with its checksum, at the speed of the disk.
+        pixels : bool
+            Whether to compare every pixel with the source, which is decoded for that; of a lossy copy, with
+            what a conversion makes of the source now.
+        repair : bool
+            Whether to make anew what is damaged, stale or missing. Damaged copies of sources that are gone
+            are kept.
+        progress : bool
+            Whether to show a bar on standard error, if that is a terminal.
+
+        Returns
+        -------
+        VerifyReport
+            `ok`, `checked`, and `damaged`, `stale`, `missing` and `orphaned` with a reason for each. It can
+            be printed, and `to_dict` makes JSON of it.
+
+        Raises
+        ------
+        SubregionError
+            If an image cannot be described, or the cache folder cannot be read.
+        """
+        assets = [
+            (image_id, asset) for image_id in self._these(image_ids) for asset in self.record(image_id).assets
+        ]
+        shown_assets = counted(assets, "verifying copies", progress)
+        return verify_assets(self._store, shown_assets, Depth(deep, pixels), repair)
+
+    def _these(self, image_ids: Iterable[Any] | None) -> list[Any]:
+        """Return the images that are meant; None is all."""
         if isinstance(image_ids, str | bytes) or not isinstance(image_ids, Iterable | None):
             raise RegionTypeError(
                 f"image_ids={shown(image_ids)}: a list of ids is needed, such as [{shown(image_ids)}]."
             )
-        ids = list(self.image_ids if image_ids is None else image_ids)
-        prepare(self._store, ids, self.record, workers, use_stamp, executor, progress)
+        return list(self.image_ids if image_ids is None else image_ids)
 
 
 def _memmap(store: Store, record: ImageRecord, channels: Channels) -> NDArray[Any] | None:

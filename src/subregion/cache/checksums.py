@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.cache.disk import sizes_of
+from subregion.convert.zarr import files_of_level, index_nbytes
 from subregion.errors import DamagedFileError, SourceReadError
 from subregion.libraries import google_crc32c
 from subregion.raster.blocksums import sums_of
@@ -72,7 +73,9 @@ class Checksums:
     Parameters
     ----------
     opened : tuple of Span
-        What is compared when the entry is opened: all that tells where pixels are and what they mean.
+        What is compared when the entry is opened: what readers then read.
+    described : tuple of Span
+        What else tells where pixels are and what they mean, and is compared when the entry is verified.
     levels : tuple of ndarray of uint32
         CRC-32C of each stored block of each resolution, the full one first. That of a level is empty if its
         blocks are not compressed, or have sums inside the file, as the intervals of a JPEG have.
@@ -81,6 +84,7 @@ class Checksums:
     """
 
     opened: tuple[Span, ...]
+    described: tuple[Span, ...]
     levels: tuple[NDArray[np.uint32], ...]
     bands: Mapping[str, NDArray[np.uint32]]
 
@@ -97,6 +101,7 @@ class Checksums:
         levels = raster.stored_levels if isinstance(raster, BlockRaster) else ()
         return cls(
             tuple(_span_now(data, *place) for place in _read_at_opening(raster, data)),
+            tuple(_span_now(data, *place) for place in _read_later(raster, data)),
             tuple(
                 np.zeros(0, np.uint32) if index.codec.mapped else sums_of(file, index)
                 for file, index in levels
@@ -110,8 +115,13 @@ class Checksums:
 
     def to_bytes(self) -> bytes:
         """Return them as they are stored: a line that says what there is, and the numbers."""
+        opened, described = (
+            [[span.file, span.start, span.stop, span.crc] for span in spans]
+            for spans in (self.opened, self.described)
+        )
         says = {
-            "opened": [[span.file, span.start, span.stop, span.crc] for span in self.opened],
+            "opened": opened,
+            "described": described,
             "levels": [len(level) for level in self.levels],
             "bands": {name: len(numbers) for name, numbers in self.bands.items()},
         }
@@ -137,6 +147,7 @@ class Checksums:
         count = len(says["levels"])
         return cls(
             tuple(Span(*span) for span in says["opened"]),
+            tuple(Span(*span) for span in says["described"]),
             tuple(parts[:count]),
             dict(zip(says["bands"], parts[count:], strict=True)),
         )
@@ -169,7 +180,7 @@ class Checksums:
             raise DamagedFileError(f"{path}: holds no checksums of a copy: {error}.") from error
 
     def compare_opened(self, data: str) -> None:
-        """Compare what tells where the pixels of an entry are, and what they mean.
+        """Compare what is read when an entry is opened.
 
         Raises
         ------
@@ -179,6 +190,19 @@ class Checksums:
             If it cannot be read.
         """
         for span in self.opened:
+            span.compare(data)
+
+    def compare_described(self, data: str) -> None:
+        """Compare all that tells where the pixels of an entry are, and what they mean.
+
+        Raises
+        ------
+        DamagedFileError
+            If it was changed.
+        SubregionError
+            If it cannot be read.
+        """
+        for span in (*self.opened, *self.described):
             span.compare(data)
 
     def compare_all(self, data: str) -> Iterator[int]:
@@ -234,6 +258,18 @@ def _read_at_opening(raster: Raster, data: str) -> list[tuple[str, int, int]]:
     size = os.path.getsize(data)
     begins = [int(index.offsets[index.nbytes > 0].min(initial=size)) for index in raster.levels]
     return [("", 0, min(begins))]
+
+
+def _read_later(raster: Raster, data: str) -> list[tuple[str, int, int]]:
+    """List the same of what is read later, or by others."""
+    if not isinstance(raster, ZarrRaster):
+        return []
+    found = []
+    for level, (_, index) in enumerate(raster.stored_levels):
+        (metadata, shard), size = files_of_level(level), index_nbytes(index.offsets.size)
+        end = os.path.getsize(os.path.join(data, shard))
+        found += [(metadata, 0, os.path.getsize(os.path.join(data, metadata))), (shard, end - size, end)]
+    return found
 
 
 def _changed(path: str, start: int, stop: int) -> DamagedFileError:

@@ -129,7 +129,23 @@ def document_of(data: bytes) -> dict[str, Any]:
     return document
 
 
-def read_manifest(path: str, key: str) -> Entry | None:
+class NoEntryError(Exception):
+    """A manifest is malformed, or its data are not there in full; says which.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong.
+    origin : Origin or None
+        What the entry was made of, as far as that can be told.
+    """
+
+    def __init__(self, reason: str, origin: Origin | None = None) -> None:
+        super().__init__(reason)
+        self.origin = origin
+
+
+def read_manifest(path: str, key: str) -> Entry:
     """Read a manifest, and look whether the data that it names are there.
 
     Anybody may have written it, or damaged it. What is not as we write it is no entry.
@@ -141,37 +157,37 @@ def read_manifest(path: str, key: str) -> Entry | None:
     key : str
         Of which entry.
 
-    Returns
-    -------
-    Entry or None
-        None if it is malformed, or the data are not there in full.
-
     Raises
     ------
+    NoEntryError
+        If it is malformed, or the data are not there in full.
     OSError
         If the manifest or the data cannot be looked at.
     """
     try:
-        data = read_regular(path, MAX_MANIFEST)
-        document = document_of(data)
+        document = document_of(read_regular(path, MAX_MANIFEST))
         name, size, files = document["data"], document["size"], document.get("files")
         sums_size, sums_crc = document["sums"]
         seen = document["signature"]
         signature = None if seen is None else Signature.from_document(seen)
         # Names must stay in this folder.
         if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
-            return None
+            raise ValueError("it names no data of this entry")
         if not all(type(number) is int for number in (size, sums_size, sums_crc)):
-            return None
+            raise ValueError("sizes are whole numbers")
         carried, origin = Carried.from_document(document), Origin.from_document(document)
         if origin.key != key:
-            return None
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None
+            raise ValueError("it belongs to another entry")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise NoEntryError(f"{path}: the manifest is not as it was written: {error}") from error
     place = os.path.join(os.path.dirname(path), name)
-    there = _is_file(place, size) if files is None else _has_files(place, files, size)
-    if not (there and _is_file(place + SUFFIX, sums_size)):
-        return None
+    try:
+        there = _is_file(place, size) if files is None else _has_files(place, files, size)
+        whole = there and _is_file(place + SUFFIX, sums_size)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise NoEntryError(f"{error.filename}: is missing", origin) from error
+    if not whole:
+        raise NoEntryError(f"{place}: it, or its checksums, have not the size that they had", origin)
     return Entry(origin, place, size, signature, (sums_size, sums_crc), carried)
 
 

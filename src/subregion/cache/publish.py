@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ import filelock  # not from `libraries`: its own fork hook must be there before 
 from subregion.cache.carried import Carried
 from subregion.cache.checksums import SUFFIX, Checksums
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
-from subregion.cache.manifest import Entry, manifest_of, read_manifest
+from subregion.cache.manifest import KEY_DIGITS, Entry, NoEntryError, manifest_of, read_manifest
 from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
 from subregion.errors import (
@@ -34,15 +35,19 @@ from subregion.errors import (
     said_by_system,
 )
 from subregion.libraries import google_crc32c
+from subregion.raster.descriptors import read_regular
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0
 
+#: More bytes are in no lock file.
+_SIGNED = 4096
 #: What filelock makes for a moment to see whether there are locks; a process that dies then leaves it.
 _PROBE = ".filelock-probe-"
-_KEY = re.compile(r"[0-9a-f]{40}")
+_KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
+_MANIFEST = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.json")
 #: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
 _NO_MANIFEST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ELOOP)
 
@@ -79,16 +84,56 @@ class Folder:
         CacheError
             If the folder cannot be read.
         """
+        try:
+            return self.inspect(key)
+        except NoEntryError:
+            return None
+
+    def inspect(self, key: str) -> Entry:
+        """Return the entry, or say why there is none that is whole.
+
+        Raises
+        ------
+        NoEntryError
+            Saying what is missing or malformed.
+        CacheError
+            If the folder cannot be read.
+        """
         path = self.manifest_path(key)
         for again in (True, False):
             try:
                 return read_manifest(path, key)
             except OSError as error:
                 if error.errno in _NO_MANIFEST:
-                    return None
+                    raise NoEntryError(f"{path}: there is no such manifest") from error
                 if error.errno != errno.ESTALE or not again:  # replaced on its server at this moment
                     raise self._cannot_read(path, error) from error
         raise AssertionError("unreachable")
+
+    def keys(self) -> list[str]:
+        """List the names of all entries that have a manifest, sound or not.
+
+        Raises
+        ------
+        CacheError
+            If the folder is there and cannot be read.
+        """
+        found: list[str] = []
+        try:
+            with os.scandir(self.path) as listing:
+                homes = [home.path for home in listing if len(home.name) == 2 and not home.is_symlink()]
+            for home in homes:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError), os.scandir(home) as listing:
+                    found += [
+                        item.name[:KEY_DIGITS]
+                        for item in listing
+                        if _MANIFEST.fullmatch(item.name) is not None
+                    ]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._cannot_read(self.path, error) from error
+        return sorted(found)
 
     def present(self) -> dict[str, list[str]]:
         """List the data that are there of each entry that has a manifest, by its key."""
@@ -334,6 +379,8 @@ class Folder:
                 break
             time.sleep(pause)
             pause = min(0.5, pause * 1.5)
+        if held:
+            _sign(lock)
         try:
             yield
         finally:
@@ -353,6 +400,35 @@ class Folder:
                         sizes = sizes_of(item.path)
                         signs.append((item.name, sum(sizes.values()), item.stat().st_mtime_ns))
         return tuple(sorted(signs))
+
+    def unfinished_paths(self) -> list[str]:
+        """List what is being written, or was left behind."""
+        try:
+            with os.scandir(self._unfinished) as listing:
+                return sorted(item.path for item in listing if _KEY.match(item.name))
+        except OSError:
+            return []
+
+    def owner_of(self, name: str) -> str | None:
+        """Return which process holds the right to write an entry; None if nobody does.
+
+        Parameters
+        ----------
+        name : str
+            That of the entry, or of what is being written for it.
+        """
+        lock = self._lock(name[:KEY_DIGITS])
+        if not os.path.isfile(lock.lock_file):
+            return None
+        held = _acquired(lock)
+        if held:
+            _release(lock)
+            return None
+        try:
+            words = read_regular(lock.lock_file, _SIGNED).decode().split()
+            return f"process {words[0]} on {words[1]}"
+        except (OSError, ValueError, IndexError):
+            return "an unknown process"
 
     def sweep(self) -> None:
         """Remove what killed writers left behind, and nothing that a living one holds."""
@@ -401,6 +477,14 @@ def _acquired(lock: filelock.BaseFileLock) -> bool | None:
     except (OSError, RuntimeError):  # the file system has no locks, or this thread has that one already
         return None
     return True
+
+
+def _sign(lock: filelock.BaseFileLock) -> None:
+    """Write into a lock who holds it, as lock files of systems without locks say it."""
+    with contextlib.suppress(OSError):
+        if os.path.getsize(lock.lock_file) == 0:
+            with open(lock.lock_file, "w", encoding="utf-8") as file:
+                file.write(f"{os.getpid()}\n{socket.gethostname()}\n")
 
 
 def _release(lock: filelock.BaseFileLock) -> None:

@@ -131,7 +131,7 @@ class Store:
             if (damaged.watched is None or damaged.watched.holds()) and (file is None or file.in_place()):
                 return None
         elif file is None or file.is_there():
-            self._discard_damaged(damaged.entry, asset)
+            self.discard_damaged(damaged.entry, asset)
         gone = self._pooled_as(asset)
         POOL.forget(lambda key: key == gone)
         return self.open(asset)
@@ -166,9 +166,11 @@ class Store:
     def keys_of(self, asset: Asset) -> tuple[tuple[str, ...], Signature | None]:
         """Return the names that the entry of an asset may have, and what the source looks like."""
         identity = identify(asset, self.mode)
-        return tuple(
-            Origin.of(asset.path, identity, form).key for form in self._forms(asset)
-        ), identity.signature
+        return self.keys_by(asset, identity), identity.signature
+
+    def keys_by(self, asset: Asset, identity: Identity) -> tuple[str, ...]:
+        """Return the names that the entry of an asset may have that is known as this."""
+        return tuple(Origin.of(asset.path, identity, form).key for form in self._forms(asset))
 
     def entry_of(self, asset: Asset) -> Entry | None:
         """Return the copy that is served for an asset as it is now; None if there is none, or none needed."""
@@ -209,6 +211,18 @@ class Store:
     def stored_as(self) -> Recipe:
         """How a copy is stored, where one is made of a source that is no JPEG."""
         return self.recipe.forms[-1]
+
+    def wants_copy(self, asset: Asset) -> bool:
+        """Whether an asset is only read fast from a copy; its header is read for that.
+
+        Raises
+        ------
+        SubregionError
+            If the source cannot be read.
+        """
+        if self.recipe.kind in ("none", "auto"):
+            return self.recipe.kind == "auto" and not serves_in_place(self.in_place.open(asset).raster)
+        return True
 
     def _forms(self, asset: Asset) -> tuple[Recipe, ...]:
         """List the recipes by which the entry may have been made, the likelier first."""
@@ -304,14 +318,14 @@ class Store:
         except SubregionError as error:
             # What the system lacks says nothing about the content.
             if not isinstance(error.__cause__, OSError | MemoryError):
-                self._discard_damaged(entry, asset)
+                self.discard_damaged(entry, asset)
             raise _ReplacedError from error
         if isinstance(raster, BlockRaster):
             raster.stands_still()
         entry.carried.give(raster)
         return raster
 
-    def _discard_damaged(self, entry: Entry, asset: Asset) -> None:
+    def discard_damaged(self, entry: Entry, asset: Asset) -> None:
         """Take a damaged entry away, so that it is made anew.
 
         Raises

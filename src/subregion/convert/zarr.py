@@ -124,6 +124,16 @@ def write_zarr(
         _write_json(path, _group_metadata(arrays, pyramid.method))
 
 
+def files_of_level(level: int) -> tuple[str, str]:
+    """Return the names, in the group, of the metadata of a level and of the file that holds its blocks."""
+    return f"{level}/zarr.json", f"{level}/c/0/0/0"
+
+
+def index_nbytes(blocks: int) -> int:
+    """Return how many bytes at the end of a shard tell where its blocks are: two numbers each, a checksum."""
+    return 16 * blocks + 4
+
+
 class _Shard:
     """The only shard of an array: blocks one behind the other, then where each of them lies."""
 
