@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.attacks import calls, clocks, folders, forks, kills, limits, races, replaced, truncation
+from chaos.attacks import calls, clocks, flips, folders, forks, kills, limits, races, replaced, truncation
 from chaos.harness import FAULTS, Account, Arena
 
 #: In the order of the time that they take, the longest first.
@@ -20,6 +20,7 @@ ATTACKS: dict[str, Callable[[Arena], None]] = {
     "64 threads": races.threads,
     "cut between windows": truncation.between,
     "cut within windows": truncation.within,
+    "flipped bits": flips.attack,
     "full disk": folders.full,
     "read-only disk": folders.read_only,
     "vanished folder": folders.vanished,
