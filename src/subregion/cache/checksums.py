@@ -7,19 +7,20 @@ in bands of a mebibyte, when all is verified.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.cache.disk import sizes_of
 from subregion.convert.zarr import files_of_level, index_nbytes
-from subregion.errors import DamagedFileError, SourceReadError
+from subregion.errors import DamagedFileError, SourceReadError, source_error
 from subregion.libraries import google_crc32c
 from subregion.raster.blocksums import sums_of
+from subregion.raster.descriptors import read_regular
 from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster
 from subregion.raster.raster import BlockRaster, Raster
@@ -32,8 +33,7 @@ BAND = 1 << 20
 SUFFIX = ".sums"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True, array_like=True):
     """Bytes of one file of an entry.
 
     Parameters
@@ -51,8 +51,8 @@ class Span:
     stop: int
     crc: int
 
-    def compare(self, data: str) -> None:
-        """Compare it with what is in an entry now.
+    def compare(self, file: SourceFile) -> None:
+        """Compare it with what is in its file now.
 
         Raises
         ------
@@ -61,9 +61,17 @@ class Span:
         SubregionError
             If they cannot be read.
         """
-        file = _file_of(data, self.file)
         if google_crc32c.value(file.read(self.start, self.stop - self.start)) != self.crc:
             raise _changed(file.path, self.start, self.stop)
+
+
+class _Contents(msgspec.Struct, frozen=True):
+    """What a file of checksums holds: the fields of `Checksums`, and how many numbers of each kind follow."""
+
+    opened: tuple[Span, ...]
+    described: tuple[Span, ...]
+    levels: tuple[int, ...]
+    bands: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,18 +123,14 @@ class Checksums:
 
     def to_bytes(self) -> bytes:
         """Return them as they are stored: a line that says what there is, and the numbers."""
-        opened, described = (
-            [[span.file, span.start, span.stop, span.crc] for span in spans]
-            for spans in (self.opened, self.described)
+        says = _Contents(
+            self.opened,
+            self.described,
+            tuple(len(level) for level in self.levels),
+            {name: len(numbers) for name, numbers in self.bands.items()},
         )
-        says = {
-            "opened": opened,
-            "described": described,
-            "levels": [len(level) for level in self.levels],
-            "bands": {name: len(numbers) for name, numbers in self.bands.items()},
-        }
         numbers = [each.astype("<u4").tobytes() for each in (*self.levels, *self.bands.values())]
-        return b"".join([json.dumps(says).encode(), b"\n", *numbers])
+        return b"".join([msgspec.json.encode(says), b"\n", *numbers])
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Checksums:
@@ -134,23 +138,20 @@ class Checksums:
 
         Raises
         ------
-        ValueError, LookupError, TypeError
+        ValueError
             If they are malformed.
         """
-        line, _, rest = data.partition(b"\n")
-        says = json.loads(line)
-        numbers = np.frombuffer(rest, "<u4").astype(np.uint32, copy=False)
-        counts = [*says["levels"], *says["bands"].values()]
-        if sum(counts) != len(numbers):
-            raise ValueError(f"{len(numbers)} checksums, not {sum(counts)}")
-        parts = np.split(numbers, np.cumsum(counts)[:-1]) if counts else []
-        count = len(says["levels"])
-        return cls(
-            tuple(Span(*span) for span in says["opened"]),
-            tuple(Span(*span) for span in says["described"]),
-            tuple(parts[:count]),
-            dict(zip(says["bands"], parts[count:], strict=True)),
-        )
+        at = data.find(b"\n") + 1
+        says = _decode(data[:at])
+        levels: list[NDArray[np.uint32]] = []
+        bands: dict[str, NDArray[np.uint32]] = {}
+        for count in says.levels:
+            levels.append(np.frombuffer(data, "<u4", count, at))
+            at += 4 * count
+        for name, count in says.bands.items():
+            bands[name] = np.frombuffer(data, "<u4", count, at)
+            at += 4 * count
+        return cls(says.opened, says.described, tuple(levels), bands)
 
     @classmethod
     def read(cls, path: str, expected: tuple[int, int]) -> Checksums:
@@ -170,17 +171,26 @@ class Checksums:
         SubregionError
             If they cannot be read.
         """
-        file = SourceFile(path)
-        data = file.read(0, file.size)
+        try:
+            data = read_regular(path, expected[0] + 1)
+        except OSError as error:
+            raise source_error(path, error) from error
         if (len(data), google_crc32c.value(data)) != expected:
             raise DamagedFileError(f"{path}: the checksums of a copy are not as they were written.")
         try:
             return cls.from_bytes(data)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise DamagedFileError(f"{path}: holds no checksums of a copy: {error}.") from error
 
-    def compare_opened(self, data: str) -> None:
+    def compare_opened(self, data: str, file: SourceFile | None = None) -> None:
         """Compare what is read when an entry is opened.
+
+        Parameters
+        ----------
+        data : str
+            The entry.
+        file : SourceFile or None
+            The same, if it is one file and open.
 
         Raises
         ------
@@ -190,7 +200,7 @@ class Checksums:
             If it cannot be read.
         """
         for span in self.opened:
-            span.compare(data)
+            span.compare(file if file is not None and not span.file else _file_of(data, span.file))
 
     def compare_described(self, data: str) -> None:
         """Compare all that tells where the pixels of an entry are, and what they mean.
@@ -203,7 +213,7 @@ class Checksums:
             If it cannot be read.
         """
         for span in (*self.opened, *self.described):
-            span.compare(data)
+            span.compare(_file_of(data, span.file))
 
     def compare_all(self, data: str) -> Iterator[int]:
         """Compare every byte, and yield how many of a file were read each time.
@@ -270,6 +280,9 @@ def _read_later(raster: Raster, data: str) -> list[tuple[str, int, int]]:
         end = os.path.getsize(os.path.join(data, shard))
         found += [(metadata, 0, os.path.getsize(os.path.join(data, metadata))), (shard, end - size, end)]
     return found
+
+
+_decode = msgspec.json.Decoder(_Contents).decode
 
 
 def _changed(path: str, start: int, stop: int) -> DamagedFileError:

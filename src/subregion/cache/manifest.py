@@ -176,8 +176,6 @@ def read_manifest(path: str, key: str) -> Entry:
         if not all(type(number) is int for number in (size, sums_size, sums_crc)):
             raise ValueError("sizes are whole numbers")
         carried, origin = Carried.from_document(document), Origin.from_document(document)
-        if origin.key != key:
-            raise ValueError("it belongs to another entry")
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise NoEntryError(f"{path}: the manifest is not as it was written: {error}") from error
     place = os.path.join(os.path.dirname(path), name)

@@ -296,9 +296,9 @@ class Store:
 
     def _open_entry(self, entry: Entry, recipe: Recipe, asset: Asset) -> Raster:
         try:
-            sums = Checksums.read(entry.sums_path, entry.sums)
-            sums.compare_opened(entry.data)
-            raster = open_raster(entry.data)
+            sums, raster = Checksums.read(entry.sums_path, entry.sums), open_raster(entry.data)
+            file = getattr(raster, "file", None)
+            sums.compare_opened(entry.data, file if isinstance(file, SourceFile) else None)
             if isinstance(raster, BlockRaster):
                 raster.compare_with(sums.levels)
             if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):

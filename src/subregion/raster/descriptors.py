@@ -70,8 +70,15 @@ def open_regular(path: str) -> tuple[int, os.stat_result]:
 
 def read_regular(path: str, most: int) -> bytes:
     """Read a regular file, at most so many bytes of it; see `open_regular`."""
-    with open(open_regular(path)[0], "rb") as file:
-        return file.read(most)
+    descriptor, status = open_regular(path)
+    try:
+        wanted = min(status.st_size, most)
+        data = os.read(descriptor, wanted)
+        while len(data) < wanted and (more := os.read(descriptor, wanted - len(data))):
+            data += more
+        return data
+    finally:
+        os.close(descriptor)
 
 
 def _opened(path: str) -> int:
