@@ -26,6 +26,7 @@ MAX_MANIFEST = 1 << 20
 KEY_DIGITS = 40
 
 _BEGINNING = re.compile(rb'\{"crc32c": "([0-9a-f]{8})", ')
+_DATA_NAME = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}")
 _INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
 
 
@@ -171,7 +172,7 @@ def read_manifest(path: str, key: str) -> Entry:
         seen = document["signature"]
         signature = None if seen is None else Signature.from_document(seen)
         # Names must stay in this folder.
-        if not isinstance(name, str) or not re.fullmatch(rf"{key}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}", name):
+        if not isinstance(name, str) or not name.startswith(key) or not _DATA_NAME.fullmatch(name):
             raise ValueError("it names no data of this entry")
         if not all(type(number) is int for number in (size, sums_size, sums_crc)):
             raise ValueError("sizes are whole numbers")
