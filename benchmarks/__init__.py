@@ -1,1 +1,1 @@
-"""Results of `subregion bench`, and how they get into the documentation."""
+"""The benchmark suite: this library and its peers side by side, on the same pixels, in one run."""

@@ -18,7 +18,10 @@ RESULTS, DOCS = HERE / "results", HERE.parent / "docs"
 def main() -> int:
     """Run the suite and put what it wrote into place."""
     with tempfile.TemporaryDirectory() as output:
-        status = app(["bench", *sys.argv[1:], "--output", output], standalone_mode=False)
+        try:
+            app(["bench", *sys.argv[1:], "--output", output], prog_name="subregion")
+        except SystemExit as end:
+            status = end.code
         made = Path(output)
         if (made / "results.json").exists():
             RESULTS.mkdir(exist_ok=True)

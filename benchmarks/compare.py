@@ -147,7 +147,7 @@ def make_pictures(folder: str) -> None:
     )
 
 
-def take_turns(
+def interleaved(
     workers: list[subprocess.Popen[str]], case: tuple[str, str, int], pairs: int
 ) -> tuple[list[float], list[float]]:
     """Return the seconds of each turn of the old version, and of the new."""
@@ -156,8 +156,8 @@ def take_turns(
     for turn in range(-1, turns):
         for place in (0, 1) if turn % 2 else (1, 0):
             requests, answers = workers[place].stdin, workers[place].stdout
-            assert requests is not None
-            assert answers is not None
+            assert requests is not None  # noqa: S101 - both are pipes
+            assert answers is not None  # noqa: S101
             requests.write(json.dumps([*case, max(turn, 0)]) + "\n")
             requests.flush()
             seconds = float(answers.readline())
@@ -183,8 +183,8 @@ def main() -> None:
             for name in ("picture.jpg", "picture.png", "tiled.tif"):
                 os.link(os.path.join(folder, name), os.path.join(own, name))
             workers.append(
-                subprocess.Popen(
-                    [sys.executable, __file__, "--serve", own],
+                subprocess.Popen(  # noqa: S603 - our own code
+                    [sys.executable, "-P", __file__, "--serve", own],
                     env=os.environ | {"PYTHONPATH": str(checkout.resolve() / "src")},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
@@ -195,7 +195,7 @@ def main() -> None:
         for kind, backend, edge in cases():
             if arguments.only not in f"{kind} {backend} {edge}":
                 continue
-            times = take_turns(workers, (kind, backend, edge), arguments.pairs)
+            times = interleaved(workers, (kind, backend, edge), arguments.pairs)
             ratios = [new / old for old, new in zip(*times, strict=True)]
             old, new = (statistics.median(each) * 1e6 for each in times)
             print(

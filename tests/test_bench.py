@@ -17,18 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
-from subregion.bench import machine, stored, suite
-from subregion.bench.contests import cold
-from subregion.bench.peers import OURS, OWN_CACHE_VARIABLE, PEERS, Contender
-from subregion.bench.pictures import Picture, as_png, make_picture
-from subregion.bench.plots import draw
-from subregion.bench.report import break_even, markdown
-from subregion.bench.run import Options, Row, Run
-from subregion.bench.samples import ratio, summarize
-from subregion.bench.stored import Stored, ways, why_missing
-from subregion.bench.targets import judge
-from subregion.bench.turns import Team, random_places, sliding_places
-from subregion.bench.worker import WorkerError, apart
+from benchmarks import machine, stored, suite
+from benchmarks.cases import cold
+from benchmarks.interleaved import Team, random_places, sliding_places
+from benchmarks.peers import OURS, OWN_CACHE_VARIABLE, PEERS, Contender
+from benchmarks.pictures import Picture, as_png, make_picture
+from benchmarks.plots import draw
+from benchmarks.report import break_even, markdown
+from benchmarks.run import Options, Row, Run
+from benchmarks.samples import ratio, summarize
+from benchmarks.stored import Stored, ways, why_missing
+from benchmarks.targets import judge
+from benchmarks.worker import WorkerError, apart
 from subregion.cli import app
 from subregion.demo import plain_decode
 from subregion.errors import ConfigError, SourceNotFoundError
@@ -89,7 +89,7 @@ def test_places_lie_inside(rows: int, cols: int, edge: int, count: int) -> None:
 def row(peer: str, name: str, *repeats: float, **labels: Any) -> Row:
     sample = summarize([[figure] for figure in repeats])
     return {
-        "contest": "windows", "picture": "relief", "peer": peer, "stored": name, "label": f"{peer}, {name}",
+        "benchmark": "windows", "picture": "relief", "peer": peer, "stored": name, "label": f"{peer}, {name}",
         "family": "lossless", "cache": "off", "window": 256, "placement": "random", "written_by_us": True,
         "nbytes": 1000, "store_seconds": 2.0, "differs": 0, "peak_mb": 50.0, "unit": "µs",
         "megapixels": 1.0, "pixel_bytes": 3000,
@@ -125,12 +125,12 @@ def test_promises_are_judged_by_the_fastest_peer() -> None:
 
 def test_growth_and_memory_are_judged_by_the_worst() -> None:
     growth = [
-        row(OURS, "cog", figure, contest="growth", kind="files", size=size, mode="open")
+        row(OURS, "cog", figure, benchmark="growth", kind="files", size=size, mode="open")
         for size, figure in ((1, 10.0), (10, 10.5), (100, 12.0), (1000, 11.0))
     ]
     memory = [
-        row(OURS, "npy", 1.0, contest=contest, peak_mb=peak, source="PNG")
-        for contest, peak in (("conversion", 600.0), ("large", 300.0))
+        row(OURS, "npy", 1.0, benchmark=benchmark, peak_mb=peak, source="PNG")
+        for benchmark, peak in (("conversion", 600.0), ("large", 300.0))
     ]
     judged = {line["target"]: line for line in judge(growth + memory)}
     flat = judged["more files, windows of open ones, `cog`: slowest : smallest"]
@@ -265,7 +265,7 @@ def test_pictures_that_are_not_there() -> None:
 
 
 def test_maps_that_are_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("subregion.bench.pictures.find_spec", lambda name: None)
+    monkeypatch.setattr("benchmarks.pictures.find_spec", lambda name: None)
     with pytest.raises(SourceNotFoundError, match=r"pip install 'subregion\[bench\]'"):
         make_picture("shadedrelief", str(tmp_path))
 
@@ -279,7 +279,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], P
     output = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stored, "find_spec", lambda name: None if name in ABSENT else find_spec(name))
-        result = bench("--quick", "--contest", "windows", "--peer", "NumPy memmap",
+        result = bench("--quick", "--benchmark", "windows", "--peer", "NumPy memmap",
                        "--peer", "rasterio", "--picture", "relief:320", "--repeats", 2, "--output", output,
                        "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -325,22 +325,22 @@ def test_a_page_is_laid_out_anew(outcome: tuple[dict[str, Any], Path], tmp_path:
     assert not (tmp_path / "results.json").exists()
 
 
-def test_pages_and_drawings_of_all_contests(outcome: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
+def test_pages_and_drawings_of_all_benchmarks(outcome: tuple[dict[str, Any], Path], tmp_path: Path) -> None:
     document, _ = outcome
     further = [
-        row(OURS, "cog ZSTD", 90.0, contest="opening"),
-        *(row(OURS, "cog ZSTD", 90.0, contest="batches", threads=threads) for threads in (0, 1, 2)),
-        row(OURS, "cog ZSTD", 90.0, contest="cold", disk_bytes=9000.0, disk_per_useful=0.5,
+        row(OURS, "cog ZSTD", 90.0, benchmark="opening"),
+        *(row(OURS, "cog ZSTD", 90.0, benchmark="batches", threads=threads) for threads in (0, 1, 2)),
+        row(OURS, "cog ZSTD", 90.0, benchmark="cold", disk_bytes=9000.0, disk_per_useful=0.5,
             disk_per_touched=1.1, disk_per_touched_pages=1.0),
-        row("gdal_translate", "COG ZSTD", 6.0, contest="conversion", source="PNG", source_bytes=1000,
+        row("gdal_translate", "COG ZSTD", 6.0, benchmark="conversion", source="PNG", source_bytes=1000,
             lossless=True),
-        row(OURS, "cog", 6.0, contest="large", picture="60 x 80", source="PNG"),
-        row(OURS, "cog", 90.0, contest="growth", kind="files", size=1, mode="open"),
-        row(OURS, "cog", 91.0, contest="growth", kind="files", size=10, mode="open"),
-        row(OURS, "jpeg 5", 90.0, contest="intervals", units=5, pixels=80, chosen=True, of_source=1.08),
-        row(OURS, "cog", 3.0, contest="aligned"),
-        row("", "", 3.0, contest="lazy", what="to_dask"),
-        row("", "", 3.0, contest="beginnings", what="import subregion"),
+        row(OURS, "cog", 6.0, benchmark="large", picture="60 x 80", source="PNG"),
+        row(OURS, "cog", 90.0, benchmark="growth", kind="files", size=1, mode="open"),
+        row(OURS, "cog", 91.0, benchmark="growth", kind="files", size=10, mode="open"),
+        row(OURS, "jpeg 5", 90.0, benchmark="intervals", units=5, pixels=80, chosen=True, of_source=1.08),
+        row(OURS, "cog", 3.0, benchmark="aligned"),
+        row("", "", 3.0, benchmark="lazy", what="to_dask"),
+        row("", "", 3.0, benchmark="beginnings", what="import subregion"),
         row("TensorStore", "zarr LZ4 256", 50.0, picture="relief:320", cache="on"),
         row("rasterio", "GDAL ZSTD 128", 50.0, picture="another"),
         row(OURS, "cog ZSTD", 40.0, picture="another"),
@@ -376,7 +376,7 @@ def test_broken_promises_fail_where_that_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (("--contest", "boxing"), "contest 'boxing': known are windows"),
+        (("--benchmark", "boxing"), "benchmark 'boxing': known are windows"),
         (("--peer", "photoshop"), "peer 'photoshop'"),
         (("--picture", "mona"), "picture 'mona'"),
         (("--folder", "/no/such/folder"), "no such folder"),
@@ -393,7 +393,7 @@ def test_wrong_choices_are_named(args: tuple[str, ...], said: str, tmp_path: Pat
 def test_choices_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "find_spec", lambda name: None if name == "rasterio" else find_spec(name))
     listing = bench("--list").stdout
-    for name in (*suite.CONTESTS, *PEERS, "shadedrelief"):
+    for name in (*suite.BENCHMARKS, *PEERS, "shadedrelief"):
         assert name in listing
     assert "rasterio cannot be imported" in " ".join(listing.split())
     assert why_missing(("rasterio", "numpy")) is not None

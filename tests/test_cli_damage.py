@@ -47,7 +47,7 @@ REFUSED: list[tuple[str, ...]] = [
     *(("demo", "--quick", "--output", value) for value in ("text", "text/x", "/proc/x")),
     *(("bench", "--results", name) for name in ("missing", "sub", *(f"{k}.json" for k in range(8)))),
     *(("bench", "--quick", "--picture", f"relief{value}") for value in ("s", ":x", ":-1", f":{DIGITS}")),
-    *(("bench", "--quick", option, "x") for option in ("--contest", "--peer")),
+    *(("bench", "--quick", option, "x") for option in ("--benchmark", "--peer")),
 ]  # fmt: skip
 
 RESULTS = [

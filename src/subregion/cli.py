@@ -32,7 +32,7 @@ from subregion.arguments import (
     slices,
     whole_numbers,
 )
-from subregion.bench.command import bench
+from subregion.clone import PASSED_ON, bench
 from subregion.errors import ConfigError, SubregionError
 from subregion.progress import counted
 
@@ -416,7 +416,7 @@ def demo(
     run(output, quick=quick)
 
 
-app.command()(bench)
+app.command(**PASSED_ON)(bench)
 
 
 def _without_nan(value: Any) -> Any:

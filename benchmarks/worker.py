@@ -17,10 +17,10 @@ from multiprocessing.process import BaseProcess
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from subregion.bench import machine
+from benchmarks import machine
 
 if TYPE_CHECKING:
-    from subregion.bench.peers import Contender, Opened, Place
+    from benchmarks.peers import Contender, Opened, Place
 
 Answer = TypeVar("Answer")
 

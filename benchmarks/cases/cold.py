@@ -6,13 +6,13 @@ import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from subregion.bench import machine
-from subregion.bench.contests.windows import labels
-from subregion.bench.peers import OURS, Contender, Place
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.turns import Team, random_places
-from subregion.bench.worker import Worker
+from benchmarks import machine
+from benchmarks.cases.windows import labels
+from benchmarks.interleaved import Team, random_places
+from benchmarks.peers import OURS, Contender, Place
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.worker import Worker
 from subregion.geometry.window import Window
 from subregion.raster.jpeg import JpegRaster
 from subregion.raster.opening import open_raster

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from subregion.bench.peers import Contender, Place
-from subregion.bench.pictures import Picture
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.turns import Team, random_places, sliding_places
+from benchmarks.interleaved import Team, random_places, sliding_places
+from benchmarks.peers import Contender, Place
+from benchmarks.pictures import Picture
+from benchmarks.run import Run
+from benchmarks.samples import summarize
 
 #: Edge of the windows in pixels, and how many are read in a turn, if there is time for them.
 WINDOWS = {64: 400, 256: 200, 1024: 40}
@@ -31,10 +31,10 @@ def measure(run: Run, pictures: Iterable[str]) -> None:
                 contenders += run.contenders([item for item in stored if item.name in few], ("on",))
             if contenders:
                 run.say(f"windows of {name}, {family}: {len(contenders)} contenders")
-                _take_turns(run, picture, contenders, _conditions(picture, family, number == 0, every))
+                _interleaved(run, picture, contenders, _conditions(picture, family, number == 0, every))
 
 
-def _take_turns(
+def _interleaved(
     run: Run,
     picture: Picture,
     contenders: list[Contender],

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from subregion.bench.peers import OURS, OWN_CACHE_VARIABLE
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.turns import random_places
-from subregion.bench.worker import WorkerError, apart
+from benchmarks.interleaved import random_places
+from benchmarks.peers import OURS, OWN_CACHE_VARIABLE
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.worker import WorkerError, apart
 from subregion.cache.recipe import BACKENDS
 from subregion.files import SimpleFrames
 from subregion.relief import Relief

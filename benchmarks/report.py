@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from subregion.bench.contests.windows import FAMILIES
-from subregion.bench.peers import OURS
-from subregion.bench.run import UNCACHED, Row
-from subregion.bench.samples import ratio
-from subregion.bench.targets import fastest, is_peer, of_main_picture, pick
+from benchmarks.cases.windows import FAMILIES
+from benchmarks.peers import OURS
+from benchmarks.run import UNCACHED, Row
+from benchmarks.samples import ratio
+from benchmarks.targets import fastest, is_peer, of_main_picture, pick
 
 _TITLES = {
     "raw": "Uncompressed",
@@ -83,10 +83,10 @@ def markdown(document: Mapping[str, Any], plots: Mapping[str, str]) -> str:
     """
     parts = [_heading(document), _targets(document["targets"])]
     rows: list[Row] = document["rows"]
-    for contest, section in _SECTIONS.items():
-        if pick(rows, contest=contest):
+    for benchmark, section in _SECTIONS.items():
+        if pick(rows, benchmark=benchmark):
             title, *rest = section(rows)
-            drawn = [_drawing(path, name) for name, path in plots.items() if name.startswith(contest)]
+            drawn = [_drawing(path, name) for name, path in plots.items() if name.startswith(benchmark)]
             parts += [f"## {title}", *drawn, *rest]
     parts.append(_left_out(document))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -150,7 +150,7 @@ def _targets(targets: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _windows(rows: list[Row]) -> Iterable[str]:
-    rows = pick(rows, contest="windows")
+    rows = pick(rows, benchmark="windows")
     main = of_main_picture(rows)
     yield "Windows"
     yield _WINDOWS.format(picture=main[0]["picture"])
@@ -245,7 +245,7 @@ def _forms(rows: list[Row]) -> str:
 def _opening(rows: list[Row]) -> Iterable[str]:
     yield "First window"
     yield _OPENING
-    yield _times(pick(rows, contest="opening"), "µs")
+    yield _times(pick(rows, benchmark="opening"), "µs")
 
 
 def _times(rows: list[Row], unit: str) -> str:
@@ -258,10 +258,10 @@ def _batches(rows: list[Row]) -> Iterable[str]:
     yield "Batches"
     yield _BATCHES
     lines = []
-    for alone in pick(rows, contest="batches", threads=0):
+    for alone in pick(rows, benchmark="batches", threads=0):
         line: list[object] = [alone["label"], alone["placement"], alone["median"]]
         for threads in (1, 2):
-            row = fastest(rows, contest="batches", threads=threads, label=alone["label"],
+            row = fastest(rows, benchmark="batches", threads=threads, label=alone["label"],
                           placement=alone["placement"])  # fmt: skip
             line += [row["median"], ratio(row["repeats"], alone["repeats"])]
         lines.append(line)
@@ -272,7 +272,7 @@ def _batches(rows: list[Row]) -> Iterable[str]:
 def _cold(rows: list[Row]) -> Iterable[str]:
     yield "Cold page cache"
     yield _COLD
-    ordered = sorted(pick(rows, contest="cold"), key=lambda row: float(row["disk_bytes"]))
+    ordered = sorted(pick(rows, benchmark="cold"), key=lambda row: float(row["disk_bytes"]))
     columns = ("reader, file", "µs:", "KB per window:", "per useful byte:", "per touched byte:",
                "per touched page:")  # fmt: skip
     yield table(columns, ((row["label"], row["median"], row["disk_bytes"] / 1e3, row["disk_per_useful"],
@@ -283,7 +283,8 @@ def _cold(rows: list[Row]) -> Iterable[str]:
 def _conversion(rows: list[Row]) -> Iterable[str]:
     yield "Conversion"
     yield _CONVERSION
-    ordered = sorted(pick(rows, contest="conversion"), key=lambda row: (row["source"], float(row["median"])))
+    found = pick(rows, benchmark="conversion")
+    ordered = sorted(found, key=lambda row: (row["source"], float(row["median"])))
     columns = ("from", "by, to", "seconds:", "spread:", "peak MB:", "MB on disk:", "of the source:",
                "lossless")  # fmt: skip
     yield table(columns, ((row["source"], row["label"], row["median"], _share(row["spread"]), row["peak_mb"],
@@ -297,7 +298,7 @@ def _conversion(rows: list[Row]) -> Iterable[str]:
 
 def break_even(rows: list[Row]) -> list[tuple[str, float, int]]:
     """Return what writing each of our files took, and after how many windows that was worth it."""
-    main = pick(of_main_picture(rows), contest="windows", placement="random", window=256, cache=UNCACHED)
+    main = pick(of_main_picture(rows), benchmark="windows", placement="random", window=256, cache=UNCACHED)
     decoding = pick(main, family="whole", peer=is_peer)
     if not decoding:
         return []
@@ -311,7 +312,7 @@ def break_even(rows: list[Row]) -> list[tuple[str, float, int]]:
 
 
 def _large(rows: list[Row]) -> Iterable[str]:
-    found = pick(rows, contest="large")
+    found = pick(rows, benchmark="large")
     yield f"Large pictures: {found[0]['picture']}"
     yield "Conversion of a picture that is drawn for it, in a process of its own."
     yield table(("from", "to", "seconds:", "peak MB:", "MB on disk:"),
@@ -323,7 +324,7 @@ def _growth(rows: list[Row]) -> Iterable[str]:
     yield "Growth"
     yield _GROWTH
     for kind in ("files", "megapixels"):
-        found = pick(rows, contest="growth", kind=kind)
+        found = pick(rows, benchmark="growth", kind=kind)
         sizes = sorted({row["size"] for row in found})
         series: dict[str, dict[int, float]] = {}
         for row in found:
@@ -333,7 +334,7 @@ def _growth(rows: list[Row]) -> Iterable[str]:
 
 
 def _intervals(rows: list[Row]) -> Iterable[str]:
-    rows = pick(rows, contest="intervals")
+    rows = pick(rows, benchmark="intervals")
     yield "Restart intervals"
     yield _INTERVALS.format(picture=rows[0]["picture"])
     edges = sorted({row["window"] for row in rows})
@@ -348,7 +349,7 @@ def _intervals(rows: list[Row]) -> Iterable[str]:
 def _aligned(rows: list[Row]) -> Iterable[str]:
     yield "Channels on one grid"
     yield _ALIGNED
-    yield _times(pick(rows, contest=("aligned", "overview")), "ms")
+    yield _times(pick(rows, benchmark=("aligned", "overview")), "ms")
 
 
 def _lazy(rows: list[Row]) -> Iterable[str]:
@@ -356,17 +357,17 @@ def _lazy(rows: list[Row]) -> Iterable[str]:
     yield "Sums with the threads of dask; what it costs to make an array, and to read a window by its bounds."
     yield table(("what", "", "median:", "p99:", "spread:"),
                 ((row["what"], row["unit"], row["median"], row["p99"], _share(row["spread"]))
-                 for row in pick(rows, contest="lazy")))  # fmt: skip
+                 for row in pick(rows, benchmark="lazy")))  # fmt: skip
 
 
 def _beginnings(rows: list[Row]) -> Iterable[str]:
     yield "Beginnings"
     yield "Milliseconds; of programs the user time."
     yield table(("what", "ms:", "spread:"), ((row["what"], row["median"], _share(row["spread"]))
-                                            for row in pick(rows, contest="beginnings")))  # fmt: skip
+                                            for row in pick(rows, benchmark="beginnings")))  # fmt: skip
 
 
-#: Contest -> what makes its section: first the title, then texts and tables.
+#: Benchmark -> what makes its section: first the title, then texts and tables.
 _SECTIONS: dict[str, Callable[[list[Row]], Iterable[str]]] = {
     "windows": _windows,
     "opening": _opening,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from subregion.bench.peers import OURS
-from subregion.bench.run import UNCACHED, Row
-from subregion.bench.samples import ratio
+from benchmarks.peers import OURS
+from benchmarks.run import UNCACHED, Row
+from benchmarks.samples import ratio
 
 #: What a conversion may take at its peak, in megabytes.
 PEAK_MB = 512
@@ -122,8 +122,8 @@ def named(stored: str) -> str:
 
 def of_main_picture(rows: Sequence[Row]) -> list[Row]:
     """Leave out the pictures after the first, which only add to the account of windows."""
-    main = next((row["picture"] for row in rows if row["contest"] == "windows"), None)
-    return [row for row in rows if row["contest"] != "windows" or row["picture"] == main]
+    main = next((row["picture"] for row in rows if row["benchmark"] == "windows"), None)
+    return [row for row in rows if row["benchmark"] != "windows" or row["picture"] == main]
 
 
 def targets() -> Iterator[Target]:
@@ -137,7 +137,7 @@ def targets() -> Iterator[Target]:
 
 def _windows() -> Iterator[Target]:
     def one(text: str, limit: float, mine: dict[str, Any], window: int = 256, **theirs: Any) -> Target:
-        return ratio_of(f"{text}, {window} px", limit, mine, theirs, contest="windows", window=window,
+        return ratio_of(f"{text}, {window} px", limit, mine, theirs, benchmark="windows", window=window,
                         placement="random", cache=UNCACHED)  # fmt: skip
 
     def same(stored: str, peer: str, limit: float) -> Target:
@@ -181,13 +181,13 @@ _FAMILIES = {
 
 
 def _jpeg_size(rows: Sequence[Row]) -> Figure:
-    row = fastest(of_main_picture(rows), contest="windows", peer=OURS, stored="jpeg")
-    source = fastest(of_main_picture(rows), contest="windows", stored="source")
+    row = fastest(of_main_picture(rows), benchmark="windows", peer=OURS, stored="jpeg")
+    source = fastest(of_main_picture(rows), benchmark="windows", stored="source")
     return Figure(row["nbytes"] / source["nbytes"], "the source")
 
 
 def _jpeg_difference(rows: Sequence[Row]) -> Figure:
-    found = pick(rows, contest="windows", peer=OURS, stored="jpeg")
+    found = pick(rows, benchmark="windows", peer=OURS, stored="jpeg")
     if not found:
         raise LookupError("not measured: jpeg")
     return Figure(max(row["differs"] for row in found), "Pillow")
@@ -197,11 +197,11 @@ def _openings_and_batches() -> Iterator[Target]:
     for stored, limit in (("cog ZSTD", 0.9), ("zarr LZ4", 1.2), ("jpeg", 1.2)):
         yield ratio_of(f"first window, {named(stored)} : rasterio.open and read of the COG", limit,
                        {"stored": stored}, {"peer": "rasterio", "stored": "cog ZSTD"},
-                       contest="opening")  # fmt: skip
+                       benchmark="opening")  # fmt: skip
     for placement, limit in (("random", 0.58), ("half overlapping", 0.35)):
         for stored in ("cog ZSTD", "zarr LZ4", "jpeg"):
             yield ratio_of(f"batch of 64, two threads, {placement}, {named(stored)} : one by one", limit,
-                           {"threads": 2}, {"peer": OURS, "threads": 0}, contest="batches",
+                           {"threads": 2}, {"peer": OURS, "threads": 0}, benchmark="batches",
                            placement=placement, stored=stored)  # fmt: skip
 
 
@@ -216,13 +216,13 @@ def _cold_and_conversion() -> Iterator[Target]:
     ):
         yield ratio_of(f"{source} to {named(stored)} : gdal_translate to {theirs}, time", limit,
                        {"stored": stored}, {"peer": "gdal_translate", "stored": theirs},
-                       contest="conversion", source=source)  # fmt: skip
+                       benchmark="conversion", source=source)  # fmt: skip
     yield Target("peak memory of any conversion", PEAK_MB, _peak, "MB")
 
 
 def _cold_share(stored: str) -> Callable[[Sequence[Row]], Figure]:
     def measure(rows: Sequence[Row]) -> Figure:
-        row = fastest(rows, contest="cold", peer=OURS, stored=stored)
+        row = fastest(rows, benchmark="cold", peer=OURS, stored=stored)
         if "disk_per_touched" not in row:
             raise LookupError(f"not measured: the blocks of {stored}")
         pages = row["disk_per_touched_pages"]
@@ -232,7 +232,7 @@ def _cold_share(stored: str) -> Callable[[Sequence[Row]], Figure]:
 
 
 def _peak(rows: Sequence[Row]) -> Figure:
-    found = pick(rows, contest=("conversion", "large"), peer=OURS)
+    found = pick(rows, benchmark=("conversion", "large"), peer=OURS)
     if not found:
         raise LookupError("not measured: conversion")
     worst = max(found, key=lambda row: float(row["peak_mb"]))
@@ -252,7 +252,7 @@ def _growth() -> Iterator[Target]:
 
 def _flatness(stored: str, kind: str, mode: str) -> Callable[[Sequence[Row]], Figure]:
     def measure(rows: Sequence[Row]) -> Figure:
-        found = pick(rows, contest="growth", stored=stored, kind=kind, mode=mode)
+        found = pick(rows, benchmark="growth", stored=stored, kind=kind, mode=mode)
         if len(found) < 2:
             raise LookupError(f"not measured: growth in {kind}, {stored}")
         first, *others = sorted(found, key=lambda row: int(row["size"]))
@@ -270,13 +270,13 @@ def _further() -> Iterator[Target]:
         ("cog", "rasterio", 0.1),
     ):
         yield ratio_of(f"ten channels at three resolutions, `{stored}` : {peer}", limit, {"stored": stored},
-                       {"peer": peer}, contest="aligned")  # fmt: skip
+                       {"peer": peer}, benchmark="aligned")  # fmt: skip
     yield ratio_of("an image at 1/8, `cog` : all of it", 0.05, {"stored": "cog, 1/8"},
-                   {"peer": OURS, "stored": "cog, all of it"}, contest="overview")  # fmt: skip
+                   {"peer": OURS, "stored": "cog, all of it"}, benchmark="overview")  # fmt: skip
     yield Target("`import subregion`, user time beyond that of Python", 150, _import, "ms")
 
 
 def _import(rows: Sequence[Row]) -> Figure:
-    bare = fastest(rows, contest="beginnings", what="python -c pass")
-    imported = fastest(rows, contest="beginnings", what="import subregion")
+    bare = fastest(rows, benchmark="beginnings", what="python -c pass")
+    imported = fastest(rows, benchmark="beginnings", what="import subregion")
     return Figure(max(0.0, imported["median"] - bare["median"]), "python -c pass")

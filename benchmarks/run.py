@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from subregion.bench.peers import OURS, PEERS, Contender
-from subregion.bench.pictures import Picture, make_picture
-from subregion.bench.samples import Sample
-from subregion.bench.stored import Stored, ways
+from benchmarks.peers import OURS, PEERS, Contender
+from benchmarks.pictures import Picture, make_picture
+from benchmarks.samples import Sample
+from benchmarks.stored import Stored, ways
 from subregion.errors import SubregionError
 
 #: One measurement: labels, figures, and what else is known of it; plain values, as they go into the JSON.
@@ -26,7 +26,7 @@ class Options:
 
     Parameters
     ----------
-    contests, peers, pictures : tuple of str
+    benchmarks, peers, pictures : tuple of str
         Their names; empty for all that belong to the run.
     quick : bool
         Fewer files, windows and pictures.
@@ -38,7 +38,7 @@ class Options:
         Where files are made and removed again; None is the temporary folder.
     """
 
-    contests: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     pictures: tuple[str, ...] = ()
     quick: bool = False
@@ -133,9 +133,9 @@ class Run:
         """Whether a peer was chosen."""
         return not self.options.peers or peer in (OURS, *self.options.peers)
 
-    def add(self, contest: str, unit: str, sample: Sample, **labels: Any) -> None:
+    def add(self, benchmark: str, unit: str, sample: Sample, **labels: Any) -> None:
         """Write a measurement down."""
-        self.rows.append({"contest": contest, **labels, "unit": unit, **asdict(sample)})
+        self.rows.append({"benchmark": benchmark, **labels, "unit": unit, **asdict(sample)})
 
     def note(self, text: str) -> None:
         """Write down what was left out, once."""

@@ -14,12 +14,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from subregion.bench.contests.conversion import convert_ours
-from subregion.bench.peers import OURS
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.stored import nbytes_of
-from subregion.bench.worker import WorkerError, apart
+from benchmarks.cases.conversion import convert_ours
+from benchmarks.peers import OURS
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.stored import nbytes_of
+from benchmarks.worker import WorkerError, apart
 from subregion.cache.recipe import BACKENDS
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster

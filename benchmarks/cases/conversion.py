@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from subregion.bench import machine
-from subregion.bench.peers import OURS
-from subregion.bench.pictures import Picture, as_png
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.stored import CONFIGS, copy_of, nbytes_of, ours_named, why_missing
-from subregion.bench.turns import random_places
-from subregion.bench.worker import WorkerError, apart
+from benchmarks import machine
+from benchmarks.interleaved import random_places
+from benchmarks.peers import OURS
+from benchmarks.pictures import Picture, as_png
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.stored import CONFIGS, copy_of, nbytes_of, ours_named, why_missing
+from benchmarks.worker import WorkerError, apart
 from subregion.cache.recipe import BACKENDS
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster
@@ -77,10 +77,10 @@ def measure(run: Run, picture_name: str) -> None:
                 run.missing[conversion.peer] = conversion.missing
             else:
                 conversions.append(conversion)
-        _take_turns(run, picture, kind, source, conversions)
+        _interleaved(run, picture, kind, source, conversions)
 
 
-def _take_turns(run: Run, picture: Picture, kind: str, source: str, conversions: list[Conversion]) -> None:
+def _interleaved(run: Run, picture: Picture, kind: str, source: str, conversions: list[Conversion]) -> None:
     repeats = 1 if run.options.quick else min(5, run.options.repeats)
     taken: dict[Conversion, list[tuple[float, float, int]]] = {each: [] for each in conversions}
     with open(source, "rb") as file:

@@ -20,11 +20,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from subregion.bench.peers import OURS, OWN_CACHE_VARIABLE
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.stored import why_missing
-from subregion.bench.worker import WorkerError, apart
+from benchmarks.peers import OURS, OWN_CACHE_VARIABLE
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.stored import why_missing
+from benchmarks.worker import WorkerError, apart
 from subregion.coco import CocoFrames
 from subregion.files import SimpleFrames
 from subregion.relief import Relief
@@ -188,7 +188,7 @@ def ten_channels(folder: str, edge: int, peers: Sequence[str], repeats: int) -> 
             if pixels.shape != expected.shape:
                 raise AssertionError(f"{peer}: {pixels.shape} instead of {expected.shape}")
             np.testing.assert_array_equal(pixels[..., : LAYOUT[0][0]], expected[..., : LAYOUT[0][0]])
-    return _take_turns(ours | theirs, places, repeats)
+    return _interleaved(ours | theirs, places, repeats)
 
 
 def an_eighth(folder: str, edge: int, repeats: int) -> dict[tuple[str, str], Any]:
@@ -202,10 +202,10 @@ def an_eighth(folder: str, edge: int, repeats: int) -> dict[tuple[str, str], Any
         (OURS, "cog, all of it"): lambda row, col: frames.load_region(0),
         (OURS, "cog, 1/8"): lambda row, col: frames.load_region(0, scale=1 / 8),
     }
-    return _take_turns(readers, [[0, 0]], repeats)
+    return _interleaved(readers, [[0, 0]], repeats)
 
 
-def _take_turns(
+def _interleaved(
     readers: dict[tuple[str, str], Reader], places: list[list[int]], repeats: int
 ) -> dict[tuple[str, str], list[list[float]]]:
     found: dict[tuple[str, str], list[list[float]]] = {who: [] for who in readers}

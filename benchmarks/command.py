@@ -14,12 +14,15 @@ import typer
 from subregion.arguments import AsJson
 from subregion.errors import DamagedFileError, SourceNotFoundError
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
+
+@app.command()
 def bench(
     quick: Annotated[
         bool, typer.Option("--quick", help="One picture, fewer files and windows: some minutes.")
     ] = False,
-    contest: Annotated[
+    benchmark: Annotated[
         list[str] | None, typer.Option(help="What to measure; may be repeated. Default: everything.")
     ] = None,
     peer: Annotated[
@@ -44,7 +47,7 @@ def bench(
         typer.Option(help="Only lay out the results.json of an earlier run anew.", readable=False),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if a promise does not hold.")] = False,
-    listing: Annotated[bool, typer.Option("--list", help="List contests, peers and pictures.")] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List benchmarks, peers and pictures.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure reading and converting against other libraries, on the same pixels.
@@ -56,10 +59,10 @@ def bench(
 
       subregion bench --quick
 
-      subregion bench --contest windows --peer rasterio --picture shadedrelief --json
+      subregion bench --benchmark windows --peer rasterio --picture shadedrelief --json
     """
-    from subregion.bench import suite
-    from subregion.bench.run import Options
+    from benchmarks import suite
+    from benchmarks.run import Options
 
     if listing:
         _list_choices()
@@ -68,7 +71,7 @@ def bench(
         document, page = _laid_out(results, output)
     else:
         options = Options(
-            contests=tuple(contest or ()),
+            benchmarks=tuple(benchmark or ()),
             peers=tuple(peer or ()),
             pictures=tuple(picture or ()),
             quick=quick,
@@ -101,12 +104,12 @@ def _list_choices() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from subregion.bench.peers import PEERS
-    from subregion.bench.pictures import PICTURES
-    from subregion.bench.suite import CONTESTS
+    from benchmarks.peers import PEERS
+    from benchmarks.pictures import PICTURES
+    from benchmarks.suite import BENCHMARKS
 
     for title, choices in (
-        ("contest", {name: text for name, (text, _) in CONTESTS.items()}),
+        ("benchmark", {name: text for name, (text, _) in BENCHMARKS.items()}),
         ("peer", {name: peer.missing or "installed" for name, peer in PEERS.items()}),
         ("picture", PICTURES),
     ):
@@ -118,8 +121,8 @@ def _list_choices() -> None:
 
 def _laid_out(path: Path, output: Path) -> tuple[dict[str, Any], Path]:
     """Judge the account of an earlier run, and lay its page out anew."""
-    from subregion.bench import suite
-    from subregion.bench.targets import judge
+    from benchmarks import suite
+    from benchmarks.targets import judge
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -142,7 +145,7 @@ def _print_summary(document: dict[str, Any], page: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from subregion.bench.report import shown
+    from benchmarks.report import shown
 
     console = Console()
     table = Table("promised", "at most", "measured", "holds", "against")
@@ -160,3 +163,9 @@ def _print_summary(document: dict[str, Any], page: Path) -> None:
     console.print(
         f"{document['compared']:,} windows were compared with a plain decode. See {page}", highlight=False
     )
+
+
+if __name__ == "__main__":
+    from subregion.cli import app as command_line
+
+    command_line(["bench", *sys.argv[1:]], prog_name="subregion")

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.stored import why_missing
-from subregion.bench.worker import WorkerError, apart
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.stored import why_missing
+from benchmarks.worker import WorkerError, apart
 from subregion.files import SimpleFrames
 
 #: Edge of the picture in pixels, in full and in a quick run, and of the chunks.

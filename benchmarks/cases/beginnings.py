@@ -11,8 +11,8 @@ import time
 
 import numpy as np
 
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
+from benchmarks.run import Run
+from benchmarks.samples import summarize
 from subregion.files import SimpleFrames
 
 #: Images in the large collection, in full and in a quick run.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from subregion.bench.contests.windows import labels
-from subregion.bench.peers import OURS
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.turns import Team, random_places
+from benchmarks.cases.windows import labels
+from benchmarks.interleaved import Team, random_places
+from benchmarks.peers import OURS
+from benchmarks.run import Run
+from benchmarks.samples import summarize
 
 #: Edge of the windows, and how many files are opened in a turn.
 EDGE, COUNT = 256, 40

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from subregion.bench.peers import OURS
-from subregion.bench.report import shown
-from subregion.bench.run import UNCACHED, Row
-from subregion.bench.targets import is_peer, of_main_picture, pick
+from benchmarks.peers import OURS
+from benchmarks.report import shown
+from benchmarks.run import UNCACHED, Row
+from benchmarks.targets import is_peer, of_main_picture, pick
 
 OURS_COLOR, PEER_COLOR, FLOOR_COLOR = "#0072B2", "#D55E00", "#777777"
 _MARKS = {"raw": "s", "lossless": "o", "jpeg": "^", "whole": "D"}
@@ -33,7 +33,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     Returns
     -------
     dict
-        Name -> file; the name begins with that of the contest.
+        Name -> file; the name begins with that of the benchmark.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def draw(document: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     drawn = {}
     with matplotlib.rc_context(_STYLE):
         for name, work in drawings.items():
-            rows = pick(document["rows"], contest=name.partition("-")[0])
+            rows = pick(document["rows"], benchmark=name.partition("-")[0])
             if not rows:
                 continue
             figure = Figure(layout="constrained")

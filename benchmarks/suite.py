@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from subregion.bench import machine
-from subregion.bench.contests import (
+from benchmarks import machine
+from benchmarks.cases import (
     aligned,
     batches,
     beginnings,
@@ -23,15 +23,15 @@ from subregion.bench.contests import (
     opening,
     windows,
 )
-from subregion.bench.peers import PEERS
-from subregion.bench.pictures import PICTURES
-from subregion.bench.run import Options, Run
-from subregion.bench.stored import why_missing
-from subregion.bench.targets import judge
+from benchmarks.peers import PEERS
+from benchmarks.pictures import PICTURES
+from benchmarks.run import Options, Run
+from benchmarks.stored import why_missing
+from benchmarks.targets import judge
 from subregion.errors import ConfigError
 
 #: Name -> what it measures. Those that read one picture read the first of a run.
-CONTESTS: dict[str, tuple[str, Callable[[Run, tuple[str, ...]], None]]] = {
+BENCHMARKS: dict[str, tuple[str, Callable[[Run, tuple[str, ...]], None]]] = {
     "windows": ("windows of pictures, by every library from every file", windows.measure),
     "opening": ("the first window of a file", lambda run, names: opening.measure(run, names[0])),
     "batches": ("many windows in one call", lambda run, names: batches.measure(run, names[0])),
@@ -51,7 +51,7 @@ CONTESTS: dict[str, tuple[str, Callable[[Run, tuple[str, ...]], None]]] = {
     "beginnings": ("importing, and collecting", lambda run, names: beginnings.measure(run)),
 }
 #: What belongs to a quick run: without what takes minutes, and what empties the page cache of the machine.
-QUICK_CONTESTS = ("windows", "opening", "batches", "conversion", "beginnings")
+QUICK_BENCHMARKS = ("windows", "opening", "batches", "conversion", "beginnings")
 #: The pictures of a run, the main one first.
 QUICK_PICTURES = ("shadedrelief",)
 FULL_PICTURES = ("shadedrelief", "bmng", "retina", "hubble", "uint16x5", "float32")
@@ -76,7 +76,7 @@ def measure(options: Options, say: Callable[[str], object] = lambda text: None) 
     Raises
     ------
     ConfigError
-        If a contest, peer or picture is not known.
+        If a benchmark, peer or picture is not known.
     SubregionError
         If a picture cannot be had.
     """
@@ -87,15 +87,15 @@ def measure(options: Options, say: Callable[[str], object] = lambda text: None) 
         for peer in PEERS.values():
             if run.wants(peer.name) and peer.missing is not None:
                 run.missing[peer.name] = peer.missing
-        chosen = options.contests or (QUICK_CONTESTS if options.quick else tuple(CONTESTS))
-        for name, (_, contest) in CONTESTS.items():
+        chosen = options.benchmarks or (QUICK_BENCHMARKS if options.quick else tuple(BENCHMARKS))
+        for name, (_, benchmark) in BENCHMARKS.items():
             if name in chosen:
-                contest(run, names)
+                benchmark(run, names)
     return {
         "machine": machine.facts(),
         "versions": _versions(),
         "options": {"quick": options.quick, "repeats": options.repeats, "seconds": options.seconds,
-                    "pictures": list(names), "contests": list(chosen)},
+                    "pictures": list(names), "benchmarks": list(chosen)},
         "targets": judge(run.rows),
         "missing": run.missing,
         "notes": run.notes,
@@ -107,7 +107,7 @@ def measure(options: Options, say: Callable[[str], object] = lambda text: None) 
 
 def _check(options: Options) -> None:
     for kind, given, known in (
-        ("contest", options.contests, CONTESTS),
+        ("benchmark", options.benchmarks, BENCHMARKS),
         ("peer", options.peers, [*PEERS, "gdal_translate", "delayed_image"]),
     ):
         for name in given:
@@ -151,8 +151,8 @@ def publish(document: dict[str, Any], folder: Path) -> Path:
     Path
         Of ``benchmarks.md``.
     """
-    from subregion.bench.plots import draw
-    from subregion.bench.report import markdown
+    from benchmarks.plots import draw
+    from benchmarks.report import markdown
 
     markdown(document, {})  # what cannot be laid out leaves nothing behind
     pictures = folder / "benchmarks"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 
-from subregion.bench.contests.windows import labels
-from subregion.bench.peers import OURS, Contender
-from subregion.bench.run import Run
-from subregion.bench.samples import summarize
-from subregion.bench.stored import keep_ours
-from subregion.bench.turns import Team, random_places
+from benchmarks.cases.windows import labels
+from benchmarks.interleaved import Team, random_places
+from benchmarks.peers import OURS, Contender
+from benchmarks.run import Run
+from benchmarks.samples import summarize
+from benchmarks.stored import keep_ours
 from subregion.convert.jpeg import choose_interval
 from subregion.raster.jpegstream import read_frame
 from subregion.raster.source import SourceFile

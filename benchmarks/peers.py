@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.bench.stored import Stored, open_ndsampler, why_missing
+from benchmarks.stored import Stored, open_ndsampler, why_missing
 from subregion.cache.recipe import BACKENDS
 from subregion.raster import blockcache
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from subregion.bench.pictures import Picture
+from benchmarks.pictures import Picture
 from subregion.cache.recipe import BACKENDS
 
 #: Blocks of the files that GDAL writes.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from subregion.bench.worker import Worker, WorkerError
+from benchmarks.worker import Worker, WorkerError
 
 if TYPE_CHECKING:
-    from subregion.bench.peers import Contender, Place
-    from subregion.bench.run import Run
+    from benchmarks.peers import Contender, Place
+    from benchmarks.run import Run
 
 #: How many windows of a contender are compared with the reference, and for how many turns at the most.
 CHECK_COUNT, CHECK_TURNS = 40, 5

@@ -1,1 +1,0 @@
-"""What is measured, a contest a module; each adds rows to a run."""
