@@ -48,11 +48,15 @@ def save(path: Path, pixels: NDArray[np.uint8]) -> None:
 
 
 def files(frames: SimpleFrames) -> list[Path]:
-    """All files of a cache, without the stamps of `prepare`; a zarr folder counts as one."""
+    """All files of a cache, without stamps and leases; a zarr folder counts as one."""
     found = []
     for place in frames.cache_dpath.rglob("*"):
         inside = any(parent.suffix == ".zarr" for parent in place.parents)
-        if (place.is_file() or place.suffix == ".zarr") and not inside and place.parent.name != "stamps":
+        if (
+            (place.is_file() or place.suffix == ".zarr")
+            and not inside
+            and place.parent.name not in ("stamps", "leases")
+        ):
             found.append(place)
     return sorted(found)
 

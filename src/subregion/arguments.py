@@ -28,6 +28,10 @@ Workdir = Annotated[
 HashidMode = Annotated[
     str, typer.Option(metavar="PATH|PIXELS|DVC", help="What names a source: its path, its bytes or DVC.")
 ]
+MaxSize = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Bytes of all copies, such as 200GB: those used least recently go."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Source = Annotated[

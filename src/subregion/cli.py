@@ -18,6 +18,7 @@ from subregion.arguments import (
     Backend,
     Config,
     HashidMode,
+    MaxSize,
     Overwrite,
     Source,
     Workdir,
@@ -122,6 +123,7 @@ def prepare(
     workers: Annotated[
         int, typer.Option(min=0, help="How many images to convert at once; 0: one, on all cores.")
     ] = 0,
+    max_size: MaxSize = None,
     as_json: AsJson = False,
 ) -> None:
     """Make the converted copies of images, so that reading any region of them is fast.
@@ -142,7 +144,9 @@ def prepare(
 
     started = time.perf_counter()
     store, chosen = make_cache(workdir, backend, config, hashid_mode)
-    frames = SimpleFrames(listed(sources, pattern), cache_folder(workdir), chosen, hashid_mode)
+    frames = SimpleFrames(
+        listed(sources, pattern), cache_folder(workdir), chosen, hashid_mode, max_size=max_size
+    )
     assets = {name: frames.record(name).default_asset for name in frames.image_ids}
     before = {name: find_copy(store, asset) for name, asset in assets.items()}
     failures: dict[Any, BaseException] = {}
@@ -153,11 +157,15 @@ def prepare(
     after = {name: find_copy(store, asset) for name, asset in assets.items() if name not in failures}
     made = [copy for name, copy in after.items() if copy is not None and copy != before[name]]
     kept = [copy for name, copy in after.items() if copy is not None and copy == before[name]]
+    without = [name for name, copy in after.items() if copy is None]
+    evicted = [name for name in without if max_size is not None and store.wants_copy(assets[name])]
+    ready = len(after) - len(evicted)
     summary: dict[str, Any] = {
         "images": len(assets),
         "converted": len(made),
         "already_there": len(kept),
-        "read_in_place": len(after) - len(made) - len(kept),
+        "read_in_place": len(without) - len(evicted),
+        "removed": len(evicted),
         "failed": {str(name): str(failure) for name, failure in failures.items()},
         "nbytes": sum(copy.size for copy in (*made, *kept)),
         "cache": store.folder.path,
@@ -167,9 +175,10 @@ def prepare(
         typer.echo(json.dumps(summary, indent=2))
     else:
         typer.echo(
-            f"{len(after)} of {len(assets)} images are ready in {summary['seconds']:.1f} s: "
+            f"{ready} of {len(assets)} images are ready in {summary['seconds']:.1f} s: "
             f"{len(made)} converted, {len(kept)} were there, {summary['read_in_place']} need no copy. "
-            f"{summary['nbytes'] / 1e6:,.1f} MB in {store.folder.path}"
+            + (f"{len(evicted)} were removed again for --max-size. " if evicted else "")
+            + f"{summary['nbytes'] / 1e6:,.1f} MB in {store.folder.path}"
         )
     for failure in failures.values():
         _complain(failure)
@@ -276,6 +285,44 @@ def verify(
     typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
     if not report.ok:
         raise typer.Exit(1)
+
+
+@app.command()
+def gc(
+    workdir: Annotated[
+        Path, typer.Argument(metavar="WORKDIR", help="Where copies are kept.", readable=False)
+    ],
+    max_size: MaxSize = None,
+    older_than: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Remove copies not opened for so long, such as 30d.")
+    ] = None,
+    orphaned: Annotated[
+        bool,
+        typer.Option("--orphaned", help="Remove copies of sources that are gone; not of unmounted disks."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove copies that are too many, too old, or of sources that are gone. Nobody who reads is disturbed.
+
+    [bold]Examples[/bold]
+
+      subregion gc cache/ --max-size 200GB
+
+      subregion gc cache/ --older-than 30d --orphaned --dry-run
+    """
+    from subregion.cache.gc import collect
+
+    if max_size is None and older_than is None and not orphaned:
+        raise typer.BadParameter("give --max-size, --older-than or --orphaned, or several of them.")
+    report = collect(
+        existing_cache(workdir),
+        max_size=max_size,
+        older_than=older_than,
+        orphaned=orphaned,
+        dry_run=dry_run,
+    )
+    typer.echo(json.dumps(report.to_dict(), indent=2) if as_json else str(report))
 
 
 @app.command()

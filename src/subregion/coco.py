@@ -25,6 +25,7 @@ from subregion.records import ImageRecord
 from subregion.videos import VideoCollection
 
 if TYPE_CHECKING:
+    from subregion.cache.limits import Size
     from subregion.cache.recipe import Backend
 
 #: How many records are kept as they were read.
@@ -39,7 +40,7 @@ class CocoFrames(VideoCollection):
     dataset : path, dict, kwcoco.CocoDataset or kwcoco.CocoSqlDatabase
         A file (``.json``, ``.json.gz``, or ``.zip`` with one JSON inside), its content, or the object.
         Later edits of a dict or a `CocoDataset` are seen; the images of a database are read once, now.
-    workdir, backend, hashid_mode
+    workdir, backend, hashid_mode, max_size
         See `Frames`.
     root : path or None
         The folder that relative paths start from; None is the folder of the file, that of the object, or
@@ -73,8 +74,9 @@ class CocoFrames(VideoCollection):
         *,
         root: str | os.PathLike[str] | None = None,
         id_to_hashid: Mapping[Any, str | Mapping[str, str]] | None = None,
+        max_size: Size = None,
     ) -> None:
-        super().__init__(workdir, backend, hashid_mode)
+        super().__init__(workdir, backend, hashid_mode, max_size=max_size)
         if isinstance(dataset, str | bytes | os.PathLike):
             path = os.path.abspath(path_of(dataset, "the dataset"))
             document: Lists | Mapping[str, Any] = read_dataset(path)

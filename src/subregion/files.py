@@ -25,6 +25,7 @@ from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
+    from subregion.cache.limits import Size
     from subregion.cache.recipe import Backend
 
 
@@ -35,7 +36,7 @@ class SimpleFrames(Frames):
     ----------
     id_to_path : mapping
         From image id to path. Relative paths are relative to the folder that is current now.
-    workdir, backend, hashid_mode
+    workdir, backend, hashid_mode, max_size
         See `Frames`.
     id_to_hashid : mapping or None
         From image id to the hash of its content, for ``hashid_mode="GIVEN"``.
@@ -59,13 +60,14 @@ class SimpleFrames(Frames):
         hashid_mode: str = "PATH",
         *,
         id_to_hashid: Mapping[Any, str] | None = None,
+        max_size: Size = None,
     ) -> None:
         if not isinstance(id_to_path, Mapping):
             raise RegionTypeError(
                 f"id_to_path must map ids to paths, not be a {type(id_to_path).__name__}; "
                 f"for a list of paths write dict(enumerate(paths))."
             )
-        super().__init__(workdir, backend, hashid_mode)
+        super().__init__(workdir, backend, hashid_mode, max_size=max_size)
         if self.hashid_mode == "GIVEN" and id_to_hashid is None:
             raise ConfigError("hashid_mode='GIVEN' needs id_to_hashid, a mapping from image id to hash.")
         if not isinstance(id_to_hashid, Mapping | None):
@@ -83,6 +85,8 @@ class SimpleFrames(Frames):
         workdir: str | os.PathLike[str] | None = None,
         backend: Backend = None,
         hashid_mode: str = "PATH",
+        *,
+        max_size: Size = None,
     ) -> SimpleFrames:
         """Collect the files of a folder; a zarr folder is one image.
 
@@ -92,7 +96,7 @@ class SimpleFrames(Frames):
             Where to look.
         pattern : str or sequence of str
             Which files, as for `pathlib.Path.glob`; hidden ones are passed over.
-        workdir, backend, hashid_mode
+        workdir, backend, hashid_mode, max_size
             See `Frames`.
 
         Returns
@@ -129,7 +133,8 @@ class SimpleFrames(Frames):
             for place in files | folders
             if not _hidden(place.relative_to(root)) and folders.isdisjoint(place.parents)
         }
-        return cls({name: found[name] for name in sorted(found)}, workdir, backend, hashid_mode)
+        paths = {name: found[name] for name in sorted(found)}
+        return cls(paths, workdir, backend, hashid_mode, max_size=max_size)
 
     @classmethod
     def demo(
@@ -137,6 +142,8 @@ class SimpleFrames(Frames):
         workdir: str | os.PathLike[str] | None = None,
         backend: Backend = None,
         hashid_mode: str = "PATH",
+        *,
+        max_size: Size = None,
     ) -> SimpleFrames:
         """Collect photographs that ship with scikit-image.
 
@@ -152,7 +159,7 @@ class SimpleFrames(Frames):
             raise SourceNotFoundError("the demo pictures need scikit-image: pip install 'subregion[demo]'.")
         folder = Path(spec.origin).parent / "data"
         paths = {name: folder / name for name in DEMO_PICTURES if (folder / name).exists()}
-        return cls(paths, workdir, backend, hashid_mode)
+        return cls(paths, workdir, backend, hashid_mode, max_size=max_size)
 
     @property
     def image_ids(self) -> Sequence[Hashable]:
@@ -240,6 +247,8 @@ def open_image(
     workdir: str | os.PathLike[str] | None = None,
     hashid_mode: str = "PATH",
     frame: int | None = None,
+    *,
+    max_size: Size = None,
 ) -> LazyFrame:
     """Open one image as an array that is read when it is indexed.
 
@@ -256,6 +265,8 @@ def open_image(
         What names the source; see `Frames`.
     frame : int or None
         Which frame of a video file, counted from 0; None for other files, and for the first.
+    max_size : int, str or None
+        How many bytes all copies under `workdir` may have; see `Frames`.
 
     Returns
     -------
@@ -269,7 +280,7 @@ def open_image(
     >>> picture[500:600, 300:500].shape
     (100, 200, 3)
     """
-    store = make_store(workdir, backend, hashid_mode, warn=False)
+    store = make_store(workdir, backend, hashid_mode, warn=False, max_size=max_size)
     if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
         raise ConfigError(f"frame={shown(frame)}: must be a whole number, at least 0.")
     record = ImageRecord(None, (Asset(os.path.abspath(path_of(path)), frame=frame),))

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     import dask.array
     import xarray
 
+    from subregion.cache.limits import Size
     from subregion.cache.recipe import Backend
     from subregion.cache.store import Store
 
@@ -74,6 +75,9 @@ class Frames(ABC):
     hashid_mode : str
         What names a source: its ``"PATH"`` (with size and time of change), the bytes (``"PIXELS"``), the
         hash that ``"DVC"`` holds, or one that is ``"GIVEN"``.
+    max_size : int, str or None
+        How many bytes all copies under `workdir` may have, such as ``"200GB"``: where a conversion would lead
+        beyond it, copies that were used least recently are removed. None is no limit.
     """
 
     def __init__(
@@ -81,8 +85,10 @@ class Frames(ABC):
         workdir: str | os.PathLike[str] | None = None,
         backend: Backend = None,
         hashid_mode: str = "PATH",
+        *,
+        max_size: Size = None,
     ) -> None:
-        self._store = make_store(workdir, backend, hashid_mode)
+        self._store = make_store(workdir, backend, hashid_mode, max_size=max_size)
         self._backend = backend
         self._workdir = None if workdir is None else os.fspath(workdir)
 
@@ -138,7 +144,9 @@ class Frames(ABC):
 
     @backend.setter
     def backend(self, backend: Backend) -> None:
-        store = make_store(self._workdir, backend, self._store.mode, warn=False)
+        store = make_store(
+            self._workdir, backend, self._store.mode, warn=False, max_size=self._store.max_size
+        )
         self._store.forget()
         self._backend, self._store = backend, store
 

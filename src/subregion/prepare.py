@@ -49,6 +49,7 @@ def prepare(
     store.folder.sweep()
     failures: dict[Any, BaseException] = {}
     assets: list[tuple[Any, Asset]] = []
+    copies: set[str] = set()
     for image_id in image_ids:
         try:
             assets.extend((image_id, asset) for asset in record(image_id).assets)
@@ -57,14 +58,16 @@ def prepare(
     if use_stamp and not failures and stamp_holds(store, (asset for _, asset in assets)):
         return
     with _Bar(len(assets), progress) as bar, _runner(workers, executor, bar.convert) as run:
-        for image_id, error in run(store, assets):
+        for image_id, outcome in run(store, assets):
             bar.advance()
-            if error is not None:
-                failures[image_id] = error
+            if isinstance(outcome, BaseException):
+                failures[image_id] = outcome
+            elif outcome is not None:
+                copies.add(outcome)
     if failures:
         raise PrepareError(_account(failures, len(image_ids)), failures)
     if use_stamp:
-        write_stamp(store, (asset for _, asset in assets))
+        write_stamp(store, (asset for _, asset in assets), copies)
 
 
 def _is_hashable(image_id: Any) -> bool:
@@ -75,13 +78,14 @@ def _is_hashable(image_id: Any) -> bool:
     return True
 
 
-def convert_asset(store: Store, asset: Asset) -> None:
+def convert_asset(store: Store, asset: Asset) -> str | None:
     """Make sure of the copy of one asset; runs wherever an executor puts it."""
-    store.ensure(asset)
+    return store.ensure(asset)
 
 
-Outcome = tuple[Any, BaseException | None]
-Convert = Callable[["Store", "Asset"], None]
+#: Image, and what went wrong, or the name of the copy; None if there need be none.
+Outcome = tuple[Any, BaseException | str | None]
+Convert = Callable[["Store", "Asset"], str | None]
 Run = Callable[["Store", list[tuple[Any, "Asset"]]], Iterator[Outcome]]
 
 
@@ -104,11 +108,10 @@ def _runner(workers: int, executor: Executor | None, convert_here: Convert) -> I
 def _one_by_one(store: Store, assets: list[tuple[Any, Asset]], convert: Convert) -> Iterator[Outcome]:
     for image_id, asset in assets:
         try:
-            convert(store, asset)
+            outcome: BaseException | str | None = convert(store, asset)
         except Exception as error:  # noqa: BLE001 - reported at the end, together with all others
-            yield image_id, error
-        else:
-            yield image_id, None
+            outcome = error
+        yield image_id, outcome
 
 
 def _submitted(
@@ -116,7 +119,7 @@ def _submitted(
 ) -> Iterator[Outcome]:
     """Keep `ahead` images submitted, so that a collection of millions does not become millions of futures."""
     waiting = iter(assets)
-    running: dict[Future[None], Any] = {}
+    running: dict[Future[str | None], Any] = {}
     try:
         while True:
             while len(running) < ahead and (item := next(waiting, None)) is not None:
@@ -129,15 +132,17 @@ def _submitted(
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                yield running.pop(future), _failure(future)
+                yield running.pop(future), _outcome(future)
     finally:
         for future in running:
             future.cancel()
 
 
-def _failure(future: Future[None]) -> BaseException | None:
+def _outcome(future: Future[str | None]) -> BaseException | str | None:
     error = future.exception()
-    if error is None or isinstance(error, Exception):
+    if error is None:
+        return future.result()
+    if isinstance(error, Exception):
         return error
     raise error
 
@@ -177,15 +182,14 @@ class _Bar:
         if self._shown is not None:
             self._shown.advance(self._images)
 
-    def convert(self, store: Store, asset: Asset) -> None:
+    def convert(self, store: Store, asset: Asset) -> str | None:
         """Make sure of the copy of one asset in this process, and show how it gets on."""
         if self._shown is None:
-            convert_asset(store, asset)
-            return
+            return convert_asset(store, asset)
         from rich.markup import escape
 
         with _Line(self._shown, f"  {escape(os.path.basename(asset.path))}") as line:
-            store.ensure(asset, line.update)
+            return store.ensure(asset, line.update)
 
 
 class _Line:

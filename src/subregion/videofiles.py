@@ -15,6 +15,7 @@ from subregion.records import Asset, ImageRecord, VideoPlace
 from subregion.videos import VideoCollection
 
 if TYPE_CHECKING:
+    from subregion.cache.limits import Size
     from subregion.cache.recipe import Backend
 
 
@@ -30,7 +31,7 @@ class VideoFrames(VideoCollection):
     videos : path, or mapping from name to path
         One file, whose image ids are the numbers of its frames; or several, whose image ids are pairs
         ``(name, number)``. Relative paths are relative to the folder that is current now.
-    workdir, backend, hashid_mode
+    workdir, backend, hashid_mode, max_size
         See `Frames`; hashes cannot be ``"GIVEN"``. A converted copy is made of each frame by itself.
 
     Examples
@@ -59,8 +60,10 @@ class VideoFrames(VideoCollection):
         workdir: str | os.PathLike[str] | None = None,
         backend: Backend = None,
         hashid_mode: str = "PATH",
+        *,
+        max_size: Size = None,
     ) -> None:
-        super().__init__(workdir, backend, hashid_mode)
+        super().__init__(workdir, backend, hashid_mode, max_size=max_size)
         if self.hashid_mode == "GIVEN":
             raise ConfigError("VideoFrames takes no hashes; use hashid_mode='PATH', 'PIXELS' or 'DVC'.")
         self._single = isinstance(videos, str | bytes | os.PathLike)

@@ -7,13 +7,27 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from chaos.attacks import calls, clocks, flips, folders, forks, kills, limits, races, replaced, truncation
+from chaos.attacks import (
+    calls,
+    clocks,
+    eviction,
+    flips,
+    folders,
+    forks,
+    kills,
+    limits,
+    races,
+    replaced,
+    truncation,
+)
 from chaos.harness import FAULTS, Account, Arena
 
 #: In the order of the time that they take, the longest first.
 ATTACKS: dict[str, Callable[[Arena], None]] = {
     "kills": kills.attack,
     "replaced sources": replaced.attack,
+    "eviction under load": eviction.under_load,
+    "gc races": eviction.races,
     "forks after conversions": forks.after,
     "forks during first reads": forks.during,
     "racing processes": races.processes,

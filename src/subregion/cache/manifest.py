@@ -5,6 +5,7 @@ It is JSON that begins with the CRC-32C of all that follows, so that a changed b
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from subregion.cache.checksums import SUFFIX
 from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
 from subregion.libraries import google_crc32c
-from subregion.raster.descriptors import read_regular
+from subregion.raster.descriptors import read_regular, with_room
 
 #: Bytes of a manifest; ours have some hundred.
 MAX_MANIFEST = 1 << 20
@@ -26,6 +27,9 @@ MAX_MANIFEST = 1 << 20
 KEY_DIGITS = 40
 
 _BEGINNING = re.compile(rb'\{"crc32c": "([0-9a-f]{8})", ')
+#: Bytes of that.
+_BEGIN = len('{"crc32c": "01234567", ')
+_AT_ONCE = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
 _DATA_NAME = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.[0-9a-f]{{16}}\.[a-z]{{1,8}}")
 _INNER_NAME = re.compile(r"[0-9a-z]+(?:[./][0-9a-z]+)*")
 
@@ -130,6 +134,41 @@ def document_of(data: bytes) -> dict[str, Any]:
     return document
 
 
+def claims_of(manifest: bytes, key: str) -> dict[str, Any] | None:
+    """Return what a manifest of whatever version says, its ``"data"`` checked; None if it is not ours."""
+    try:
+        document = document_of(manifest)
+        name = document["data"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return document if isinstance(name, str) and _names_data_of(key, name) else None
+
+
+def still_names(path: str, name: str) -> bool:
+    """Whether a manifest that was read a moment ago still names the same data.
+
+    Raises
+    ------
+    OSError
+        If it is there and cannot be read.
+    """
+    expected = b'"data": "%s"' % name.encode()
+    try:
+        descriptor = with_room(lambda: os.open(path, _AT_ONCE))  # as this is done at each opening, no more
+        try:
+            return os.read(descriptor, _BEGIN + len(expected))[_BEGIN:] == expected
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ESTALE):
+            return False
+        raise
+
+
+def _names_data_of(key: str, name: str) -> bool:
+    return name.startswith(f"{key}.") and _DATA_NAME.fullmatch(name) is not None
+
+
 class NoEntryError(Exception):
     """A manifest is malformed, or its data are not there in full; says which.
 
@@ -172,7 +211,7 @@ def read_manifest(path: str, key: str) -> Entry:
         seen = document["signature"]
         signature = None if seen is None else Signature.from_document(seen)
         # Names must stay in this folder.
-        if not isinstance(name, str) or not name.startswith(key) or not _DATA_NAME.fullmatch(name):
+        if not isinstance(name, str) or not _names_data_of(key, name):
             raise ValueError("it names no data of this entry")
         if not all(type(number) is int for number in (size, sums_size, sums_crc)):
             raise ValueError("sizes are whole numbers")

@@ -17,14 +17,24 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
 
 from subregion.cache.carried import Carried
 from subregion.cache.checksums import SUFFIX, Checksums
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
-from subregion.cache.manifest import KEY_DIGITS, Entry, NoEntryError, manifest_of, read_manifest
+from subregion.cache.leases import Leases
+from subregion.cache.manifest import (
+    KEY_DIGITS,
+    Entry,
+    NoEntryError,
+    manifest_of,
+    read_manifest,
+    still_names,
+)
 from subregion.cache.origin import Origin
+from subregion.cache.removal import restore_abandoned
 from subregion.cache.seen import Signature
 from subregion.errors import (
     CacheError,
@@ -42,6 +52,8 @@ PATIENCE = 60.0
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0
 
+#: The lock of whoever removes entries.
+_REMOVING = "gc"
 #: More bytes are in no lock file.
 _SIGNED = 4096
 #: What filelock makes for a moment to see whether there are locks; a process that dies then leaves it.
@@ -50,6 +62,8 @@ _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 _MANIFEST = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.json")
 #: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
 _NO_MANIFEST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ELOOP)
+
+Admit: TypeAlias = "Callable[[str, int], contextlib.AbstractContextManager[None]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +82,23 @@ class Folder:
         """Return the path of the manifest, the file that says where the data of an entry are."""
         return os.path.join(self.path, key[:2], f"{key}.json")
 
+    def is_named(self, entry: Entry) -> bool:
+        """Whether the entry is still there that was looked up a moment ago.
+
+        Raises
+        ------
+        CacheError
+            If the folder cannot be read.
+        """
+        path = self.manifest_path(entry.key)
+        try:
+            return still_names(path, os.path.basename(entry.data))
+        except OSError as error:
+            raise self.cannot_read(path, error) from error
+
     @property
-    def _unfinished(self) -> str:
+    def unfinished(self) -> str:
+        """Where entries are written, and where they go when they are removed."""
         return os.path.join(self.path, "unfinished")
 
     @property
@@ -107,7 +136,7 @@ class Folder:
                 if error.errno in _NO_MANIFEST:
                     raise NoEntryError(f"{path}: there is no such manifest") from error
                 if error.errno != errno.ESTALE or not again:  # replaced on its server at this moment
-                    raise self._cannot_read(path, error) from error
+                    raise self.cannot_read(path, error) from error
         raise AssertionError("unreachable")
 
     def keys(self) -> list[str]:
@@ -132,7 +161,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise self._cannot_read(self.path, error) from error
+            raise self.cannot_read(self.path, error) from error
         return sorted(found)
 
     def present(self) -> dict[str, list[str]]:
@@ -160,6 +189,7 @@ class Folder:
         carried: Carried,
         write: Callable[[str], Checksums],
         confirm: Callable[[], None] = lambda: None,
+        admit: Admit = lambda name, nbytes: contextlib.nullcontext(),
     ) -> Entry:
         """Write an entry and make it visible.
 
@@ -178,6 +208,9 @@ class Folder:
             checksums.
         confirm : callable
             Called when the data are complete and nobody sees them yet; if it raises, they are removed.
+        admit : callable
+            Called before that with the name of the data and the bytes of the whole entry: what it returns is
+            entered while the entry is made visible.
 
         Returns
         -------
@@ -193,7 +226,7 @@ class Folder:
         for again in (True, False):
             name = f"{key}.{secrets.token_hex(8)}{suffix}"
             try:
-                entry = self._written(origin, name, signature, carried, write, confirm)
+                entry = self._written(origin, name, signature, carried, write, confirm, admit)
             except SubregionError:
                 raise  # the source failed, not the cache
             except FileNotFoundError as error:  # somebody removed the folder, or what was being written
@@ -216,10 +249,11 @@ class Folder:
         carried: Carried,
         write: Callable[[str], Checksums],
         confirm: Callable[[], None],
+        admit: Admit,
     ) -> Entry:
-        unfinished, key = os.path.join(self._unfinished, name), origin.key
+        unfinished, key = os.path.join(self.unfinished, name), origin.key
         home = os.path.join(self.path, key[:2])
-        os.makedirs(self._unfinished, exist_ok=True)
+        os.makedirs(self.unfinished, exist_ok=True)
         os.makedirs(home, exist_ok=True)
         try:
             sums = write(unfinished).to_bytes()
@@ -237,22 +271,24 @@ class Folder:
         _write_synced(unfinished + SUFFIX, sums)
         manifest = f"{unfinished}.json"
         folder = os.path.isdir(unfinished)
-        _write_synced(manifest, manifest_of(name, sizes, folder, signature, mark, origin, carried))
-        confirm()
-        current = self.look_up(key)
-        if current is not None and current.fits(signature):
-            return current  # another writer was faster, and readers may be about to open its entry
-        data = os.path.join(home, name)
-        os.replace(unfinished, data)
-        try:
-            os.replace(unfinished + SUFFIX, data + SUFFIX)
-            self._show(manifest, key)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                self._take_away(data)
-            raise
+        document = manifest_of(name, sizes, folder, signature, mark, origin, carried)
+        _write_synced(manifest, document)
+        data, size = os.path.join(home, name), sum(sizes.values())
+        with admit(name, size + len(sums) + len(document)):
+            confirm()
+            current = self.look_up(key)
+            if current is not None and current.fits(signature):
+                return current  # another writer was faster, and readers may be about to open its entry
+            os.replace(unfinished, data)
+            try:
+                os.replace(unfinished + SUFFIX, data + SUFFIX)
+                self._show(manifest, key)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    self.take_away(data)
+                raise
         sync_folder(home)
-        return Entry(origin, data, sum(sizes.values()), signature, mark, carried)
+        return Entry(origin, data, size, signature, mark, carried)
 
     def _show(self, manifest: str, key: str) -> None:
         """Rename a manifest to where readers look for it."""
@@ -262,7 +298,7 @@ class Folder:
         except OSError:
             if not os.path.isdir(place):
                 raise
-            self._take_away(place)  # no manifest of ours is a folder
+            self.take_away(place)  # no manifest of ours is a folder
             os.replace(manifest, place)
 
     def _cannot_write(self, error: OSError) -> SubregionError:
@@ -276,7 +312,8 @@ class Folder:
             way_out = "Choose a workdir that can be written, or backend=None to read the sources as they are."
         return CacheError(f"{self.path}: the cache cannot be written: {error.strerror or error}. {way_out}")
 
-    def _cannot_read(self, path: str, error: OSError) -> SubregionError:
+    def cannot_read(self, path: str, error: OSError) -> SubregionError:
+        """Return the error for what the system said when something here was read."""
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return descriptor_limit_error(path)
         if error.errno == errno.ENAMETOOLONG:
@@ -305,23 +342,23 @@ class Folder:
                     f"Make the folder writable so that it can be made anew, or choose another workdir."
                 ) from error
         try:
-            self._take_away(entry.data)
+            self.take_away(entry.data)
         except OSError:  # nobody finds them any more
             self._note_leftover(entry.key)
 
-    def _take_away(self, data: str) -> None:
+    def take_away(self, data: str) -> None:
         """Remove the data of an entry, and their checksums; of a folder nobody ever finds a part."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(data + SUFFIX)
         if os.path.isdir(data) and not os.path.islink(data):
-            gone = os.path.join(self._unfinished, os.path.basename(data))
-            os.makedirs(self._unfinished, exist_ok=True)
+            gone = os.path.join(self.unfinished, os.path.basename(data))
+            os.makedirs(self.unfinished, exist_ok=True)
             os.replace(data, gone)
             data = gone
         remove(data)
 
     def _remove_unfinished(self, name: str) -> None:
-        with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
+        with contextlib.suppress(OSError), os.scandir(self.unfinished) as listing:
             for item in listing:
                 if item.name.startswith(name):
                     with contextlib.suppress(OSError):
@@ -339,7 +376,7 @@ class Folder:
             for item in listing:
                 if item.name.startswith(f"{key}.") and item.name not in spared:
                     try:
-                        self._take_away(item.path)
+                        self.take_away(item.path)
                     except FileNotFoundError:
                         pass  # another was faster
                     except OSError:
@@ -348,7 +385,30 @@ class Folder:
     def _note_leftover(self, key: str) -> None:
         """Have the next sweep look for data of an entry that could not be removed now."""
         with contextlib.suppress(OSError):
-            open(os.path.join(self._unfinished, f"{key}.leftover"), "wb").close()
+            open(os.path.join(self.unfinished, f"{key}.leftover"), "wb").close()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Wait for the right to remove entries, and to add some to a folder that has a limit.
+
+        As with `turn`, all goes well without it, too: two may remove at once, and a limit be missed a little.
+        """
+        with contextlib.suppress(OSError):
+            os.makedirs(self._locks, exist_ok=True)
+        lock = self._lock(_REMOVING)
+        until, pause = time.monotonic() + PATIENCE, 0.001
+        while (held := _acquired(lock)) is False and time.monotonic() < until:
+            time.sleep(pause)
+            pause = min(0.05, pause * 1.5)
+        try:
+            yield
+        finally:
+            if held:
+                _release(lock)
+
+    def is_converted(self, key: str) -> bool:
+        """Whether somebody is making this entry at this moment."""
+        return self.owner_of(key) is not None
 
     @contextlib.contextmanager
     def turn(self, key: str, done: Callable[[], bool]) -> Iterator[None]:
@@ -393,7 +453,7 @@ class Folder:
     def _progress(self, key: str) -> tuple[tuple[str, int, int], ...]:
         """Tell the state of what somebody is writing for this entry."""
         signs = []
-        with contextlib.suppress(OSError), os.scandir(self._unfinished) as listing:
+        with contextlib.suppress(OSError), os.scandir(self.unfinished) as listing:
             for item in listing:
                 if item.name.startswith(key):
                     with contextlib.suppress(OSError):
@@ -404,7 +464,7 @@ class Folder:
     def unfinished_paths(self) -> list[str]:
         """List what is being written, or was left behind."""
         try:
-            with os.scandir(self._unfinished) as listing:
+            with os.scandir(self.unfinished) as listing:
                 return sorted(item.path for item in listing if _KEY.match(item.name))
         except OSError:
             return []
@@ -433,7 +493,7 @@ class Folder:
     def sweep(self) -> None:
         """Remove what killed writers left behind, and nothing that a living one holds."""
         leftovers: dict[str, list[str]] = {}
-        for folder in (self._unfinished, self._locks):
+        for folder in (self.unfinished, self._locks):
             with contextlib.suppress(OSError), os.scandir(folder) as listing:
                 for item in listing:
                     found = _KEY.match(item.name)
@@ -442,6 +502,10 @@ class Folder:
                     elif item.name.startswith(_PROBE):
                         with contextlib.suppress(OSError):
                             os.unlink(item.path)
+                    elif item.name == f"{_REMOVING}.lock" and _acquired(lock := self._lock(_REMOVING)):
+                        _release(lock)
+        restore_abandoned(self.unfinished, self.manifest_path)
+        Leases(self.path).read()
         if leftovers:
             with contextlib.suppress(OSError):
                 os.makedirs(self._locks, exist_ok=True)

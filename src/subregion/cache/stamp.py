@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from subregion.cache.manifest import KEY_DIGITS
 from subregion.errors import SubregionError
 
 if TYPE_CHECKING:
@@ -21,14 +22,27 @@ if TYPE_CHECKING:
 
 def stamp_holds(store: Store, assets: Iterable[Asset]) -> bool:
     """Whether an earlier run left all of these images ready and nothing changed since."""
-    state = _state(store, assets)
+    state = _state(store, assets, store.folder.present())
     return state is not None and os.path.exists(_stamp(store, state))
 
 
-def write_stamp(store: Store, assets: Iterable[Asset]) -> None:
-    """Note that all of these images are ready."""
-    state = _state(store, assets)
-    if state is None:
+def write_stamp(store: Store, assets: Iterable[Asset], copies: Iterable[str]) -> None:
+    """Note that all of these images are ready, unless a copy of them was removed meanwhile.
+
+    Parameters
+    ----------
+    store : Store
+        The cache.
+    assets : iterable of Asset
+        The files.
+    copies : iterable of str
+        Names of the data that were found, or made.
+    """
+    present = store.folder.present()
+    state = _state(store, assets, present)
+    if state is None or not all(
+        copy[KEY_DIGITS + 1 :] in present.get(copy[:KEY_DIGITS], ()) for copy in copies
+    ):
         return
     stamp = _stamp(store, state)
     with contextlib.suppress(OSError):  # without it the next run looks at every entry, no more
@@ -41,9 +55,8 @@ def _stamp(store: Store, state: str) -> str:
     return os.path.join(store.folder.path, "stamps", state)
 
 
-def _state(store: Store, assets: Iterable[Asset]) -> str | None:
+def _state(store: Store, assets: Iterable[Asset], present: dict[str, list[str]]) -> str | None:
     """Hash what the sources look like and which entries are there; None if a source cannot be looked at."""
-    present = store.folder.present()
     state = hashlib.blake2b(digest_size=20)
     try:
         for asset in assets:

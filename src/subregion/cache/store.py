@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from subregion.cache.carried import Carried
 from subregion.cache.checksums import Checksums
+from subregion.cache.gc import room_for
 from subregion.cache.identity import Identity, identify
+from subregion.cache.leases import Lease, book_of, count_leases
 from subregion.cache.manifest import Entry
 from subregion.cache.origin import Origin
 from subregion.cache.publish import Folder
@@ -35,7 +38,7 @@ from subregion.raster.raster import BlockRaster
 from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from subregion.convert.convert import Progress
     from subregion.raster.raster import Raster
@@ -45,6 +48,13 @@ if TYPE_CHECKING:
 _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".mpo")
 #: How often a reader starts again when sources and entries are replaced under its hands.
 ATTEMPTS = 5
+#: How often, if entries are removed to make room for others.
+EVICTIONS = 100
+#: An entry that is opened counts as used then, up to so many seconds.
+MOMENT = 60.0
+#: In a folder that has a limit, copies that nobody reads at the moment are only kept open up to this share of
+#: it, by all processes together: what is open cannot be removed.
+OPEN_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +95,15 @@ class Store:
         What names a source; see `identity.MODES`.
     threads : int or None
         Threads that encode blocks during a conversion; None for one per core.
+    max_size : int or None
+        How many bytes all entries of the folder may have; None for any number.
     """
 
     folder: Folder
     recipe: Recipe
     mode: str = "PATH"
     threads: int | None = None
+    max_size: int | None = None
     name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -139,8 +152,9 @@ class Store:
     def forget(self) -> None:
         """Let go of everything that was opened through this store."""
         POOL.forget(lambda key: isinstance(key, tuple) and key[0] == self.name)
+        book_of(self.folder.path).settle()
 
-    def ensure(self, asset: Asset, progress: Progress | None = None) -> None:
+    def ensure(self, asset: Asset, progress: Progress | None = None) -> str | None:
         """Make sure that the asset can be read without a conversion.
 
         Parameters
@@ -150,18 +164,30 @@ class Store:
         progress : callable or None
             Called during a conversion with the rows that are done and those of the image.
 
+        Returns
+        -------
+        str or None
+            Name of the data of the copy; None if the source is read in place.
+
         Raises
         ------
         SubregionError
             If the source cannot be read, or the cache cannot be written.
         """
         if self.recipe.kind == "none":
-            return
+            return None
         identity = identify(asset, self.mode)
-        if self._fresh_entry(asset, identity) is None:
-            opened = self._open(asset, progress)
-            if POOL.get(self._pooled_as(asset)) is not None:  # what the source was before
-                POOL.put(self._pooled_as(asset), opened)
+        found = self._fresh_entry(asset, identity)
+        if found is not None:
+            _note_use(found[0])
+            return os.path.basename(found[0].data)
+        opened = self._open(asset, progress)
+        if POOL.get(self._pooled_as(asset)) is not None:  # what the source was before
+            POOL.put(self._pooled_as(asset), opened)
+        copy = None if opened.entry is None else os.path.basename(opened.entry.data)
+        del opened
+        book_of(self.folder.path).settle()
+        return copy
 
     def keys_of(self, asset: Asset) -> tuple[tuple[str, ...], Signature | None]:
         """Return the names that the entry of an asset may have, and what the source looks like."""
@@ -236,10 +262,13 @@ class Store:
 
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
         replaced: BaseException | None = None
-        attempts = 0
-        while attempts < ATTEMPTS:
+        attempts = evictions = 0
+        self._let_go()
+        while attempts < ATTEMPTS and evictions < EVICTIONS:
             try:
                 return self._open_once(asset, progress)
+            except _EvictedError:
+                evictions += 1
             except _ReplacedError as error:
                 replaced = error.__cause__
                 attempts += 1
@@ -247,9 +276,28 @@ class Store:
                 if not POOL.shrink():
                     raise
         raise CacheError(
-            f"{asset.path}: it, or its cache entry, was replaced {ATTEMPTS} times while being opened. "
-            f"Is it being rewritten all the time?"
+            f"{asset.path}: it, or its cache entry, was replaced {attempts + evictions} times while being "
+            f"opened. Is it being rewritten all the time?"
         ) from replaced
+
+    def _let_go(self) -> None:
+        """Close copies that were used least recently, if so much is open that a limit cannot be kept."""
+        book = book_of(self.folder.path)
+        if self.max_size is None or not book.nbytes:
+            return
+        most = OPEN_SHARE * self.max_size / max(1, count_leases(self.folder.path))
+        excess = book.nbytes - most
+        if excess <= 0:
+            return
+        begin, gone = os.path.join(self.folder.path, ""), set()
+        for key, opened in POOL.kept():
+            if isinstance(opened, OpenAsset) and opened.entry and opened.entry.data.startswith(begin):
+                gone.add(key)
+                gone |= {("shard", path) for path in _shards(opened.entry.data)}
+                excess -= opened.entry.size
+                if excess <= 0:
+                    break
+        POOL.forget(gone.__contains__)
 
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         if self.recipe.kind == "none":
@@ -269,7 +317,8 @@ class Store:
                 source = self._in_place(asset)
             if self.recipe.kind == "auto" and serves_in_place(source.raster):
                 return source
-            found = self._convert(asset, identity, seen, source, progress)
+            held: list[Lease | None] = []  # so that nobody removes it before it is opened
+            found = self._convert(asset, identity, seen, source, progress, held)
         entry, recipe = found
         return OpenAsset(self._open_entry(entry, recipe, asset), entry, watched, recipe)
 
@@ -295,6 +344,9 @@ class Store:
         return OpenAsset(source, None, watched, self.recipe)
 
     def _open_entry(self, entry: Entry, recipe: Recipe, asset: Asset) -> Raster:
+        lease = book_of(self.folder.path).hold(os.path.basename(entry.data), entry.size)
+        if lease is not None and not self.folder.is_named(entry):
+            raise _EvictedError
         try:
             sums, raster = Checksums.read(entry.sums_path, entry.sums), open_raster(entry.data)
             file = getattr(raster, "file", None)
@@ -323,6 +375,8 @@ class Store:
         if isinstance(raster, BlockRaster):
             raster.stands_still()
         entry.carried.give(raster)
+        raster.lease = lease
+        _note_use(entry)
         return raster
 
     def discard_damaged(self, entry: Entry, asset: Asset) -> None:
@@ -357,6 +411,7 @@ class Store:
         seen: Seen | None,
         source: OpenAsset,
         progress: Progress | None,
+        held: list[Lease | None],
     ) -> tuple[Entry, Recipe]:
         """Make an entry of the source as it was seen before it was identified and opened."""
         begin = Seen.now(asset.path)
@@ -374,7 +429,7 @@ class Store:
             if not begin.still(asset.path) or (self.mode == "DVC" and identify(asset, self.mode) != identity):
                 raise _ReplacedError
 
-        conversion = _Conversion(asset, identity, confirm, progress)
+        conversion = _Conversion(asset, identity, confirm, progress, held)
         try:
             return self._convert_by(conversion, source.raster)
         except CacheError:
@@ -405,6 +460,12 @@ class Store:
             convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
             return Checksums.of(path)
 
+        @contextlib.contextmanager
+        def admit(name: str, nbytes: int) -> Iterator[None]:
+            with room_for(self.folder, nbytes, self.max_size):
+                conversion.held.append(book_of(self.folder.path).hold(name, nbytes))
+                yield
+
         origin = Origin.of(asset.path, identity, recipe)
         with self.folder.turn(origin.key, lambda: self._fresh_entry(asset, identity) is not None):
             found = self._fresh_entry(asset, identity)
@@ -417,6 +478,7 @@ class Store:
                 Carried.by(source),
                 write,
                 conversion.confirm,
+                admit,
             )
         self._discard_stale(asset, identity)
         return entry, recipe
@@ -437,7 +499,25 @@ class _Conversion:
     identity: Identity
     confirm: Callable[[], None]
     progress: Progress | None
+    held: list[Lease | None]
 
 
 class _ReplacedError(Exception):
     """What was found is not there any more; look again."""
+
+
+class _EvictedError(_ReplacedError):
+    """The entry was removed to make room before it could be held."""
+
+
+def _note_use(entry: Entry) -> None:
+    """Note that an entry is used now, by the date of its checksums; a read-only folder stays as it is."""
+    with contextlib.suppress(OSError):
+        if abs(time.time() - os.stat(entry.sums_path).st_mtime) > MOMENT:
+            os.utime(entry.sums_path)
+
+
+def _shards(data: str) -> Iterator[str]:
+    """Yield the files of a copy that is a folder: some of them may be open by themselves."""
+    for place, _, names in os.walk(data) if os.path.isdir(data) else ():
+        yield from (os.path.join(place, name) for name in names)

@@ -6,6 +6,7 @@ import os
 import warnings
 
 from subregion.cache.identity import check_mode
+from subregion.cache.limits import Size, parse_size
 from subregion.cache.publish import Folder
 from subregion.cache.recipe import Backend, parse_backend
 from subregion.cache.store import Store
@@ -20,7 +21,12 @@ def default_workdir() -> str:
 
 
 def make_store(
-    workdir: str | os.PathLike[str] | None, backend: Backend, hashid_mode: str, *, warn: bool = True
+    workdir: str | os.PathLike[str] | None,
+    backend: Backend,
+    hashid_mode: str,
+    *,
+    warn: bool = True,
+    max_size: Size = None,
 ) -> Store:
     """Check the options that say where and how copies are kept.
 
@@ -34,6 +40,8 @@ def make_store(
         What names a source.
     warn : bool
         Whether to warn.
+    max_size : int, str or None
+        How many bytes all copies may have; see `limits.parse_size`.
 
     Returns
     -------
@@ -42,6 +50,7 @@ def make_store(
     """
     recipe = parse_backend(backend)
     mode = check_mode(hashid_mode)
+    most = parse_size(max_size)
     if workdir is None:
         workdir = default_workdir()
         if warn and recipe.kind != "none":
@@ -54,4 +63,4 @@ def make_store(
     if "\0" in folder:
         raise ConfigError(f"workdir={folder!r}: no path holds a null byte.")
     root = os.path.abspath(os.path.expanduser(folder))
-    return Store(Folder(os.path.join(root, "_cache", "frames")), recipe, mode)
+    return Store(Folder(os.path.join(root, "_cache", "frames")), recipe, mode, max_size=most)

@@ -92,6 +92,11 @@ class Pool:
             dropped = [self._kept.pop(key) for key in list(self._kept) if wanted(key)]
         del dropped
 
+    def kept(self) -> list[tuple[Hashable, Any]]:
+        """List what is open, that which was used least recently first."""
+        with self._lock:
+            return list(self._kept.items())
+
     def __len__(self) -> int:
         return len(self._kept)
 

@@ -77,6 +77,8 @@ class Raster(ABC):
         The file's own tag for "no pixel here".
     tags : tuple of FileTag
         What a converted file takes along.
+    lease : object
+        Dropped together with it: the right to read a copy that others would remove.
     watched : tuple or None
         The file whose change means that the image changed, and what it looked like when it was opened; None
         if that is `path`.
@@ -94,6 +96,7 @@ class Raster(ABC):
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
     watched: tuple[str, State] | None = None
+    lease: object = None
 
     @abstractmethod
     def read_into(

@@ -177,7 +177,7 @@ def _exact(mode: str, times: str) -> bool:
 def _frames(source: str, workdir: str, mode: str, backend: Any) -> Any:
     from subregion import SimpleFrames
 
-    given = {"id_to_hashid": {1: "a" * 40}} if mode == "GIVEN" else {}
+    given: dict[str, Any] = {"id_to_hashid": {1: "a" * 40}} if mode == "GIVEN" else {}
     return SimpleFrames({1: source}, workdir, backend, mode.partition(" ")[0], **given)
 
 
