@@ -1,9 +1,9 @@
 """Bits that change on the disk: in headers, indexes, blocks, manifests, checksums and stamps.
 
 A bit of a file of an entry changes, or the file is cut, deleted, or swapped with that of another entry, and
-images are read: in a collection that had the entry open, though no block of it was read, and in one that opens
-it anew. What is returned is right. Raw pixels (``npy`` and ``compress="RAW"``) have no checksums that reading
-looks at: there ``verify(deep=True)`` must tell, and mend.
+images are read: in a collection that had the entry open, though no block of it was read, and in one that
+opens it anew. What is returned is right. Raw pixels (``npy`` and ``compress="RAW"``) have no checksums that
+reading looks at: there ``verify(deep=True)`` must tell, and mend.
 """
 
 from __future__ import annotations
