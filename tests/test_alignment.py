@@ -18,7 +18,7 @@ from scipy import ndimage
 from single import Single
 from subregion import AlignableImageData, Asset, ImageRecord, SimpleFrames, Window
 from subregion.errors import ConfigError, RecordError, RegionError, UnknownChannelError
-from subregion.geometry.plan import OutputGrid
+from subregion.geometry.placement import OutputGrid
 from subregion.geometry.resample import FILTERS, resample
 
 FILTER_NAMES = ["nearest", "linear", "cubic", "lanczos", "area"]

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import subregion.batch
+import subregion.read.region
 from pictures import pillow_file, tiff_file
 from subregion import SimpleFrames, Window
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, UnknownImageError
@@ -118,7 +118,7 @@ def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: p
 def test_more_images_than_may_be_open(
     tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subregion.batch, "OPEN_AT_ONCE", 3)
+    monkeypatch.setattr(subregion.read.region, "OPEN_AT_ONCE", 3)
     paths = {}
     for number in range(10):
         paths[number] = tmp_path / f"{number}.png"

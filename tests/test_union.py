@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subregion import Window
-from subregion.geometry.union import unite
+from subregion.blocks.union import unite
 
 WINDOWS = st.builds(
     Window, st.integers(-50, 300), st.integers(-50, 300), st.integers(1, 80), st.integers(1, 80)

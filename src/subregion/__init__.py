@@ -13,7 +13,6 @@ from subregion.forks import IMPORTS
 if TYPE_CHECKING:
     from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
     from subregion.cache.verify import VerifyReport
-    from subregion.clips import Clip
     from subregion.coco import CocoFrames
     from subregion.errors import PrepareError, SubregionError
     from subregion.files import SimpleFrames
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
+    from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
     from subregion.videofiles import VideoFrames
     from subregion.videos import VideoCollection
@@ -32,7 +32,7 @@ _HOMES = {
     "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
     "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
-    "Clip": ("subregion.clips", "Clip"),
+    "Clip": ("subregion.read.clip", "Clip"),
     "CocoFrames": ("subregion.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from subregion.aligned import AlignedImage, planned_again
+from subregion.blocks.execute import WindowRead
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
-from subregion.ground import georeference, window_of
 from subregion.labelled import to_dask, to_xarray
-from subregion.reading import Channels, DrawingOptions, Fill, Interpolation, drawing_of, is_plain, read_region
+from subregion.read.georeference import georeference, window_of
+from subregion.read.image import OpenImage, is_plain
+from subregion.read.mending import planned_again
+from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
+from subregion.read.plan import plan_crops
+from subregion.read.region import execute_reads, read_region
 
 if TYPE_CHECKING:
     import dask.array
@@ -99,7 +103,7 @@ class AlignableImageData:
         """Rows, columns and channels of the default file, on the grid of the image."""
         if is_plain(self.record, None):
             return self._raster.shape
-        return planned_again(lambda: AlignedImage(self._store, self.record, None).shape)
+        return planned_again(lambda: OpenImage(self._store, self.record, None).shape)
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
@@ -150,23 +154,27 @@ class AlignableImageData:
         if bounds is not None or crs is not None:
             region = self._by_bounds(region, bounds, crs)
         if fused:
-            drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
-            return read_region(self._store, self.record, region, channels, fill, drawing)
+            options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+            return read_region(self._store, self.record, region, channels, options)
         kept = kept_channels(channels)
         return planned_again(lambda: self._crops(region, kept))
 
     def _crops(self, region: Region, channels: Channels) -> list[NativeCrop]:
-        image = AlignedImage(self._store, self.record, channels)
+        image = OpenImage(self._store, self.record, channels)
         selection = select(region, image.shape)
         if selection.bands is not None or (selection.row_step, selection.col_step) != (1, 1):
             raise RegionError(
                 f"region {region!r}: steps and channel slices have no meaning for files at several "
                 f"resolutions; name the channels instead."
             )
-        return [
-            NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names)
-            for pixels, transform, names in image.crops(selection.window)
-        ]
+        crops, reads = [], []
+        for group, transform, names in plan_crops(image, selection.window):
+            window = group.read.source
+            pixels = np.empty((*window.shape, group.band_count), group.raster.dtype)
+            reads.append(WindowRead(group.raster, window, pixels, group.bands, level=group.read.level))
+            crops.append(NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names))
+        execute_reads(self._store, image.opened, reads, 1)
+        return crops
 
     def _by_bounds(self, region: Region, bounds: Bounds | None, crs: Any) -> Window:
         if bounds is None:
@@ -189,10 +197,10 @@ class AlignableImageData:
         *,
         chunks: int | tuple[int, int] | None = None,
         fill: float | None = None,
-        **drawing: Unpack[DrawingOptions],
+        **options: Unpack[ReadArguments],
     ) -> dask.array.Array:
         """Return a lazy array of all pixels; see `Frames.to_dask`."""
-        return to_dask(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
+        return to_dask(self._store, self.record, channels, read_options(**options, fill=fill), chunks)
 
     def to_xarray(
         self,
@@ -200,10 +208,10 @@ class AlignableImageData:
         *,
         chunks: int | tuple[int, int] | None = None,
         fill: float | None = None,
-        **drawing: Unpack[DrawingOptions],
+        **options: Unpack[ReadArguments],
     ) -> xarray.DataArray:
         """Return a lazy array with names and coordinates; see `Frames.to_xarray`."""
-        return to_xarray(self._store, self.record, channels, drawing_of(**drawing), chunks, fill)
+        return to_xarray(self._store, self.record, channels, read_options(**options, fill=fill), chunks)
 
 
 class LazyFrame:

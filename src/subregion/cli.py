@@ -378,7 +378,7 @@ def read(
     from subregion.export import writer
     from subregion.geometry.region import select
     from subregion.geometry.window import Window
-    from subregion.ground import tags_of_part
+    from subregion.read.georeference import tags_of_part
     from subregion.records import ImageRecord
 
     wanted: Any = None

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.alignable import AlignableImageData, LazyFrame
-from subregion.aligned import mend, planned_again
-from subregion.batch import read_regions
 from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
 from subregion.errors import (
@@ -34,19 +32,10 @@ from subregion.geometry.window import Window
 from subregion.prepare import prepare
 from subregion.progress import counted
 from subregion.raster.raster import BlockRaster
-from subregion.reading import (
-    Channels,
-    DrawingOptions,
-    Fill,
-    Interpolation,
-    check_file_size,
-    drawing_of,
-    is_plain,
-    named_bands,
-    open_default,
-    open_needed,
-    read_region,
-)
+from subregion.read.image import check_file_size, is_plain, named_bands, open_default, open_needed
+from subregion.read.mending import mend, planned_again
+from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
+from subregion.read.region import read_region, read_regions
 from subregion.records import ImageRecord
 
 if TYPE_CHECKING:
@@ -252,8 +241,8 @@ class Frames(ABC):
             region = self.load_alignable(image_id, space)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
             check_file_size(self._store, record, width, height)
-        drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
-        return read_region(self._store, record, region, channels, fill, drawing)
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+        return read_region(self._store, record, region, channels, options)
 
     def load_regions(
         self,
@@ -313,9 +302,9 @@ class Frames(ABC):
         >>> frames.load_regions(batch).shape
         (2, 64, 64, 3)
         """
-        drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
         record = partial(self._record_in, space)
-        return read_regions(self._store, record, requests, channels, out, threads, fill, drawing)
+        return read_regions(self._store, record, requests, channels, out, threads, options)
 
     def load_image(
         self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
@@ -422,7 +411,7 @@ class Frames(ABC):
         *,
         chunks: int | tuple[int, int] | None = None,
         fill: float | None = None,
-        **drawing: Unpack[DrawingOptions],
+        **options: Unpack[ReadArguments],
     ) -> dask.array.Array:
         """Return an image as a dask array, read chunk by chunk when it is computed.
 
@@ -441,14 +430,14 @@ class Frames(ABC):
             pixels and at most 64 MiB. Channels of different files never share a chunk.
         fill : float or None
             What lies outside the files of the image.
-        **drawing
+        **options
             ``scale``, ``interpolation``, ``antialias``, ``nodata`` and ``dequantize``, as for `load_region`.
 
         Returns
         -------
         dask.array.Array, shape (rows, columns, channels)
         """
-        return self.load_alignable(image_id).to_dask(channels, chunks=chunks, fill=fill, **drawing)
+        return self.load_alignable(image_id).to_dask(channels, chunks=chunks, fill=fill, **options)
 
     def to_xarray(
         self,
@@ -457,7 +446,7 @@ class Frames(ABC):
         *,
         chunks: int | tuple[int, int] | None = None,
         fill: float | None = None,
-        **drawing: Unpack[DrawingOptions],
+        **options: Unpack[ReadArguments],
     ) -> xarray.DataArray:
         """Return an image as a lazy array with names and coordinates.
 
@@ -477,7 +466,7 @@ class Frames(ABC):
         ConfigError
             For ``nodata="ma"``: xarray has no masked arrays.
         """
-        return self.load_alignable(image_id).to_xarray(channels, chunks=chunks, fill=fill, **drawing)
+        return self.load_alignable(image_id).to_xarray(channels, chunks=chunks, fill=fill, **options)
 
     def prepare(
         self,

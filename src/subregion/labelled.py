@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,6 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage, mend_unlike, planned_again
 from subregion.cache.seen import look_at
 from subregion.cache.serving import serves_in_place
 from subregion.errors import (
@@ -24,14 +23,18 @@ from subregion.errors import (
     shown,
 )
 from subregion.geometry.channels import kept_channels
-from subregion.geometry.plan import OutputGrid
+from subregion.geometry.placement import OutputGrid
 from subregion.geometry.region import Selection, select
 from subregion.geometry.window import Window
-from subregion.ground import georeference
-from subregion.layers import Drawing, fill_value
 from subregion.libraries import dask_array, require, xarray
 from subregion.raster.crs import system_of
-from subregion.reading import Channels, read_region
+from subregion.read.georeference import georeference
+from subregion.read.image import OpenImage
+from subregion.read.mending import mend_unlike, planned_again
+from subregion.read.options import AS_STORED, Channels, ReadOptions
+from subregion.read.padding import fill_value
+from subregion.read.plan import plan_part
+from subregion.read.region import read_plan, read_region
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
@@ -56,7 +59,7 @@ class LazyPixels:
         The image.
     channels : str, sequence of str or None
         Which channels.
-    drawing : Drawing
+    options : ReadOptions
         How pixels get to the grid.
     shape : tuple of int
         Rows, columns and channels of the result.
@@ -67,7 +70,7 @@ class LazyPixels:
     store: Store
     record: ImageRecord
     channels: Channels
-    drawing: Drawing
+    options: ReadOptions
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
 
@@ -93,18 +96,13 @@ class LazyPixels:
     def _checked(self, selection: Selection) -> NDArray[Any]:
         """Read a part, and see to it that it has the shape that the array promised."""
         window, bands = selection.window, selection.bands
-        rows = slice(window.row, window.row_stop, selection.row_step)
-        cols = slice(window.col, window.col_stop, selection.col_step)
-        if self.drawing.scale == (1, 1):
-            third = slice(None) if bands is None else slice(bands.start, bands.stop, bands.step)
-            drawing = None if self.drawing == Drawing() else self.drawing
-            region = (rows, cols, third)
-            pixels = read_region(self.store, self.record, region, self.channels, self.drawing.fill, drawing)
+        image = OpenImage(self.store, self.record, self.channels)
+        grid = OutputGrid.of(Window(0, 0, *image.shape[:2]), self.options.scale)
+        self._check((*grid.shape, image.shape[2]), self.shape)
+        if self.options.scale == (1, 1):
+            pixels = read_region(self.store, self.record, selection, self.channels, self.options)
         else:
-            image = AlignedImage(self.store, self.record, self.channels)
-            whole = Window(0, 0, *image.shape[:2])
-            self._check((*OutputGrid.of(whole, self.drawing.scale).shape, image.shape[2]), self.shape)
-            pixels = image.read(whole, self.drawing, bands, window)
+            pixels = read_plan(self.store, plan_part(image, grid, window, bands, self.options))
             pixels = pixels[:: selection.row_step, :: selection.col_step]
         self._check(pixels.shape, (*selection.shape, self.shape[2] if bands is None else len(bands)))
         return pixels
@@ -141,17 +139,17 @@ class Header:
 
     Parameters
     ----------
-    image : AlignedImage
+    image : OpenImage
         Its files, open for their headers.
     grid : OutputGrid
         The pixels of the result.
-    drawing : Drawing
+    options : ReadOptions
         How it is drawn.
     """
 
-    image: AlignedImage
+    image: OpenImage
     grid: OutputGrid
-    drawing: Drawing
+    options: ReadOptions
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -159,29 +157,27 @@ class Header:
         return (*self.grid.shape, self.image.shape[2])
 
 
-def read_header(store: Store, record: ImageRecord, channels: Channels, drawing: Drawing) -> Header:
+def read_header(store: Store, record: ImageRecord, channels: Channels, options: ReadOptions) -> Header:
     """Open the files of an image for their headers; nothing is converted."""
     try:
-        image = AlignedImage(store.in_place, record, channels)
+        image = OpenImage(store.in_place, record, channels)
     except SourceNotFoundError:
         # Some identities need the copy only.
-        image = planned_again(lambda: AlignedImage(store, record, channels))
-    return Header(image, OutputGrid.of(Window(0, 0, *image.shape[:2]), drawing.scale), drawing)
+        image = planned_again(lambda: OpenImage(store, record, channels))
+    return Header(image, OutputGrid.of(Window(0, 0, *image.shape[:2]), options.scale), options)
 
 
 def to_dask(
     store: Store,
     record: ImageRecord,
     channels: Channels = None,
-    drawing: Drawing | None = None,
+    options: ReadOptions = AS_STORED,
     chunks: Any = None,
-    fill: float | None = None,
 ) -> dask_array.Array:
     """Make a dask array of an image; see `Frames.to_dask`."""
-    _check_number(fill)
+    _check_number(options.fill)
     channels = kept_channels(channels)
-    drawing = replace(drawing or Drawing(), fill=fill)
-    return _dask_array(store, record, channels, read_header(store, record, channels, drawing), chunks)
+    return _dask_array(store, record, channels, read_header(store, record, channels, options), chunks)
 
 
 def _dask_array(
@@ -191,15 +187,15 @@ def _dask_array(
         require(dask_array)
     except ImportError as error:
         raise missing_package("a lazy array", "dask", "xarray") from error
-    drawing, image = header.drawing, header.image
-    pixels = LazyPixels(store, record, channels, drawing, header.shape, image.dtype_of(drawing))
+    options, image = header.options, header.image
+    pixels = LazyPixels(store, record, channels, options, header.shape, image.dtype_of(options))
     along = _chunks(store, record, header, pixels.dtype) if chunks is None else _given(chunks, pixels.shape)
     meta: NDArray[Any] = np.empty((0, 0, 0), pixels.dtype)
     return dask_array.from_array(
         pixels,
         chunks=along,
-        name=f"subregion-{_token(store, record, channels, drawing, along)}",
-        meta=np.ma.masked_array(meta) if drawing.nodata == "ma" else meta,
+        name=f"subregion-{_token(store, record, channels, options, along)}",
+        meta=np.ma.masked_array(meta) if options.nodata == "ma" else meta,
         asarray=False,
         inline_array=True,
     )
@@ -226,7 +222,7 @@ def _chunks(store: Store, record: ImageRecord, header: Header, dtype: np.dtype[A
     """Choose chunks of whole blocks; channels of different files never share one."""
     runs = [len(list(run)) for _, run in groupby(asset for asset, _ in header.image.places)]
     asset = record.default_asset
-    across, down = header.drawing.scale[1], header.drawing.scale[0]
+    across, down = header.options.scale[1], header.options.scale[0]
     if asset.to_image is not None:
         across *= math.hypot(asset.to_image.a, asset.to_image.d)
         down *= math.hypot(asset.to_image.b, asset.to_image.e)
@@ -284,12 +280,12 @@ def _block(store: Store, asset: Asset) -> tuple[int, int]:
 
 
 def _token(
-    store: Store, record: ImageRecord, channels: Channels, drawing: Drawing, chunks: tuple[Any, ...]
+    store: Store, record: ImageRecord, channels: Channels, options: ReadOptions, chunks: tuple[Any, ...]
 ) -> str:
     """Name an array by all that its pixels depend on, so that equal arrays share their tasks."""
     parts: list[Any] = [
         (store.recipe.document, record.width, record.height, record.default),
-        (channels if isinstance(channels, str | None) else tuple(channels), drawing, chunks),
+        (channels if isinstance(channels, str | None) else tuple(channels), options, chunks),
     ]
     for asset in record.assets:
         try:
@@ -304,21 +300,19 @@ def to_xarray(
     store: Store,
     record: ImageRecord,
     channels: Channels = None,
-    drawing: Drawing | None = None,
+    options: ReadOptions = AS_STORED,
     chunks: Any = None,
-    fill: float | None = None,
 ) -> xarray.DataArray:
     """Make a labelled array of an image; see `Frames.to_xarray`."""
     try:
         require(xarray)
     except ImportError as error:
         raise missing_package("to_xarray", "xarray", "xarray") from error
-    _check_number(fill)
+    _check_number(options.fill)
     channels = kept_channels(channels)
-    drawing = replace(drawing or Drawing(), fill=fill)
-    if drawing.nodata == "ma":
+    if options.nodata == "ma":
         raise ConfigError("nodata='ma': xarray has no masked arrays; write nodata='float', which gives NaN.")
-    header = read_header(store, record, channels, drawing)
+    header = read_header(store, record, channels, options)
     array = _dask_array(store, record, channels, header, chunks)
     names: list[Any] = list(header.image.names)
     if None in names:
@@ -367,14 +361,14 @@ def _on_the_ground(path: str, place: Georeference, shape: tuple[int, int]) -> di
 
 def _nodata(store: Store, record: ImageRecord, header: Header) -> dict[str, Any]:
     """Return the attribute that says which value means "no pixel", if that is one value for all channels."""
-    if header.drawing.nodata == "float":
+    if header.options.nodata == "float":
         return {"_FillValue": np.nan}
     values = set()
     for number in {asset for asset, _ in header.image.places}:
         asset = record.assets[number]
         values.add(asset.nodata if asset.nodata is not None else store.header(asset).nodata)
     value = values.pop() if len(values) == 1 else None
-    dtype = header.image.dtype_of(header.drawing)
+    dtype = header.image.dtype_of(header.options)
     if value is None or (dtype.kind in "iu" and not _holds(dtype, value)):
         return {}
     return {"_FillValue": dtype.type(value)}

@@ -7,11 +7,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from subregion.clips import read_clip
 from subregion.errors import RecordError, RegionTypeError, shown
 from subregion.frames import Frames
 from subregion.geometry.region import ClipRegion, split_time
-from subregion.reading import Channels, Fill, Interpolation, drawing_of
+from subregion.read.clip import read_clip
+from subregion.read.options import Channels, Fill, Interpolation, read_options
 
 
 class VideoCollection(Frames):
@@ -100,7 +100,7 @@ class VideoCollection(Frames):
         SubregionError
             As for `load_region`.
         """
-        drawing = drawing_of(scale, interpolation, antialias, nodata, dequantize)
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
         owner = f"video {shown(video_id)}"
         every = self.frames_of(video_id)
         listed = every if frames is None else _listed(frames)
@@ -120,8 +120,7 @@ class VideoCollection(Frames):
             rest,
             channels,
             threads,
-            fill,
-            drawing,
+            options,
         )
         return clip if details else clip.pixels
 

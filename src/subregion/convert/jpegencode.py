@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.blocks.execute import processors
 from subregion.convert.strips import checked_strips
 from subregion.errors import ConfigError
 from subregion.libraries import Image
-from subregion.raster.batch import processors
 
 if TYPE_CHECKING:
     from subregion.raster.raster import Raster

@@ -55,13 +55,13 @@ class Selection(NamedTuple):
         return -(-window.height // self.row_step), -(-window.width // self.col_step)
 
 
-def select(region: Region, shape: tuple[int, int, int]) -> Selection:
+def select(region: Region | Selection, shape: tuple[int, int, int]) -> Selection:
     """Resolve a region against an image.
 
     Parameters
     ----------
-    region : Window, slice, tuple of slices, ``...`` or None
-        The region in either dialect; None is the whole image.
+    region : Window, slice, tuple of slices, ``...``, None or Selection
+        The region in either dialect; None is the whole image. A selection is resolved already.
     shape : tuple of int
         Rows, columns and channels of the image.
 
@@ -88,6 +88,8 @@ def select(region: Region, shape: tuple[int, int, int]) -> Selection:
                 f"region {shown(region)}: lies farther out than any image is large, {FARTHEST}."
             )
         return Selection(region)
+    if isinstance(region, Selection):
+        return region
     rows: slice | None
     cols: slice | None
     bands: slice | None

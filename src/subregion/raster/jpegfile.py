@@ -19,6 +19,7 @@ from subregion.raster.whole import WholeRaster
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
+    from subregion.raster.raster import Read
     from subregion.raster.source import SourceFile
 
 
@@ -50,6 +51,13 @@ class JpegFile(VipsRaster):
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
         return tuple(self._levels.values())
+
+    def read_many(self, reads: Sequence[Read], level: int = 0) -> None:
+        """Read several windows of one level; see `Raster.read_many`."""
+        if level == 0:
+            super().read_many(reads)
+        else:
+            self._smaller[level - 1].read_many(reads)
 
     def read_into(
         self,

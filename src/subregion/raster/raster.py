@@ -122,10 +122,10 @@ class Raster(ABC):
         self.read_into(window, out, bands, steps, level)
         return out
 
-    def read_many(self, reads: Sequence[Read]) -> None:
-        """Read several windows, each given as for `read_into`."""
+    def read_many(self, reads: Sequence[Read], level: int = 0) -> None:
+        """Read several windows of one level, each given as for `read_into`."""
         for window, out, bands, steps in reads:
-            self.read_into(window, out, bands, steps)
+            self.read_into(window, out, bands, steps, level)
 
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
@@ -203,6 +203,10 @@ class BlockRaster(Raster):
                 f"checksums of blocks."
             )
         return replace(index, sums=BlockSums(numbers))
+
+    def stored_level(self, level: int) -> tuple[ByteSource, TileIndex]:
+        """Return one level, with the file that its blocks are in."""
+        return self.file, self._levels[0] if level == 0 else self.levels[level]
 
     @property
     def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:

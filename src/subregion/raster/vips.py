@@ -239,7 +239,7 @@ class VipsRaster(Raster):
         """Read a window that lies inside the image; see `TileIndex.read_into`."""
         self.read_many([(window, out, bands, steps)])
 
-    def read_many(self, reads: Sequence[Read]) -> None:
+    def read_many(self, reads: Sequence[Read], level: int = 0) -> None:
         """Read several windows while decoding once from the top."""
         pixels = self._kept()
         if pixels is not None:

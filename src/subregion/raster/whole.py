@@ -98,7 +98,7 @@ class WholeRaster(Raster):
         if out.size:
             copy_selected(self._pixels()[window.slices], out, bands, steps)
 
-    def read_many(self, reads: Sequence[Read]) -> None:
+    def read_many(self, reads: Sequence[Read], level: int = 0) -> None:
         """Read several windows of one decoding."""
         pixels = self._pixels()
         for window, out, bands, steps in reads:

@@ -128,6 +128,10 @@ class ZarrRaster(BlockRaster):
         if self._levels[0].sums is not None and isinstance(codec, ChunkCodec):
             codec.checked[:] = b"\1" * len(codec.checked)  # its own checksum would be the second
 
+    def stored_level(self, level: int) -> tuple[ByteSource, TileIndex]:
+        """Return one level, with the file that its blocks are in."""
+        return (self.file, self._levels[0]) if level == 0 else self._overviews[level - 1]
+
     @property
     def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
         """The levels, each with the files that its blocks are in."""

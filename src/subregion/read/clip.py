@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.aligned import AlignedImage, planned_again
-from subregion.batch import read_regions
 from subregion.errors import RecordError, RegionError
 from subregion.geometry.channels import ALL, kept_channels, parse_channels
-from subregion.geometry.plan import OutputGrid
+from subregion.geometry.placement import OutputGrid
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.window import Window
-from subregion.layers import Drawing, fill_value
 from subregion.raster.limits import check_result
-from subregion.reading import Channels, Fill, check_fill, is_plain
+from subregion.read.image import OpenImage, is_plain
+from subregion.read.mending import planned_again
+from subregion.read.options import Channels, ReadOptions
+from subregion.read.padding import check_fill, fill_value
+from subregion.read.region import read_regions
 from subregion.records import ImageRecord, unknown_channel
 
 if TYPE_CHECKING:
@@ -64,8 +65,7 @@ def read_clip(
     region: Region,
     channels: Channels,
     threads: int | None,
-    fill: Fill,
-    drawing: Drawing | None,
+    options: ReadOptions,
 ) -> Clip:
     """Read one region of many frames.
 
@@ -85,10 +85,8 @@ def read_clip(
         Which channels; None for those of the default file, which must be the same in all frames.
     threads : int or None
         As for `read_regions`.
-    fill : float, str or None
-        What lies outside, and what stands for a channel that a frame lacks.
-    drawing : Drawing or None
-        How pixels get to the grid of the result.
+    options : ReadOptions
+        How pixels are wanted; its fill stands for channels that a frame lacks, too.
 
     Returns
     -------
@@ -105,7 +103,7 @@ def read_clip(
     for _ in range(ATTEMPTS):
         mended: list[str] = []
         read = partial(_read_clip, store, owner, frames, everything, region, channels)
-        clip = planned_again(partial(read, threads, fill, drawing, mended), mended)
+        clip = planned_again(partial(read, threads, options, mended), mended)
         if not mended:  # the shape of the clip is that of frames that were whole
             break
     return clip
@@ -119,8 +117,7 @@ def _read_clip(
     region: Region,
     channels: Channels,
     threads: int | None,
-    fill: Fill,
-    drawing: Drawing | None,
+    options: ReadOptions,
     mended: list[str],
 ) -> Clip:
     """Read a clip; the sources whose copies were made anew meanwhile are added to `mended`."""
@@ -129,7 +126,7 @@ def _read_clip(
     count = _band_count(store, owner, pattern) if names is None else len(names)
     sizes = [_size(store, record) for record in pattern]
     selections = {size: select(region, (*size, count)) for size in set(sizes)}
-    shape = _common_shape(owner, selections, drawing)
+    shape = _common_shape(owner, selections, options)
     bands = next(iter(selections.values())).bands
     bands = range(count) if bands is None else bands
     labels = (None,) * len(bands) if names is None else tuple(names[band] for band in bands)
@@ -137,12 +134,12 @@ def _read_clip(
         _FrameRead(record, selections[size], _held(record, labels, names is None))
         for record, size in zip(frames, sizes, strict=False)  # there is a size also where there is no frame
     ]
-    drawer = _Drawer(store, labels, shape, threads, fill, drawing, mended)
-    dtypes = [drawer.dtype_of(read) for read in reads if read.held]
+    reader = _ClipReader(store, labels, shape, threads, options, mended)
+    dtypes = [reader.dtype_of(read) for read in reads if read.held]
     if not dtypes:
-        dtypes = [drawer.dtype_of(_elsewhere(pattern[0], everything, labels))]
+        dtypes = [reader.dtype_of(_elsewhere(pattern[0], everything, labels))]
     return Clip(
-        drawer.draw(reads, dtypes, np.result_type(*dtypes)),
+        reader.draw(reads, dtypes, np.result_type(*dtypes)),
         tuple(read.record.image_id for read in reads),
         tuple(None if read.record.video is None else read.record.video.frame_index for read in reads),
         labels,
@@ -217,13 +214,13 @@ def _size(store: Store, record: ImageRecord) -> tuple[int, int]:
     """Return rows and columns of an image."""
     if record.width is not None and record.height is not None:
         return record.height, record.width
-    return AlignedImage(store, record, None).shape[:2]
+    return OpenImage(store, record, None).shape[:2]
 
 
 def _common_shape(
-    owner: str, selections: dict[tuple[int, int], Selection], drawing: Drawing | None
+    owner: str, selections: dict[tuple[int, int], Selection], options: ReadOptions
 ) -> tuple[int, int]:
-    shapes = {_shape(selection, drawing) for selection in selections.values()}
+    shapes = {_shape(selection, options) for selection in selections.values()}
     if len(shapes) > 1:
         raise RegionError(
             f"{owner}: its frames have different sizes, {sorted(selections)} (rows, columns), and so have "
@@ -232,10 +229,10 @@ def _common_shape(
     return shapes.pop()
 
 
-def _shape(selection: Selection, drawing: Drawing | None) -> tuple[int, int]:
-    if drawing is None or drawing.scale == (1, 1):
+def _shape(selection: Selection, options: ReadOptions) -> tuple[int, int]:
+    if options.scale == (1, 1):
         return selection.shape
-    return OutputGrid.of(selection.window, drawing.scale).shape
+    return OutputGrid.of(selection.window, options.scale).shape
 
 
 def _elsewhere(first: ImageRecord, everything: Everything, labels: tuple[str | None, ...]) -> _FrameRead:
@@ -248,20 +245,19 @@ def _elsewhere(first: ImageRecord, everything: Everything, labels: tuple[str | N
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawer:
+class _ClipReader:
     """Reads frames into one array: those that hold the same channels in one batch."""
 
     store: Store
     labels: tuple[str | None, ...]
     shape: tuple[int, int]
     threads: int | None
-    fill: Fill
-    drawing: Drawing | None
+    options: ReadOptions
     mended: list[str]
 
     @property
     def masked(self) -> bool:
-        return self.drawing is not None and self.drawing.nodata == "ma"
+        return self.options.nodata == "ma"
 
     def channels_of(self, read: _FrameRead) -> list[str] | None:
         names = [self.labels[k] for k in read.held]
@@ -269,9 +265,9 @@ class _Drawer:
 
     def dtype_of(self, read: _FrameRead) -> np.dtype[Any]:
         channels = self.channels_of(read)
-        if self.drawing is None and is_plain(read.record, channels):
+        if self.options.as_stored and is_plain(read.record, channels):
             return self.store.open(read.record.default_asset).raster.dtype
-        return AlignedImage(self.store, read.record, channels).dtype_of(self.drawing or Drawing())
+        return OpenImage(self.store, read.record, channels).dtype_of(self.options)
 
     def draw(
         self, reads: list[_FrameRead], dtypes: list[np.dtype[Any]], dtype: np.dtype[Any]
@@ -287,15 +283,15 @@ class _Drawer:
         dtype : dtype
             One that holds all.
         """
-        check_fill(self.fill, dtype)
-        drawing = self.drawing
+        check_fill(self.options.fill, dtype)
+        options = self.options
         if any(each != dtype for each in dtypes):  # what lies outside is filled as that of all has it
-            drawing = replace(drawing or Drawing(), dtype=dtype)
+            options = replace(options, dtype=dtype)
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, read in enumerate(reads):
             groups.setdefault(read.held, []).append(place)
         if len(groups) == 1 and len(reads[0].held) == len(self.labels) > 0:
-            whole: NDArray[Any] = self._batch(reads, drawing)
+            whole: NDArray[Any] = self._batch(reads, options)
             return whole
         shape = (len(reads), *self.shape, len(self.labels))
         check_result(reads[0].record.default_asset.path if reads else "the clip", *shape, dtype.itemsize)
@@ -304,7 +300,7 @@ class _Drawer:
         missing = np.ones(out.shape, bool) if self.masked else None
         for held, places in groups.items():
             if held:
-                part = self._batch([reads[place] for place in places], drawing)
+                part = self._batch([reads[place] for place in places], options)
                 where = np.ix_(places, range(self.shape[0]), range(self.shape[1]), held)
                 out[where] = np.ma.getdata(part)
                 if missing is not None:
@@ -313,14 +309,15 @@ class _Drawer:
 
     def _absent(self, dtype: np.dtype[Any]) -> Any:
         """Return what stands for a channel that a frame lacks."""
-        if self.drawing is not None and self.drawing.nodata == "float":
-            return np.nan
-        return fill_value(None if isinstance(self.fill, str) else self.fill, dtype)
+        return np.nan if self.options.nodata == "float" else fill_value(self.options.fill, dtype)
 
-    def _batch(self, reads: list[_FrameRead], drawing: Drawing | None) -> Any:
+    def _batch(self, reads: list[_FrameRead], options: ReadOptions) -> Any:
         """Read frames that hold the same channels."""
         unnamed = self.channels_of(reads[0]) is None
-        requests = [(place, _region(read.selection, unnamed)) for place, read in enumerate(reads)]
+        requests = [
+            (place, read.selection if unnamed else read.selection._replace(bands=None))
+            for place, read in enumerate(reads)
+        ]
         return read_regions(
             self.store,
             lambda place: reads[place].record,
@@ -328,20 +325,6 @@ class _Drawer:
             self.channels_of(reads[0]),
             None,
             self.threads,
-            self.fill,
-            drawing,
+            options,
             self.mended,
         )
-
-
-def _region(selection: Selection, with_bands: bool) -> Region:
-    """Write a selection as a region again, of the bands that it takes or of named channels."""
-    window, bands = selection.window, selection.bands if with_bands else None
-    if bands is None and selection.row_step == selection.col_step == 1:
-        return window
-    rows, cols = window.slices
-    return (
-        slice(rows.start, rows.stop, selection.row_step),
-        slice(cols.start, cols.stop, selection.col_step),
-        None if bands is None else slice(bands.start, bands.stop, bands.step),
-    )

@@ -1,10 +1,11 @@
-"""From a region of an image to what has to be read of one of its files, and how it gets there. Pure."""
+"""Where a file lies on a result: which of its pixels are needed, of which level, by which transform. Pure."""
 
 from __future__ import annotations
 
 import functools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from affine import Affine
 
@@ -67,8 +68,7 @@ def _scaled(size: int, scale: float) -> int:
     return max(1, math.floor(size * scale + 0.5)) if size else 0
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRead:
+class SourceRead(NamedTuple):
     """What to read of one file and where it goes.
 
     Parameters
@@ -92,7 +92,7 @@ class AssetRead:
     widening: tuple[float, float] = (1.0, 1.0)
 
 
-_NOTHING = AssetRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
+_NOTHING = SourceRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
 
 
 def plan_asset(
@@ -102,7 +102,7 @@ def plan_asset(
     image_shape: tuple[int, int] | None,
     filter_: Filter,
     antialias: bool,
-) -> AssetRead:
+) -> SourceRead:
     """Plan the read of one file.
 
     Parameters
@@ -122,7 +122,7 @@ def plan_asset(
 
     Returns
     -------
-    AssetRead
+    SourceRead
     """
     scale = grid.from_image.a, grid.from_image.e
     layout = _layout(to_image, levels, image_shape, scale, filter_, antialias)
@@ -136,7 +136,7 @@ def plan_asset(
     if shift is not None:
         source = Window(-shift[0], -shift[1], target.height, target.width)
         if source.inside(*layout.level_shape):
-            return AssetRead(source, layout.level, target, None)
+            return SourceRead(source, layout.level, target, None)
     source = _needed(layout, across, down, target)
     to_target = Affine(
         matrix.a,
@@ -146,7 +146,7 @@ def plan_asset(
         matrix.e,
         matrix.d * source.col + matrix.e * source.row + matrix.f + down,
     )
-    return AssetRead(source, layout.level, target, to_target, layout.widening)
+    return SourceRead(source, layout.level, target, to_target, layout.widening)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Many windows at once: every block is fetched and decoded once, and decoding runs on all cores."""
+"""Carries out reads of windows: every block is fetched and decoded once, and decoding runs on all cores."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
+from subregion.blocks.union import unite
+from subregion.errors import DamagedFileError
 from subregion.forks import in_child
-from subregion.geometry.union import unite
 from subregion.raster.raster import BlockRaster, Raster
-from subregion.raster.tileindex import announced
 from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
     from subregion.geometry.window import Window
-    from subregion.raster.tileindex import Piece
+    from subregion.raster.source import ByteSource
+    from subregion.raster.tileindex import Piece, TileIndex
 
 Work = Callable[[], None]
 
@@ -33,8 +35,7 @@ SHARES = 4
 RUN_NBYTES = 800 << 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WindowRead:
+class WindowRead(NamedTuple):
     """One window to be read.
 
     Parameters
@@ -49,6 +50,8 @@ class WindowRead:
         Which bands, in which order; None for all.
     steps : tuple of int
         Every how many rows and columns one is taken.
+    level : int
+        Of which resolution.
     """
 
     raster: Raster
@@ -56,9 +59,27 @@ class WindowRead:
     out: NDArray[Any]
     bands: Sequence[int] | None = None
     steps: tuple[int, int] = (1, 1)
+    level: int = 0
 
 
-def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
+class FailedReadError(Exception):
+    """A file turned out to be damaged while it was read.
+
+    Parameters
+    ----------
+    raster : Raster
+        The file.
+    error : DamagedFileError
+        What was found.
+    """
+
+    def __init__(self, raster: Raster, error: DamagedFileError) -> None:
+        super().__init__(str(error))
+        self.raster = raster
+        self.error = error
+
+
+def execute(reads: Iterable[WindowRead], threads: int) -> None:
     """Carry out many reads.
 
     Blocks are taken in the order in which they lie in their files. Outputs must not overlap.
@@ -72,23 +93,28 @@ def read_batch(reads: Iterable[WindowRead], threads: int) -> None:
 
     Raises
     ------
+    FailedReadError
+        If a file turned out to be damaged; after the work in progress came to its end.
     SubregionError
-        The first that a read raised, after the work in progress came to its end.
+        The first of another kind that a read raised, likewise.
     """
-    images: dict[int, list[WindowRead]] = {}
+    levels: dict[tuple[int, int], list[WindowRead]] = {}
     for read in reads:
         if read.out.size:
-            images.setdefault(id(read.raster), []).append(read)
+            levels.setdefault((id(read.raster), read.level), []).append(read)
     work: list[Work] = []
     afterwards: list[Work] = []
-    for group in images.values():
+    for group in levels.values():
         raster = group[0].raster
-        if isinstance(raster, BlockRaster) and not raster.mapped:
-            _plan_blocks(raster, group, work, afterwards, threads)
-        elif raster.independent:
-            work.extend(_plan_unions(raster, group, threads))
-        else:
-            work.append(_WholeReads(raster, group))
+        try:
+            if isinstance(raster, BlockRaster) and not raster.mapped:
+                _plan_blocks(raster, group, work, afterwards, threads)
+            elif raster.independent:
+                work.extend(_plan_unions(raster, group, threads))
+            else:
+                work.append(_WholeReads(raster, group))
+        except DamagedFileError as error:
+            raise FailedReadError(raster, error) from error
     carry_out(work, threads)
     for finish in afterwards:
         finish()
@@ -102,7 +128,11 @@ class _WholeReads:
     reads: list[WindowRead]
 
     def __call__(self) -> None:
-        self.raster.read_many([(read.window, read.out, read.bands, read.steps) for read in self.reads])
+        wanted = [(read.window, read.out, read.bands, read.steps) for read in self.reads]
+        try:
+            self.raster.read_many(wanted, self.reads[0].level)
+        except DamagedFileError as error:
+            raise FailedReadError(self.raster, error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,18 +140,23 @@ class _BlockRun:
     """Decode some blocks, each once, and copy it to all who want a part of it."""
 
     raster: BlockRaster
+    file: ByteSource
+    index: TileIndex
     blocks: list[list[tuple[Piece, NDArray[Any]]]]
     cold: bool
     at_once: bool
 
     def __call__(self) -> None:
-        index, file = self.raster.full, self.raster.file
-        decoded = index.decoded(
-            file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, self.at_once
-        )
-        for parts, block in zip(self.blocks, decoded, strict=True):
-            for piece, out in parts:
-                index.paste(file, block, piece, out)
+        index, file = self.index, self.file
+        try:
+            decoded = index.decoded(
+                file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, self.at_once
+            )
+            for parts, block in zip(self.blocks, decoded, strict=True):
+                for piece, out in parts:
+                    index.paste(file, block, piece, out)
+        except DamagedFileError as error:
+            raise FailedReadError(self.raster, error) from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,7 +168,10 @@ class _UnionRead:
     reads: list[WindowRead]
 
     def __call__(self) -> None:
-        pixels = self.raster.read(self.union)
+        try:
+            pixels = self.raster.read(self.union, level=self.reads[0].level)
+        except DamagedFileError as error:
+            raise FailedReadError(self.raster, error) from error
         for read in self.reads:
             rows, cols = read.window.shifted(-self.union.row, -self.union.col).slices
             copy_selected(pixels[rows, cols], read.out, read.bands, read.steps)
@@ -163,35 +201,39 @@ def _plan_blocks(
     afterwards: list[Work],
     threads: int,
 ) -> None:
-    index = raster.full
+    """Collect what is wanted of each block of one level, and divide the blocks among the threads."""
+    file, index = raster.stored_level(reads[0].level)
     wanted: dict[int, list[tuple[Piece, NDArray[Any]]]] = {}
-    for read in reads:
-        stored = index.stored_buffer(read.out)
-        bands = None if index.color else read.bands
-        for piece in index.pieces(read.window, stored.shape[2], bands, read.steps):
+    for window, out, bands, steps in ((read[1], read[2], read[3], read[4]) for read in reads):
+        stored = index.stored_buffer(out)
+        pieces = index.pieces(window, stored.shape[2], None if index.color else bands, steps)
+        for piece in pieces:
             wanted.setdefault(piece[0], []).append((piece, stored))
         if index.color is not None:
-            afterwards.append(_Finish(raster, stored, read))
-    in_file_order = sorted(wanted.values(), key=lambda parts: parts[0][0][1])
-    offsets = [parts[0][0][1] for parts in in_file_order]
-    cold = announced(raster.file, [offsets], [[parts[0][0][2] for parts in in_file_order]])
+            afterwards.append(partial(index.finish, stored, out, bands))
+    in_file_order = sorted(wanted.values(), key=_offset_of)
+    cold = announced(file, in_file_order)
     count = min(RUN_NBYTES // index.block_nbytes, len(in_file_order) // (SHARES * max(1, threads))) or 1
-    starts = range(0, len(in_file_order), count)
-    work.extend(
-        _BlockRun(raster, in_file_order[first : first + count], cold, threads > 1) for first in starts
-    )
+    if threads <= 1:
+        count = len(in_file_order)
+    work += [
+        _BlockRun(raster, file, index, in_file_order[first : first + count], cold, threads > 1)
+        for first in range(0, len(in_file_order), count)
+    ]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Finish:
-    """Make pixels of the stored samples of one read."""
+def _offset_of(parts: list[tuple[Piece, NDArray[Any]]]) -> int:
+    return parts[0][0][1]
 
-    raster: BlockRaster
-    stored: NDArray[Any]
-    read: WindowRead
 
-    def __call__(self) -> None:
-        self.raster.full.finish(self.stored, self.read.out, self.read.bands)
+def announced(file: ByteSource, blocks: Sequence[list[tuple[Piece, NDArray[Any]]]]) -> bool:
+    """Let the disk fetch all blocks at once, and return True, if they have to come from there."""
+    if not file.is_cold(_offset_of(blocks[0])):
+        return False
+    for parts in blocks:
+        _, offset, nbytes, *_ = parts[0][0]
+        file.announce(offset, nbytes)
+    return True
 
 
 def carry_out(work: Sequence[Work], threads: int) -> None:
@@ -202,6 +244,11 @@ def carry_out(work: Sequence[Work], threads: int) -> None:
     Exception
         The first that a piece raised, after the work in progress came to its end.
     """
+    helpers = min(threads, len(work)) - 1
+    if helpers <= 0:
+        for item in work:
+            item()
+        return
     remaining = iter(work)
     take = threading.Lock()
     stop = threading.Event()
@@ -218,10 +265,6 @@ def carry_out(work: Sequence[Work], threads: int) -> None:
                 stop.set()
                 raise
 
-    helpers = min(threads, len(work)) - 1
-    if helpers <= 0:
-        go_on()
-        return
     futures = [_THREADS.executor().submit(go_on) for _ in range(helpers)]
     try:
         go_on()

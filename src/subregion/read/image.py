@@ -1,0 +1,295 @@
+"""The open files of one image, on the grid of the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+
+from subregion.errors import ConfigError, RecordError, shown
+from subregion.geometry.channels import ALL, parse_channels
+from subregion.geometry.placement import OutputGrid, SourceRead, covers_image
+from subregion.geometry.resample import working_dtype
+from subregion.read.mending import mend_unlike, planned_again
+from subregion.read.options import Channels, ReadOptions
+from subregion.records import Asset, ImageRecord, invertible, unknown_channel
+
+if TYPE_CHECKING:
+    from subregion.cache.store import OpenAsset, Store
+    from subregion.raster.raster import Raster
+
+
+IDENTITY = Affine.identity()
+
+
+def is_plain(record: ImageRecord, channels: Channels) -> bool:
+    """Whether what is wanted lies in one file that has the grid of the image."""
+    if record.default_asset.to_image is not None:
+        return False
+    return len(record.assets) == 1 or channels is None
+
+
+class OpenImage:
+    """The open files of one image, seen as one array on the grid of the image.
+
+    Parameters
+    ----------
+    store : Store
+        Where converted copies are.
+    record : ImageRecord
+        The image.
+    channels : str, iterable of str or None
+        Which channels; None for those of the default file.
+
+    Attributes
+    ----------
+    names : list of (str or None)
+        Of the channels.
+    places : list of (int, int)
+        For each channel, which file holds it and as which band.
+    shape : tuple of int
+        Rows, columns and channels.
+    dtype : numpy.dtype
+        A type that holds those of all files.
+
+    Raises
+    ------
+    UnknownChannelError
+        If no file has such a channel.
+    RecordError
+        If the record contradicts itself or its files.
+    """
+
+    def __init__(self, store: Store, record: ImageRecord, channels: str | Iterable[str] | None) -> None:
+        self._store = store
+        self._record = record
+        self._opened: dict[int, OpenAsset] = {}
+        self.names, self.places = self._look_up(channels)
+        height, width = self._size()
+        self.shape = (height, width, len(self.places))
+        needed = sorted({asset for asset, _ in self.places} or {record.default})
+        self.dtype = np.result_type(*(self.raster(asset).dtype for asset in needed))
+        for asset in needed:
+            self._check_grid(asset)
+
+    @property
+    def path(self) -> str:
+        """The default file, to name in messages."""
+        return self._record.default_asset.path
+
+    def raster(self, asset: int) -> Raster:
+        """Return one of its files, open."""
+        opened = self._opened.get(asset)
+        if opened is None:
+            declared = self._record.assets[asset]
+            opened = self._opened[asset] = self._store.open(declared)
+            try:
+                check_asset(declared, opened.raster.shape)
+            except RecordError as error:
+                mend_unlike(self._store, declared, opened, error)
+                raise
+        return opened.raster
+
+    def _look_up(
+        self, channels: str | Iterable[str] | None
+    ) -> tuple[list[str | None], list[tuple[int, int]]]:
+        """Return for each channel its name, and which band of which file holds it."""
+        record = self._record
+        known = record.places()
+        if channels is None:
+            default = record.default
+            count = self.raster(default).shape[2]
+            names = record.assets[default].channels or (None,) * count
+            return list(names), [(default, band) for band in range(count)]
+        if isinstance(channels, str) and channels == ALL:
+            if not known:
+                return self._look_up(None)
+            return list(known), list(known.values())
+        wanted = parse_channels(channels)
+        for name in wanted:
+            if name not in known:
+                raise unknown_channel(name, tuple(known), f"image {record.image_id!r}")
+        return list(wanted), [known[name] for name in wanted]
+
+    def _size(self) -> tuple[int, int]:
+        """Return rows and columns of the image."""
+        record = self._record
+        if record.width is not None and record.height is not None:
+            height, width = record.height, record.width
+        else:
+            asset = record.default_asset
+            rows, cols, _ = self.raster(record.default).shape
+            corner = (asset.to_image or IDENTITY) @ (cols, rows)
+            width, height = round(corner[0]), round(corner[1])
+        return height, width
+
+    def _check_grid(self, number: int) -> None:
+        """Refuse a file that cannot be laid on the grid of the image."""
+        asset, shape = self._record.assets[number], self.raster(number).shape
+        if asset.to_image is not None:
+            if not invertible(asset.to_image):
+                numbers = tuple(asset.to_image[:6])
+                raise RecordError(
+                    f"{asset.path}: its transform to the image, {numbers}, is singular; correct it."
+                )
+        elif shape[:2] != self.shape[:2]:
+            error = RecordError(
+                f"{asset.path}: has width={shape[1]}, height={shape[0]} and no transform, but its image has "
+                f"width={self.shape[1]}, height={self.shape[0]}. Give the transform, or correct the size."
+            )
+            for each in {number, self._record.default} & set(self._opened):  # either may be wrong
+                mend_unlike(self._store, self._record.assets[each], self._opened[each], error)
+            raise error
+
+    def asset(self, number: int) -> Asset:
+        """Return what the record says of one of its files."""
+        return self._record.assets[number]
+
+    @property
+    def opened(self) -> list[tuple[Asset, OpenAsset]]:
+        """The files that were opened so far."""
+        return [(self._record.assets[number], opened) for number, opened in self._opened.items()]
+
+    def dtype_of(self, options: ReadOptions) -> np.dtype[Any]:
+        """Return the type of what `read` returns."""
+        if options.dtype is not None:
+            return options.dtype
+        measured = options.dequantize and any(
+            self._record.assets[asset].quantization is not None for asset, _ in self.places
+        )
+        return working_dtype(self.dtype) if measured or options.nodata == "float" else self.dtype
+
+    def covered(self, asset: int, read: SourceRead, grid: OutputGrid) -> NDArray[np.bool_] | None:
+        """Return which pixels of the target have their centre on the file; None for all."""
+        to_image = self._record.assets[asset].to_image
+        shape = self.raster(asset).shape[:2]
+        if (
+            to_image is None
+            or not (to_image.b or to_image.d)
+            or covers_image(to_image, shape, self.shape[:2])
+        ):
+            return None
+        inverse = ~(Affine.translation(-read.target.col, -read.target.row) @ grid.from_image @ to_image)
+        x, y = np.arange(read.target.width) + 0.5, (np.arange(read.target.height) + 0.5)[:, None]
+        across = inverse.a * x + inverse.b * y + inverse.c
+        down = inverse.d * x + inverse.e * y + inverse.f
+        return np.asarray((across >= 0) & (across <= shape[1]) & (down >= 0) & (down <= shape[0]))
+
+
+def check_asset(asset: Asset, shape: tuple[int, int, int]) -> None:
+    """Refuse a file that is not what its record declares.
+
+    Raises
+    ------
+    RecordError
+        Naming the file, what is declared and what it has.
+    """
+    if asset.channels is not None and len(asset.channels) != shape[2]:
+        raise RecordError(
+            f"{asset.path}: {len(asset.channels)} channel names are declared, but the file has "
+            f"{shape[2]} bands. Name each band, or leave the names out."
+        )
+    if asset.bands is not None and asset.bands != shape[2]:
+        raise RecordError(f"{asset.path}: num_bands={asset.bands} is declared, but the file has {shape[2]}.")
+    if asset.width is not None or asset.height is not None:
+        check_size(asset.path, asset.width, asset.height, shape)
+
+
+def check_size(path: str, width: int | None, height: int | None, shape: tuple[int, int, int]) -> None:
+    """Refuse a size that is not that of the file.
+
+    Raises
+    ------
+    RecordError
+        Naming the file and both sizes.
+    """
+    rows, cols, _ = shape
+    if width not in (None, cols) or height not in (None, rows):
+        raise RecordError(
+            f"{path}: width={width}, height={height} are declared, but the file has width={cols}, "
+            f"height={rows}. Correct the record, or leave the size out."
+        )
+
+
+def open_default(store: Store, record: ImageRecord) -> OpenAsset:
+    """Open the default file of an image, which has the grid of the image.
+
+    Raises
+    ------
+    RecordError
+        If the size or the channels that are declared are not those of the file, naming all of them.
+    MendedError
+        If only its copy was not, which has been made anew.
+    """
+    asset = record.default_asset
+    opened = store.open(asset)
+    try:
+        check_asset(asset, opened.raster.shape)
+        if record.width is not None or record.height is not None:
+            check_size(asset.path, record.width, record.height, opened.raster.shape)
+    except RecordError as error:
+        mend_unlike(store, asset, opened, error)
+        raise
+    return opened
+
+
+def open_needed(store: Store, record: ImageRecord, channels: Channels) -> None:
+    """Open the files that hold some channels of an image, which makes the copies that are missing.
+
+    Raises
+    ------
+    UnknownChannelError
+        If no file has such a channel.
+    RecordError
+        If the record contradicts itself or its files.
+    """
+    if is_plain(record, channels):
+        named_bands(record.default_asset, channels)
+        open_default(store, record)
+    else:
+        OpenImage(store, record, channels)
+
+
+def check_file_size(store: Store, record: ImageRecord, width: int | None, height: int | None) -> None:
+    """Refuse an image whose default file has not the size that is known.
+
+    Raises
+    ------
+    RecordError
+        Naming the file and both sizes.
+    """
+    for option, value in (("width", width), ("height", height)):
+        if isinstance(value, bool) or not isinstance(value, int | np.integer | None):
+            raise ConfigError(f"{option}={shown(value)}: must be a whole number, or None.")
+    asset = record.default_asset
+
+    def check() -> None:
+        opened = store.open(asset)
+        try:
+            check_size(asset.path, width, height, opened.raster.shape)
+        except RecordError as error:
+            mend_unlike(store, asset, opened, error)
+            raise
+
+    planned_again(check)
+
+
+def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
+    """Return the indices of named channels in their file; None for all of them.
+
+    Raises
+    ------
+    UnknownChannelError
+        Listing the channels that there are.
+    """
+    if channels is None or (isinstance(channels, str) and channels == ALL):
+        return None
+    names = parse_channels(channels)
+    known = asset.channels or ()
+    for name in names:
+        if name not in known:
+            raise unknown_channel(name, known, asset.path)
+    return [known.index(name) for name in names]

@@ -1,0 +1,298 @@
+"""Reads of regions: planned, carried out, composed; damaged copies are made anew on the way."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.blocks.execute import FailedReadError, WindowRead, carry_out, execute, processors
+from subregion.errors import ConfigError, RegionTypeError, shown
+from subregion.geometry.channels import kept_channels
+from subregion.geometry.region import Region, Selection
+from subregion.raster.limits import check_result
+from subregion.raster.pool import POOL
+from subregion.read.compose import Composition
+from subregion.read.mending import mend, mend_unlike, planned_again
+from subregion.read.options import AS_STORED, Channels, ReadOptions
+from subregion.read.output import Output, stacked
+from subregion.read.plan import ReadPlan, plan_read
+
+if TYPE_CHECKING:
+    from subregion.cache.store import OpenAsset, Store
+    from subregion.records import Asset, ImageRecord
+
+#: How many images are open at the same time.
+OPEN_AT_ONCE = min(64, POOL.capacity)
+#: Bytes of pixels that wait to be drawn at the same time, beside the results.
+HELD_NBYTES = 192 << 20
+
+
+def read_region(
+    store: Store,
+    record: ImageRecord,
+    region: Region | Selection = None,
+    channels: Channels = None,
+    options: ReadOptions = AS_STORED,
+    mended: list[str] | None = None,
+) -> NDArray[Any]:
+    """Read a region of an image.
+
+    Parameters
+    ----------
+    store : Store
+        Where converted copies are.
+    record : ImageRecord
+        The image.
+    region : Window, slices, Selection or None
+        Which pixels, in pixels of the image.
+    channels : str, sequence of str or None
+        Which channels.
+    options : ReadOptions
+        How pixels are wanted.
+    mended : list of str or None
+        The sources whose copies were made anew are added.
+
+    Returns
+    -------
+    ndarray or numpy.ma.MaskedArray, shape (rows, columns, channels)
+        C-contiguous, owned by the caller.
+    """
+    channels = kept_channels(channels)
+    return planned_again(
+        lambda: read_plan(store, plan_read(store, record, region, channels, options)), mended
+    )
+
+
+def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
+    """Carry out one plan; see `read_region`.
+
+    Raises
+    ------
+    MendedError
+        If a copy was damaged, which was made anew: all has to be planned again.
+    """
+    out = np.empty(plan.shape, plan.dtype)
+    if plan.stored:  # nearly always: nothing is left to be composed
+        (group,) = plan.groups
+        execute_reads(
+            store,
+            plan.opened,
+            [WindowRead(group.raster, group.read.source, out, group.bands, group.steps)],
+            threads,
+        )
+        return out
+    mask = np.empty(plan.shape, bool) if plan.options.nodata == "ma" else None
+    read_plans(store, [plan], [out], [mask], threads)
+    return out if mask is None else np.ma.MaskedArray(out, mask)
+
+
+def read_plans(
+    store: Store,
+    plans: Sequence[ReadPlan],
+    outs: Sequence[NDArray[Any]] | NDArray[Any],
+    masks: Sequence[NDArray[np.bool_] | None] | NDArray[np.bool_],
+    threads: int,
+) -> None:
+    """Carry out plans; blocks that several of them want are decoded once.
+
+    Parameters
+    ----------
+    store : Store
+        Where converted copies are.
+    plans : sequence of ReadPlan
+        What to read.
+    outs : sequence of ndarray
+        Where each result goes; they must not overlap.
+    masks : sequence of (ndarray of bool or None)
+        Where it is told which of its pixels are none.
+    threads : int
+        How many decode, the calling one included.
+
+    Raises
+    ------
+    MendedError
+        If a copy was damaged, which was made anew: all has to be planned again.
+    SubregionError
+        If a source is damaged.
+    """
+    compositions: list[Composition] = []
+    held = 0
+    for plan, out, mask in zip(plans, outs, masks, strict=True):
+        composition = Composition(plan, out, mask)
+        compositions.append(composition)
+        held += composition.held
+        if held > HELD_NBYTES:
+            _carry_out(store, plans, compositions, threads)
+            compositions, held = [], 0
+    _carry_out(store, plans, compositions, threads)
+
+
+def _carry_out(
+    store: Store, plans: Sequence[ReadPlan], compositions: Sequence[Composition], threads: int
+) -> None:
+    """Read what results are made of, and make them."""
+    execute_reads(
+        store,
+        [pair for plan in plans for pair in plan.opened],
+        [read for composition in compositions for read in composition.reads],
+        threads,
+    )
+    waiting = [composition.compose for composition in compositions if not composition.done]
+    if waiting:
+        carry_out(waiting, threads)
+
+
+def execute_reads(
+    store: Store, opened: Iterable[tuple[Asset, OpenAsset]], reads: Sequence[WindowRead], threads: int
+) -> None:
+    """Carry out reads of open files; a copy that turns out to be damaged is made anew.
+
+    Raises
+    ------
+    MendedError
+        If that was so.
+    SubregionError
+        If a source is damaged.
+    """
+    try:
+        execute(reads, threads)
+    except FailedReadError as failure:
+        for asset, each in opened:
+            if each.raster is failure.raster:
+                raise mend(store, asset, each, failure.error) from failure.error
+        raise failure.error from None
+
+
+def read_regions(
+    store: Store,
+    record: Callable[[Any], ImageRecord],
+    requests: Iterable[tuple[Any, Region | Selection]],
+    channels: Channels,
+    out: Any,
+    threads: int | None,
+    options: ReadOptions,
+    mended: list[str] | None = None,
+) -> Any:
+    """Read many regions; see `Frames.load_regions`.
+
+    Sources whose copies were damaged and made anew are added to `mended`.
+    """
+    wanted = _checked_requests(requests)
+    count = processors() if threads is None else _checked_threads(threads)
+    output = None if out is None else Output.of(out, options.nodata == "ma")
+    batch = _Batch(store, kept_channels(channels), count, options, mended)
+    try:
+        images = list(dict.fromkeys(image_id for image_id, _ in wanted))
+    except TypeError:
+        images = []  # whoever looks the id up says what is wrong with it
+    if len(images) <= OPEN_AT_ONCE:
+        return batch.read([(record(image_id), region) for image_id, region in wanted], output)
+    # More files than may be open at once: some images at a time.
+    parts: list[Any] = [None] * len(wanted)
+    for first in range(0, len(images), OPEN_AT_ONCE):
+        group = set(images[first : first + OPEN_AT_ONCE])
+        places = [place for place, (image_id, _) in enumerate(wanted) if image_id in group]
+        results = batch.read([(record(wanted[place][0]), wanted[place][1]) for place in places], None)
+        for place, result in zip(places, results, strict=True):
+            if output is None:
+                parts[place] = result
+            else:
+                output.check(len(wanted), result.shape, result.dtype)
+                output.put(place, result)
+    return stacked(parts) if output is None else output.finish()
+
+
+def _checked_requests(requests: Any) -> list[tuple[Any, Region | Selection]]:
+    if isinstance(requests, str | bytes | Mapping) or not isinstance(requests, Iterable):
+        raise RegionTypeError(
+            f"load_regions: {shown(requests)} is no list of requests; write [(image_id, region), ...]."
+        )
+    wanted = []
+    for request in requests:
+        if not isinstance(request, Sequence) or isinstance(request, str | bytes) or len(request) != 2:
+            raise RegionTypeError(f"load_regions: {shown(request)} is not a pair (image_id, region).")
+        wanted.append((request[0], request[1]))
+    return wanted
+
+
+def _checked_threads(threads: int) -> int:
+    try:
+        count = -1 if isinstance(threads, bool) else operator.index(threads)
+    except TypeError:
+        count = -1
+    if count < 0:
+        raise ConfigError(
+            f"threads={shown(threads)}: must be a whole number, 0 or more, or None for one per core."
+        )
+    return count
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Reads regions of so few images at once that all of them can be open."""
+
+    store: Store
+    channels: Channels
+    threads: int
+    options: ReadOptions
+    mended: list[str] | None
+
+    def read(self, wanted: list[tuple[ImageRecord, Region | Selection]], output: Output | None) -> Any:
+        """Read into `output`, or return one array or a list."""
+        return planned_again(lambda: self._read(wanted, output), self.mended)
+
+    def _read(self, wanted: list[tuple[ImageRecord, Region | Selection]], output: Output | None) -> Any:
+        plans = [
+            plan_read(self.store, record, region, self.channels, self.options) for record, region in wanted
+        ]
+        if output is None:
+            outs, masks = _new_arrays(plans, self.options.nodata == "ma")
+        else:
+            self._check(plans, output)
+            outs = output.pixels
+            masked = output.mask is not None and self.options.nodata == "ma"
+            masks = output.mask if masked else [None] * len(plans)
+        read_plans(self.store, plans, outs, masks, self.threads)
+        if output is not None:
+            return output.finish()
+        if self.options.nodata != "ma":
+            return outs
+        if isinstance(outs, np.ndarray):
+            return np.ma.MaskedArray(outs, masks)
+        return [np.ma.MaskedArray(pixels, mask) for pixels, mask in zip(outs, masks, strict=True)]
+
+    def _check(self, plans: list[ReadPlan], output: Output) -> None:
+        """Refuse results that do not fit into the memory of the caller."""
+        try:
+            for plan in plans:
+                output.check(len(plans), plan.shape, plan.dtype)
+        except ConfigError as error:
+            for plan in plans:
+                for asset, opened in plan.opened:
+                    mend_unlike(self.store, asset, opened, error)
+            if len(shapes := {plan.shape for plan in plans}) > 1:
+                raise ConfigError(
+                    f"load_regions: out= needs regions of one shape, these have {shown(sorted(shapes))}. "
+                    f"Use a Window, whose result always has its own shape."
+                ) from None
+            raise
+
+
+def _new_arrays(plans: list[ReadPlan], masked: bool) -> tuple[Any, Any]:
+    """Return one array for all results if they have one shape, otherwise one for each; and for the masks."""
+    shapes = {plan.shape for plan in plans}
+    if plans:
+        need = sum(math.prod(plan.shape) * (plan.dtype.itemsize + masked) for plan in plans)
+        check_result(plans[0].path, need)
+    if len(shapes) != 1:
+        masks = [np.empty(plan.shape, bool) if masked else None for plan in plans]
+        return [np.empty(plan.shape, plan.dtype) for plan in plans], masks
+    shape = (len(plans), *shapes.pop())
+    dtype = np.result_type(*(plan.dtype for plan in plans))
+    return np.empty(shape, dtype), np.empty(shape, bool) if masked else [None] * len(plans)
