@@ -75,7 +75,9 @@ slices = st.builds(
     st.none() | st.integers(-10, 100),
     st.none() | st.integers(1, 9),
 )
-windows = st.builds(Window, st.integers(-30, 80), st.integers(-30, 90), st.integers(0, 60), st.integers(0, 60))
+windows = st.builds(
+    Window, st.integers(-30, 80), st.integers(-30, 90), st.integers(0, 60), st.integers(0, 60)
+)
 regions = st.none() | windows | st.tuples(slices, slices) | st.tuples(slices, slices, slices)
 options = st.fixed_dictionaries(
     {},
@@ -112,7 +114,9 @@ def test_a_batch_is_what_its_regions_are_one_by_one(
     scenes: Scenes, requests: Any, channels: Any, how: dict[str, Any], threads: int, backend: Any
 ) -> None:
     scenes.backend = backend
-    each = [outcome(lambda r=request: scenes.load_region(*r, channels, **how)) for request in requests]
+    each = [
+        outcome(lambda r=request: scenes.load_region(r[0], r[1], channels, **how)) for request in requests
+    ]
     together = outcome(lambda: scenes.load_regions(requests, channels, threads=threads, **how))
     failures = [kind for kind in each if isinstance(kind, type)]
     if failures:

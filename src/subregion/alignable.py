@@ -19,6 +19,7 @@ from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
 from subregion.labelled import to_dask, to_xarray
+from subregion.read.explain import Explanation, explain
 from subregion.read.georeference import georeference, window_of
 from subregion.read.image import OpenImage, is_plain
 from subregion.read.mending import planned_again
@@ -158,6 +159,17 @@ class AlignableImageData:
             return read_region(self._store, self.record, region, channels, options)
         kept = kept_channels(channels)
         return planned_again(lambda: self._crops(region, kept))
+
+    def explain(
+        self,
+        region: Region = None,
+        channels: Channels = None,
+        *,
+        fill: Fill = None,
+        **options: Unpack[ReadArguments],
+    ) -> Explanation:
+        """Tell what `load_region` would do; see `Frames.explain`."""
+        return explain(self._store, self.record, region, channels, read_options(**options, fill=fill))
 
     def _crops(self, region: Region, channels: Channels) -> list[NativeCrop]:
         image = OpenImage(self._store, self.record, channels)

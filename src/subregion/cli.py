@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -36,6 +36,9 @@ from subregion.arguments import (
 from subregion.clone import PASSED_ON, bench
 from subregion.errors import ConfigError, SubregionError
 from subregion.progress import counted
+
+if TYPE_CHECKING:
+    from subregion.cache.store import Store
 
 
 class _Commands(typer.core.TyperGroup):
@@ -206,6 +209,10 @@ def info(
     ] = None,
     config: Config = None,
     hashid_mode: HashidMode = "PATH",
+    region: Annotated[
+        str | None,
+        typer.Option(help="Tell which blocks a read of this region would take: slices as for 'read'."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell how an image is laid out, how a window of it is read, and whether a copy is in the cache.
@@ -220,6 +227,8 @@ def info(
       subregion info *.tif --json
 
       subregion info cache/
+
+      subregion info huge.png --region '0:512,0:512' --backend cog
     """
     from dataclasses import asdict
 
@@ -230,6 +239,9 @@ def info(
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     documents: list[dict[str, Any]] = []
     failed = False
+    if region is not None:
+        _explain(files, region, make_cache(workdir, backend or "none", config, hashid_mode)[0], as_json)
+        return
     for file in files:
         if holds_cache(file):
             folder = existing_cache(file)
@@ -252,6 +264,23 @@ def info(
         typer.echo(json.dumps([_without_nan(document) for document in documents], indent=2))
     if failed:
         raise typer.Exit(1)
+
+
+def _explain(files: list[Path], region: str, store: Store, as_json: bool) -> None:
+    """Tell which blocks a read of a region of each file would take."""
+    from subregion.read.explain import explain
+    from subregion.read.options import AS_STORED
+    from subregion.records import ImageRecord
+
+    wanted, documents = slices(region), []
+    for file in files:
+        asset = asset_of(file)
+        found = explain(store, ImageRecord(str(file), (asset,)), wanted, None, AS_STORED)
+        documents.append({"path": str(file), **found.to_dict()})
+        if not as_json:
+            typer.echo(str(found))
+    if as_json:
+        typer.echo(json.dumps(documents, indent=2))
 
 
 @app.command()

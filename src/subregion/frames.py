@@ -32,6 +32,7 @@ from subregion.geometry.window import Window
 from subregion.prepare import prepare
 from subregion.progress import counted
 from subregion.raster.raster import BlockRaster
+from subregion.read.explain import Explanation
 from subregion.read.image import check_file_size, is_plain, named_bands, open_default, open_needed
 from subregion.read.mending import mend, planned_again
 from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
@@ -467,6 +468,32 @@ class Frames(ABC):
             For ``nodata="ma"``: xarray has no masked arrays.
         """
         return self.load_alignable(image_id).to_xarray(channels, chunks=chunks, fill=fill, **options)
+
+    def explain(
+        self,
+        image_id: Any,
+        region: Region = None,
+        channels: Channels = None,
+        *,
+        fill: Fill = None,
+        space: str = "image",
+        **options: Unpack[ReadArguments],
+    ) -> Explanation:
+        """Tell what `load_region` would do; nothing is converted, and no pixel read.
+
+        Parameters
+        ----------
+        image_id, region, channels, fill, space, **options
+            As for `load_region`.
+
+        Returns
+        -------
+        Explanation
+            Which blocks of which files and levels would be read, their bytes, what is copied as it is and
+            what resampled. It can be printed; `to_dict` makes JSON of it.
+        """
+        image = self.load_alignable(image_id, space)
+        return image.explain(region, channels, fill=fill, **options)
 
     def prepare(
         self,

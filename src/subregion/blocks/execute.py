@@ -16,6 +16,7 @@ from subregion.blocks.union import unite
 from subregion.errors import DamagedFileError
 from subregion.forks import in_child
 from subregion.raster.raster import BlockRaster, Raster
+from subregion.raster.tileindex import announced
 from subregion.raster.whole import copy_selected
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class _BlockRun:
             )
             for parts, block in zip(self.blocks, decoded, strict=True):
                 for piece, out in parts:
-                    index.paste(file, block, piece, out)
+                    index.paste(file, block, piece, out, self.at_once)
         except DamagedFileError as error:
             raise FailedReadError(self.raster, error) from error
 
@@ -212,7 +213,7 @@ def _plan_blocks(
         if index.color is not None:
             afterwards.append(partial(index.finish, stored, out, bands))
     in_file_order = sorted(wanted.values(), key=_offset_of)
-    cold = announced(file, in_file_order)
+    cold = announced(file, [parts[0][0] for parts in in_file_order])
     count = min(RUN_NBYTES // index.block_nbytes, len(in_file_order) // (SHARES * max(1, threads))) or 1
     if threads <= 1:
         count = len(in_file_order)
@@ -224,16 +225,6 @@ def _plan_blocks(
 
 def _offset_of(parts: list[tuple[Piece, NDArray[Any]]]) -> int:
     return parts[0][0][1]
-
-
-def announced(file: ByteSource, blocks: Sequence[list[tuple[Piece, NDArray[Any]]]]) -> bool:
-    """Let the disk fetch all blocks at once, and return True, if they have to come from there."""
-    if not file.is_cold(_offset_of(blocks[0])):
-        return False
-    for parts in blocks:
-        _, offset, nbytes, *_ = parts[0][0]
-        file.announce(offset, nbytes)
-    return True
 
 
 def carry_out(work: Sequence[Work], threads: int) -> None:

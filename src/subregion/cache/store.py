@@ -238,6 +238,15 @@ class Store:
         """How a copy is stored, where one is made of a source that is no JPEG."""
         return self.recipe.forms[-1]
 
+    def lacks_copy(self, asset: Asset) -> bool:
+        """Whether a read would convert the asset first."""
+        if self.recipe.kind == "none" or self.opened(asset) is not None:
+            return False
+        try:
+            return self.entry_of(asset) is None and self.wants_copy(asset)
+        except SubregionError:
+            return False  # the read will tell
+
     def wants_copy(self, asset: Asset) -> bool:
         """Whether an asset is only read fast from a copy; its header is read for that.
 

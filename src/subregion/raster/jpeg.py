@@ -181,6 +181,20 @@ class JpegRaster(Raster):
         high = self.block[0]
         return read_in_order(self.file, super().strips(max(1, round(rows / high)) * high))
 
+    def blocks_of(
+        self, window: Window, bands: Sequence[int] | None, steps: tuple[int, int], level: int
+    ) -> list[tuple[int, int, int]]:
+        """Tell which rows of intervals a read needs: number, offset and bytes."""
+        rows, cols = self.shape[:2]
+        by = 1 << level
+        full = (
+            window
+            if level == 0
+            else Window(window.row * by, window.col * by, window.height * by, window.width * by)
+        )
+        inside = full.intersection(Window(0, 0, rows, cols))
+        return [(number, offset, nbytes) for number, (offset, nbytes) in enumerate(self.spans(inside))]
+
     def spans(self, window: Window) -> Iterator[tuple[int, int]]:
         """List offset and bytes of the intervals that a window of the full resolution needs."""
         index, (high, wide), (rows, cols) = self._index, self.block, self._reach

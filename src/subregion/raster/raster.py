@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -127,6 +128,20 @@ class Raster(ABC):
         for window, out, bands, steps in reads:
             self.read_into(window, out, bands, steps, level)
 
+    def blocks_of(
+        self, window: Window, bands: Sequence[int] | None, steps: tuple[int, int], level: int
+    ) -> list[tuple[int, int, int]] | None:
+        """Tell which blocks a read needs: number, offset and bytes; None if all has to be decoded."""
+        return None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        try:
+            return os.path.getsize(self.path)
+        except OSError:
+            return 0
+
     @property
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
@@ -203,6 +218,18 @@ class BlockRaster(Raster):
                 f"checksums of blocks."
             )
         return replace(index, sums=BlockSums(numbers))
+
+    def blocks_of(
+        self, window: Window, bands: Sequence[int] | None, steps: tuple[int, int], level: int
+    ) -> list[tuple[int, int, int]]:
+        """Tell which blocks a read needs: number, offset and bytes."""
+        _, index = self.stored_level(level)
+        if window.empty:
+            return []
+        count = index.shape[2] if bands is None else len(bands)
+        wanted = None if index.color is not None else bands
+        pieces = index.pieces(window, count if index.color is None else index.color.samples, wanted, steps)
+        return sorted({(piece[0], piece[1], piece[2]) for piece in pieces}, key=lambda block: block[1])
 
     def stored_level(self, level: int) -> tuple[ByteSource, TileIndex]:
         """Return one level, with the file that its blocks are in."""

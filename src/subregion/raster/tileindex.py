@@ -124,58 +124,11 @@ class TileIndex:
         if out.size == 0:
             return
         stored = self.stored_buffer(out)
-        self._read(file, window, stored, None if self.color else bands, steps)
+        pieces = self.pieces(window, stored.shape[2], None if self.color else bands, steps)
+        blocks = self.decoded(file, [(piece, piece[3][0]) for piece in pieces], announced(file, pieces))
+        for piece, block in zip(pieces, blocks, strict=True):
+            self.paste(file, block, piece, stored)
         self.finish(stored, out, bands)
-
-    def _read(
-        self,
-        file: ByteSource,
-        window: Window,
-        out: NDArray[np.generic],
-        bands: Sequence[int] | None,
-        steps: tuple[int, int],
-    ) -> None:
-        """Fetch, decode and copy one block after the other."""
-        # A window is some ten blocks of some 20 microseconds each: every name looked up here is felt. To go
-        # through `pieces`, `decoded` and `paste` takes 10 % longer, and 20 % where the block cache has all.
-        grid_rows, grid_cols = self.offsets.shape[1:]
-        high, wide = self.block
-        rows = overlaps(window.row, window.row_stop, steps[0], high)
-        cols = overlaps(window.col, window.col_stop, steps[1], wide)
-        part = _numbers(rows), _numbers(cols)
-        exact = self.codec.exact
-        identity, level = file.identity, level_key(self.shape)
-        kept = BLOCKS.get if BLOCKS.limit and identity and not self.codec.mapped else None
-        size = 0 if kept is None else self.block_nbytes
-        read: BlockReader | None = None
-        for plane, here, there in _plane_jobs(self.offsets.shape[0], self.samples, bands, out.shape[2]):
-            offsets, sizes = self.places(plane, *part)
-            if read is None:
-                read = self._block_reader(file, announced(file, offsets, sizes))
-            for (row, inner_rows, outer_rows), line, line_sizes in zip(rows, offsets, sizes, strict=True):
-                number = (plane * grid_rows + row) * grid_cols
-                for (col, inner_cols, outer_cols), offset, nbytes in zip(cols, line, line_sizes, strict=True):
-                    if nbytes == 0:
-                        out[outer_rows, outer_cols, there] = self.fill
-                        continue
-                    try:
-                        found = None if kept is None else kept((identity, level, number + col))
-                        if found is not None:
-                            block = found
-                        elif kept is None or not BLOCKS.note((identity, level, number + col), size):
-                            block = read(offset, nbytes, number + col, inner_rows)
-                        else:
-                            block = read(offset, nbytes, number + col, None)
-                            # The next may overwrite it.
-                            BLOCKS.keep((identity, level, number + col), block.copy())
-                        if not exact:
-                            _check_extent(block, inner_rows, inner_cols)
-                    except (SubregionError, MemoryError):
-                        raise
-                    except Exception as error:
-                        raise self._undecodable(file, number + col, offset, nbytes, error) from error
-                    wanted = block[inner_rows, inner_cols]
-                    out[outer_rows, outer_cols, there] = wanted if here is None else wanted[..., here]
 
     def _block_reader(self, file: ByteSource, cold: bool) -> BlockReader:
         """Return what fetches, compares and decodes blocks; the next may overwrite the last."""
@@ -300,7 +253,7 @@ class TileIndex:
         """
         identity, level = file.identity, level_key(self.shape)
         cached = BLOCKS.limit > 0 and identity != "" and not self.codec.mapped
-        size = self.block_nbytes
+        size = self.block_nbytes if cached else 0
         found: list[NDArray[np.generic] | None] = []
         wanted: list[BlockRead] = []
         for (number, offset, nbytes, *_), rows in blocks:
@@ -309,28 +262,24 @@ class TileIndex:
             if block is None and nbytes:
                 keep = cached and BLOCKS.note((identity, level, number), size)
                 wanted.append((offset, nbytes, number, None if keep else rows))
-        fresh = self._fresh(file, wanted, cold, at_once)
-        for block, (piece, _) in zip(found, blocks, strict=True):
-            yield next(fresh) if block is None and piece[2] else block
-
-    def _fresh(
-        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool, at_once: bool
-    ) -> Iterator[NDArray[np.generic]]:
-        """Decode blocks; those that are wanted whole are kept."""
         run = self._decoded_at_once(file, wanted, cold) if at_once else None
-        read = self._block_reader(file, cold) if run is None else None
-        for place, (offset, nbytes, number, rows) in enumerate(wanted):
-            if read is None:
-                block = run[place]  # type: ignore[index]  # one of both is there
-            else:
-                try:
-                    block = read(offset, nbytes, number, rows)
-                except (SubregionError, MemoryError):
-                    raise
-                except Exception as error:
-                    raise self._undecodable(file, number, offset, nbytes, error) from error
-            if rows is None:
-                BLOCKS.keep((file.identity, level_key(self.shape), number), block.copy())
+        read = self._block_reader(file, cold) if run is None and wanted else None
+        place = 0
+        for block, (piece, _) in zip(found, blocks, strict=True):
+            if block is None and piece[2]:
+                offset, nbytes, number, part = wanted[place]
+                if read is None:
+                    block = run[place]  # type: ignore[index]  # one of both is there
+                else:
+                    try:
+                        block = read(offset, nbytes, number, part)
+                    except (SubregionError, MemoryError):
+                        raise
+                    except Exception as error:
+                        raise self._undecodable(file, number, offset, nbytes, error) from error
+                if part is None:
+                    BLOCKS.keep((identity, level, number), block.copy())
+                place += 1
             yield block
 
     def _decoded_at_once(
@@ -350,9 +299,14 @@ class TileIndex:
             return None
 
     def paste(
-        self, file: ByteSource, block: NDArray[np.generic] | None, piece: Piece, out: NDArray[np.generic]
+        self,
+        file: ByteSource,
+        block: NDArray[np.generic] | None,
+        piece: Piece,
+        out: NDArray[np.generic],
+        by_rows: bool = False,
     ) -> None:
-        """Copy the part of a decoded block that a piece wants."""
+        """Copy the part of a decoded block that a piece wants; by rows, if threads wait for each other."""
         number, offset, nbytes, inner, samples, outer = piece
         if block is None:
             out[outer] = self.fill
@@ -363,7 +317,7 @@ class TileIndex:
                 _check_extent(block, rows, cols)
             except ValueError as error:
                 raise self._undecodable(file, number, offset, nbytes, error) from error
-        if samples is not None or rows.step or cols.step or not _alike(block, out):
+        if not by_rows or samples is not None or rows.step or cols.step or not _alike(block, out):
             out[outer] = block[inner] if samples is None else block[inner][..., samples]
             return
         # NumPy lets go of the interpreter to copy more than 500 elements. That takes three microseconds, and
@@ -415,13 +369,12 @@ def _numbers(blocks: list[tuple[int, slice, slice]]) -> range | list[int]:
     return [block for block, _, _ in blocks]  # steps are larger than blocks
 
 
-def announced(file: ByteSource, offsets: Sequence[Sequence[int]], sizes: Sequence[Sequence[int]]) -> bool:
+def announced(file: ByteSource, pieces: Sequence[Piece]) -> bool:
     """Let the disk fetch all blocks at once, and return True, if they have to come from there."""
-    if not file.is_cold(offsets[0][0]):
+    if not pieces or not file.is_cold(pieces[0][1]):
         return False
-    for line, line_sizes in zip(offsets, sizes, strict=True):
-        for offset, nbytes in zip(line, line_sizes, strict=True):
-            file.announce(offset, nbytes)
+    for _, offset, nbytes, *_ in pieces:
+        file.announce(offset, nbytes)
     return True
 
 
