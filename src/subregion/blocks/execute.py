@@ -6,9 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -24,7 +22,8 @@ if TYPE_CHECKING:
     from subregion.raster.source import ByteSource
     from subregion.raster.tileindex import Piece, TileIndex
 
-Work = Callable[[], None]
+#: A function, and what it is called with.
+Work: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
 
 #: Pixels of windows that are read together, at most: what a thread keeps at hand.
 UNION_PIXELS = 1 << 20
@@ -111,80 +110,70 @@ def execute(reads: Iterable[WindowRead], threads: int) -> None:
             if isinstance(raster, BlockRaster) and not raster.mapped:
                 _plan_blocks(raster, group, work, afterwards, threads)
             elif raster.independent:
-                work.extend(_plan_unions(raster, group, threads))
+                _plan_unions(raster, group, work, threads)
             else:
-                work.append(_WholeReads(raster, group))
+                work.append((_read_whole, (raster, group)))
         except DamagedFileError as error:
             raise FailedReadError(raster, error) from error
     carry_out(work, threads)
-    for finish in afterwards:
-        finish()
+    for finish, arguments in afterwards:
+        finish(*arguments)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _WholeReads:
-    """Reads of an image that has no blocks to share, or nothing to decode."""
-
-    raster: Raster
-    reads: list[WindowRead]
-
-    def __call__(self) -> None:
-        wanted = [(read.window, read.out, read.bands, read.steps) for read in self.reads]
-        try:
-            self.raster.read_many(wanted, self.reads[0].level)
-        except DamagedFileError as error:
-            raise FailedReadError(self.raster, error) from error
+def _read_whole(raster: Raster, reads: list[WindowRead]) -> None:
+    """Read windows of an image that has no blocks to share, or nothing to decode."""
+    try:
+        if len(reads) == 1:
+            _, window, out, bands, steps, level = reads[0]
+            raster.read_into(window, out, bands, steps, level)
+        else:
+            raster.read_many([read[1:5] for read in reads], reads[0].level)
+    except DamagedFileError as error:
+        raise FailedReadError(raster, error) from error
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _BlockRun:
-    """Decode some blocks, each once, and copy it to all who want a part of it."""
-
-    raster: BlockRaster
-    file: ByteSource
-    index: TileIndex
-    blocks: list[list[tuple[Piece, NDArray[Any]]]]
-    cold: bool
-    at_once: bool
-
-    def __call__(self) -> None:
-        index, file = self.index, self.file
-        try:
-            decoded = index.decoded(
-                file, [(parts[0][0], _rows_of(parts)) for parts in self.blocks], self.cold, self.at_once
-            )
-            for parts, block in zip(self.blocks, decoded, strict=True):
-                for piece, out in parts:
-                    index.paste(file, block, piece, out, self.at_once)
-        except DamagedFileError as error:
-            raise FailedReadError(self.raster, error) from error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _UnionRead:
+def _read_union(raster: Raster, union: Window, reads: list[WindowRead]) -> None:
     """Read the windows that lie in a larger one by reading that."""
-
-    raster: Raster
-    union: Window
-    reads: list[WindowRead]
-
-    def __call__(self) -> None:
-        try:
-            pixels = self.raster.read(self.union, level=self.reads[0].level)
-        except DamagedFileError as error:
-            raise FailedReadError(self.raster, error) from error
-        for read in self.reads:
-            rows, cols = read.window.shifted(-self.union.row, -self.union.col).slices
-            copy_selected(pixels[rows, cols], read.out, read.bands, read.steps)
+    try:
+        pixels = raster.read(union, level=reads[0].level)
+    except DamagedFileError as error:
+        raise FailedReadError(raster, error) from error
+    for read in reads:
+        rows, cols = read.window.shifted(-union.row, -union.col).slices
+        copy_selected(pixels[rows, cols], read.out, read.bands, read.steps)
 
 
-def _plan_unions(raster: Raster, reads: list[WindowRead], threads: int) -> Iterable[Work]:
+def _read_blocks(
+    raster: BlockRaster,
+    file: ByteSource,
+    index: TileIndex,
+    blocks: list[list[tuple[Piece, NDArray[Any]]]],
+    cold: bool,
+    at_once: bool,
+) -> None:
+    """Decode some blocks, each once, and copy it to all who want a part of it."""
+    wanted = [(parts[0][0], _rows_of(parts)) for parts in blocks]
+    try:
+        for parts, block in zip(blocks, index.decoded(file, wanted, cold, at_once), strict=True):
+            for piece, out in parts:
+                index.paste(file, block, piece, out, at_once)
+    except DamagedFileError as error:
+        raise FailedReadError(raster, error) from error
+
+
+def _plan_unions(raster: Raster, reads: list[WindowRead], work: list[Work], threads: int) -> None:
     """Read windows that overlap together, but leave some work for each thread."""
+    if len(reads) == 1:
+        work.append((_read_whole, (raster, reads)))
+        return
     windows = [read.window for read in reads]
     share = sum(window.height * window.width for window in windows) // (SHARES * max(1, threads))
     for union, members in unite(windows, min(share, UNION_PIXELS)):
         group = [reads[number] for number in members]
-        yield _WholeReads(raster, group) if len(group) == 1 else _UnionRead(raster, union, group)
+        if len(group) == 1:
+            work.append((_read_whole, (raster, group)))
+        else:
+            work.append((_read_union, (raster, union, group)))
 
 
 def _rows_of(parts: list[tuple[Piece, NDArray[Any]]]) -> slice:
@@ -204,23 +193,28 @@ def _plan_blocks(
 ) -> None:
     """Collect what is wanted of each block of one level, and divide the blocks among the threads."""
     file, index = raster.stored_level(reads[0].level)
+    color = index.color is not None
+    in_file_order: list[list[tuple[Piece, NDArray[Any]]]]
     wanted: dict[int, list[tuple[Piece, NDArray[Any]]]] = {}
-    for window, out, bands, steps in ((read[1], read[2], read[3], read[4]) for read in reads):
+    for _, window, out, bands, steps, _ in reads:
         stored = index.stored_buffer(out)
-        pieces = index.pieces(window, stored.shape[2], None if index.color else bands, steps)
-        for piece in pieces:
-            wanted.setdefault(piece[0], []).append((piece, stored))
-        if index.color is not None:
-            afterwards.append(partial(index.finish, stored, out, bands))
-    in_file_order = sorted(wanted.values(), key=_offset_of)
+        pieces = index.pieces(window, stored.shape[2], None if color else bands, steps)
+        if len(reads) == 1:
+            in_file_order = [[(piece, stored)] for piece in pieces]
+        else:
+            for piece in pieces:
+                wanted.setdefault(piece[0], []).append((piece, stored))
+        if color:
+            afterwards.append((index.finish, (stored, out, bands)))
+    if len(reads) > 1:
+        in_file_order = sorted(wanted.values(), key=_offset_of)
     cold = announced(file, [parts[0][0] for parts in in_file_order])
-    count = min(RUN_NBYTES // index.block_nbytes, len(in_file_order) // (SHARES * max(1, threads))) or 1
-    if threads <= 1:
-        count = len(in_file_order)
-    work += [
-        _BlockRun(raster, file, index, in_file_order[first : first + count], cold, threads > 1)
-        for first in range(0, len(in_file_order), count)
-    ]
+    count = len(in_file_order)
+    if threads > 1:
+        count = min(RUN_NBYTES // index.block_nbytes, count // (SHARES * threads)) or 1
+    for first in range(0, len(in_file_order), count):
+        part = in_file_order[first : first + count]
+        work.append((_read_blocks, (raster, file, index, part, cold, threads > 1)))
 
 
 def _offset_of(parts: list[tuple[Piece, NDArray[Any]]]) -> int:
@@ -237,8 +231,8 @@ def carry_out(work: Sequence[Work], threads: int) -> None:
     """
     helpers = min(threads, len(work)) - 1
     if helpers <= 0:
-        for item in work:
-            item()
+        for call, arguments in work:
+            call(*arguments)
         return
     remaining = iter(work)
     take = threading.Lock()
@@ -251,7 +245,7 @@ def carry_out(work: Sequence[Work], threads: int) -> None:
             if item is None:
                 return
             try:
-                item()
+                item[0](*item[1])
             except BaseException:
                 stop.set()
                 raise

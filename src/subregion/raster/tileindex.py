@@ -254,33 +254,40 @@ class TileIndex:
         identity, level = file.identity, level_key(self.shape)
         cached = BLOCKS.limit > 0 and identity != "" and not self.codec.mapped
         size = self.block_nbytes if cached else 0
-        found: list[NDArray[np.generic] | None] = []
         wanted: list[BlockRead] = []
-        for (number, offset, nbytes, *_), rows in blocks:
+        found: list[NDArray[np.generic] | None] = []
+        for piece, rows in blocks:
+            number, nbytes = piece[0], piece[2]
             block = BLOCKS.get((identity, level, number)) if cached and nbytes else None
             found.append(block)
             if block is None and nbytes:
                 keep = cached and BLOCKS.note((identity, level, number), size)
-                wanted.append((offset, nbytes, number, None if keep else rows))
+                wanted.append((piece[1], nbytes, number, None if keep else rows))
         run = self._decoded_at_once(file, wanted, cold) if at_once else None
-        read = self._block_reader(file, cold) if run is None and wanted else None
-        place = 0
+        fresh = iter(run) if run is not None else self._one_by_one(file, wanted, cold)
+        if not cached and len(wanted) == len(found):
+            yield from fresh
+            return
+        decoded = zip(wanted, fresh, strict=True)
         for block, (piece, _) in zip(found, blocks, strict=True):
             if block is None and piece[2]:
-                offset, nbytes, number, part = wanted[place]
-                if read is None:
-                    block = run[place]  # type: ignore[index]  # one of both is there
-                else:
-                    try:
-                        block = read(offset, nbytes, number, part)
-                    except (SubregionError, MemoryError):
-                        raise
-                    except Exception as error:
-                        raise self._undecodable(file, number, offset, nbytes, error) from error
+                (_, _, number, part), block = next(decoded)
                 if part is None:
                     BLOCKS.keep((identity, level, number), block.copy())
-                place += 1
             yield block
+
+    def _one_by_one(
+        self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
+    ) -> Iterator[NDArray[np.generic]]:
+        """Fetch and decode blocks; the next may overwrite the last."""
+        read = self._block_reader(file, cold)
+        for offset, nbytes, number, rows in wanted:
+            try:
+                yield read(offset, nbytes, number, rows)
+            except (SubregionError, MemoryError):
+                raise
+            except Exception as error:
+                raise self._undecodable(file, number, offset, nbytes, error) from error
 
     def _decoded_at_once(
         self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool

@@ -27,9 +27,8 @@ IDENTITY = Affine.identity()
 
 def is_plain(record: ImageRecord, channels: Channels) -> bool:
     """Whether what is wanted lies in one file that has the grid of the image."""
-    if record.default_asset.to_image is not None:
-        return False
-    return len(record.assets) == 1 or channels is None
+    assets = record.assets
+    return assets[record.default].to_image is None and (len(assets) == 1 or channels is None)
 
 
 class OpenImage:
@@ -214,7 +213,7 @@ def check_size(path: str, width: int | None, height: int | None, shape: tuple[in
         )
 
 
-def open_default(store: Store, record: ImageRecord) -> OpenAsset:
+def open_default(store: Store, record: ImageRecord, asset: Asset | None = None) -> OpenAsset:
     """Open the default file of an image, which has the grid of the image.
 
     Raises
@@ -224,7 +223,7 @@ def open_default(store: Store, record: ImageRecord) -> OpenAsset:
     MendedError
         If only its copy was not, which has been made anew.
     """
-    asset = record.default_asset
+    asset = record.default_asset if asset is None else asset
     opened = store.open(asset)
     try:
         check_asset(asset, opened.raster.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +17,7 @@ from subregion.geometry.resample import Filter
 from subregion.geometry.window import Window
 from subregion.raster.limits import check_result
 from subregion.read.image import IDENTITY, OpenImage, is_plain, named_bands, open_default
-from subregion.read.options import Channels, ReadOptions
+from subregion.read.options import AS_STORED, Channels, ReadOptions
 from subregion.read.padding import Padding, Stepped, check_fill, plan_padding
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def plan_read(
     SubregionError
         If the region, the channels or the options make no sense for the image, or a file cannot be opened.
     """
-    if options.as_stored and is_plain(record, channels):
+    if (options is AS_STORED or options.as_stored) and is_plain(record, channels):
         return _plan_stored(store, record, region, channels, options)
     image = OpenImage(store, record, channels)
     dtype = image.dtype_of(options)
@@ -206,8 +207,9 @@ def _plan_stored(
     store: Store, record: ImageRecord, region: Region | Selection, channels: Channels, options: ReadOptions
 ) -> ReadPlan:
     """Plan a read of one file that has the grid of the image."""
-    asset, opened = record.default_asset, open_default(store, record)
-    raster, bands = opened.raster, named_bands(record.default_asset, channels)
+    asset = record.default_asset
+    opened = open_default(store, record, asset)
+    raster, bands = opened.raster, None if channels is None else named_bands(asset, channels)
     rows, cols, count = raster.shape
     selection = select(region, raster.shape if bands is None else (rows, cols, len(bands)))
     if selection.bands is not None:
@@ -219,19 +221,24 @@ def _plan_stored(
     window, steps = selection.window, (selection.row_step, selection.col_step)
     padding = None
     if window.inside(rows, cols):
-        read = SourceRead(window, 0, Window(0, 0, shape[0], shape[1]), None)
-        drawn = shape
+        read, drawn, covered = SourceRead(window, 0, _whole(shape[0], shape[1]), None), shape, True
     else:
         window, padding = plan_padding(options.fill, window, raster.shape, raster.path)
         inner = window.intersection(Window(0, 0, rows, cols))
         read = SourceRead(inner, 0, inner.shifted(-window.row, -window.col), None)
         drawn = (*window.shape, shape[2])
+        covered = read.target.shape == window.shape
     group = BandGroup(raster, bands, None, read, steps)
-    covered = read.target.shape == drawn[:2]
     stored = covered and padding is None
     return ReadPlan(
         raster.path, [(asset, opened)], options, shape, raster.dtype, drawn, [group], covered, padding, stored
     )
+
+
+@functools.lru_cache(maxsize=256)  # windows of a training are alike, and each of these takes a microsecond
+def _whole(rows: int, cols: int) -> Window:
+    """Return the window of all of a result."""
+    return Window(0, 0, rows, cols)
 
 
 def _plan_drawn(

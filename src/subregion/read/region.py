@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.execute import FailedReadError, WindowRead, carry_out, execute, processors
-from subregion.errors import ConfigError, RegionTypeError, shown
+from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
 from subregion.raster.limits import check_result
@@ -64,6 +64,11 @@ def read_region(
         C-contiguous, owned by the caller.
     """
     channels = kept_channels(channels)
+    try:
+        return read_plan(store, plan_read(store, record, region, channels, options))
+    except MendedError as error:
+        if mended is not None:
+            mended.append(error.path)
     return planned_again(
         lambda: read_plan(store, plan_read(store, record, region, channels, options)), mended
     )
@@ -143,7 +148,7 @@ def _carry_out(
         [read for composition in compositions for read in composition.reads],
         threads,
     )
-    waiting = [composition.compose for composition in compositions if not composition.done]
+    waiting = [(composition.compose, ()) for composition in compositions if not composition.done]
     if waiting:
         carry_out(waiting, threads)
 
