@@ -7,6 +7,7 @@ what a reader feels. Everything rare goes through the decoder that tifffile made
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -120,8 +121,41 @@ class BlockShape:
         return self.last_rows, self.cols, self.samples
 
 
+class Codec(ABC):
+    """Turns the stored bytes of one block into its samples.
+
+    A value: what it does follows from its fields, which can be compared, printed and pickled. It is called
+    from many threads at once, and raises any exception on bytes that it cannot decode. The array that it
+    returns has shape (rows, columns, samples), may be read-only, and belongs to the caller. It may have fewer
+    rows than the grid's block where the image ends, never fewer than the image needs.
+
+    Attributes
+    ----------
+    mapped : bool
+        Whether bytes are only looked at, not decoded: then the array is a view of the mapped file.
+    exact : bool
+        Whether every block that it returns is as large as the grid says.
+    """
+
+    __slots__ = ()
+    mapped: bool
+    exact: bool
+
+    @abstractmethod
+    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
+        """Decode the block with this number (row by row through the grid, then plane by plane)."""
+
+    def direct(self, fetch: Fetch) -> BlockReader | None:
+        """Return the shortest way from the file to samples; None if there is none but to call it."""
+        return None
+
+    def run(self, fetch: Fetch) -> RunReader | None:
+        """Return what decodes several blocks in one call; None if they must be decoded one by one."""
+        return None
+
+
 @dataclass(frozen=True, slots=True)
-class RawCodec:
+class RawCodec(Codec):
     """Uncompressed samples, looked at where they lie in the mapped file."""
 
     shape: BlockShape
@@ -140,13 +174,13 @@ class RawCodec:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamCodec:
+class StreamCodec(Codec):
     """Samples behind a general compressor, with or without a predictor.
 
     Parameters
     ----------
-    decompress : callable
-        One of `STREAMS`.
+    compression : str
+        Key of `STREAMS`.
     shape : BlockShape
         What a block holds.
     stored : numpy.dtype
@@ -155,7 +189,7 @@ class StreamCodec:
         1 none, 2 horizontal differences, 3 floating point (as in TIFF).
     """
 
-    decompress: Callable[[Any, int], bytes]
+    compression: str
     shape: BlockShape
     stored: np.dtype[np.generic]
     predictor: int = 1
@@ -176,7 +210,7 @@ class StreamCodec:
             return None
         shape, stored, array = self.shape.of(0), self.stored, np.ndarray
         size = shape[0] * shape[1] * shape[2] * stored.itemsize
-        if self.decompress is STREAMS["ZSTD"]:
+        if self.compression == "ZSTD":
             most, (declared, undo) = with_left_over(size), zstd_of_thread()
 
             def frame(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
@@ -186,7 +220,7 @@ class StreamCodec:
                 return array(shape, stored, undo(data, size))
 
             return frame
-        decompress = self.decompress
+        decompress = STREAMS[self.compression]
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
             return array(shape, stored, decompress(fetch(offset, nbytes), size))
@@ -195,7 +229,7 @@ class StreamCodec:
 
     def run(self, fetch: Fetch) -> RunReader | None:
         """Return what decodes several blocks in one call, if they are ZSTD and alike."""
-        if not self._alike or self.decompress is not STREAMS["ZSTD"]:
+        if not self._alike or self.compression != "ZSTD":
             return None
         rows, cols, samples = shape = self.shape.of(0)
         pixel = samples * self.stored.itemsize
@@ -206,7 +240,7 @@ class StreamCodec:
         """Decompress the block and undo the predictor."""
         shape = self.shape.of(block)
         row = shape[1] * shape[2] * self.stored.itemsize
-        raw = self.decompress(data, self.shape.rows * row)
+        raw = STREAMS[self.compression](data, self.shape.rows * row)
         if len(raw) < shape[0] * row:
             raise ValueError(f"a block holds {len(raw)} of {shape[0] * row} bytes")
         samples: NDArray[np.generic] = np.ndarray(shape, self.stored, raw)
@@ -219,7 +253,7 @@ class StreamCodec:
 
 
 @dataclass(frozen=True, slots=True)
-class PageCodec:
+class PageCodec(Codec):
     """Whatever tifffile can decode, one block at a time.
 
     Parameters
@@ -289,13 +323,13 @@ def check_declared(declared: Declared | None, shape: BlockShape) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class SubsampledCodec:
+class SubsampledCodec(Codec):
     """YCbCr with chroma stored for groups of pixels, outside JPEG.
 
     Parameters
     ----------
-    decompress : callable or None
-        One of `STREAMS`; None if they are not compressed.
+    compression : str or None
+        Key of `STREAMS`; None if they are not compressed.
     shape : BlockShape
         What a block holds after chroma was repeated.
     across, down : int
@@ -306,7 +340,7 @@ class SubsampledCodec:
     A group is stored as its luma samples row by row, then Cb, then Cr (TIFF 6.0, section 21).
     """
 
-    decompress: Callable[[Any, int], bytes] | None
+    compression: str | None
     shape: BlockShape
     across: int
     down: int
@@ -320,7 +354,7 @@ class SubsampledCodec:
         group = self.across * self.down + 2
         size = high * wide * group
         full = -(-self.shape.rows // self.down) * wide * group
-        raw = data if self.decompress is None else self.decompress(data, full)
+        raw = data if self.compression is None else STREAMS[self.compression](data, full)
         if len(raw) < size:
             raise ValueError(f"a block holds {len(raw)} of {size} bytes")
         groups = np.frombuffer(raw, np.uint8, count=size).reshape(high, wide, group)

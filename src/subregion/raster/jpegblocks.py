@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.libraries import imagecodecs, simplejpeg
-from subregion.raster.codecs import BlockReader, BlockShape, Fetch, check_declared
+from subregion.raster.codecs import BlockReader, BlockShape, Codec, Fetch, check_declared
 from subregion.raster.headers import declared_frame
 from subregion.raster.jpegheader import InMemory, JpegHeader, find_frame
 from subregion.raster.jpegstream import JpegFrame, JpegStream, read_stream
@@ -63,7 +63,7 @@ _DAMAGE = re.compile("Corrupt JPEG data|Premature end")
 
 
 @dataclass(frozen=True, slots=True)
-class JpegCodec:
+class JpegCodec(Codec):
     """A JPEG stream for each block, with or without tables of its own.
 
     Parameters

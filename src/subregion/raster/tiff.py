@@ -21,7 +21,7 @@ from subregion.errors import (
 from subregion.forks import FOREIGN, IMPORTS, computed_once
 from subregion.libraries import tifffile
 from subregion.raster import limits
-from subregion.raster.codecs import BlockShape, PageCodec, RawCodec, StreamCodec, SubsampledCodec
+from subregion.raster.codecs import BlockShape, Codec, PageCodec, RawCodec, StreamCodec, SubsampledCodec
 from subregion.raster.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
 from subregion.raster.descriptors import with_room
 from subregion.raster.jpegblocks import JpegCodec
@@ -31,7 +31,7 @@ from subregion.raster.raster import BlockRaster, FileTag
 from subregion.raster.source import SourceFile
 from subregion.raster.streams import STREAMS
 from subregion.raster.tiffheader import FEW_BANDS, PlainPage, read_plain_page
-from subregion.raster.tileindex import Codec, TileIndex, same_picture
+from subregion.raster.tileindex import TileIndex, same_picture
 
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -378,7 +378,7 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
         across, down = _subsampling(page)
         if name is None or planar or shape.samples != 3 or stored != np.uint8 or page.fillorder != 1:
             raise UnsupportedFormatError(f"{file.path}: subsampled YCbCr in this form has no block index.")
-        return SubsampledCodec(STREAMS.get(name), shape, across, down)
+        return SubsampledCodec(name if name in STREAMS else None, shape, across, down)
     if plain_samples and name == "RAW":
         return RawCodec(shape, stored.newbyteorder(byteorder))
     predictor = int(page.predictor)
@@ -386,7 +386,7 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
         predictor == 1 or (predictor == 2 and stored.kind in "iu") or (predictor == 3 and stored.kind == "f")
     )
     if plain_samples and name in STREAMS and known:
-        return StreamCodec(STREAMS[name], shape, stored.newbyteorder(byteorder), predictor)
+        return StreamCodec(name, shape, stored.newbyteorder(byteorder), predictor)
     if _PICTURES.get(compression) == "jpeg" and stored in (np.uint8, np.uint16):
         return JpegCodec(shape, page.jpegtables, *_jpeg_colors(page, shape.samples), stored)
     if compression != 1 and compression not in tifffile.TIFF.DECOMPRESSORS:

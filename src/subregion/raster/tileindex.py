@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from subregion.errors import SubregionError, decoding_error
 from subregion.geometry.grid import overlaps
 from subregion.raster.blockcache import BLOCKS, level_key
-from subregion.raster.codecs import BlockRead, BlockReader, Fetch, RunReader, fetcher
+from subregion.raster.codecs import BlockRead, BlockReader, Codec, Fetch, fetcher
 from subregion.raster.color import Color
 
 if TYPE_CHECKING:
@@ -21,30 +21,6 @@ if TYPE_CHECKING:
     from subregion.geometry.window import Window
     from subregion.raster.blocksums import BlockSums
     from subregion.raster.source import ByteSource
-
-
-class Codec(Protocol):
-    """Turns the stored bytes of one block into its samples.
-
-    A codec is called from many threads at once, and raises any exception on bytes that it cannot decode.
-    The array that it returns has shape (rows, columns,
-    samples), may be read-only, and belongs to the caller. It may have fewer rows than the grid's
-    block where the image ends, never fewer than the image needs.
-    """
-
-    @property
-    def mapped(self) -> bool:
-        """Whether `data` is only looked at, not decoded: then it is a view of the mapped file."""
-        ...
-
-    @property
-    def exact(self) -> bool:
-        """Whether every block that it returns is as large as the grid says."""
-        ...
-
-    def __call__(self, data: bytes | memoryview, block: int) -> NDArray[np.generic]:
-        """Decode the block with this number (row by row through the grid, then plane by plane)."""
-        ...
 
 
 #: A part of one block, and where it goes: number of the block (row by row through the grid, then plane by
@@ -138,11 +114,9 @@ class TileIndex:
 
     def _plain_reader(self, file: ByteSource, fetch: Fetch | None) -> BlockReader:
         codec = self.codec
-        shortest = getattr(codec, "direct", None)
-        if shortest is not None and fetch is not None:
-            direct = shortest(fetch)
-            if direct is not None:
-                return cast("BlockReader", direct)
+        direct = None if fetch is None else codec.direct(fetch)
+        if direct is not None:
+            return direct
         take = file.mapper() if codec.mapped else file.read
 
         def block(offset: int, nbytes: int, number: int, rows: slice | None) -> NDArray[np.generic]:
@@ -292,10 +266,9 @@ class TileIndex:
     def _decoded_at_once(
         self, file: ByteSource, wanted: Sequence[BlockRead], cold: bool
     ) -> list[NDArray[np.generic]] | None:
-        run_of = getattr(self.codec, "run", None)
-        if run_of is None or len(wanted) < 2 or (fetch := fetcher(file, cold)) is None:
+        if len(wanted) < 2 or (fetch := fetcher(file, cold)) is None:
             return None
-        run: RunReader | None = run_of(fetch)
+        run = self.codec.run(fetch)
         try:
             if self.sums is not None:
                 self.sums.compare_all(wanted, fetch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import lzma
 import math
 import re
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from subregion.errors import UnsupportedFormatError
 from subregion.libraries import google_crc32c, imagecodecs
 from subregion.raster import blosc
-from subregion.raster.codecs import BlockRead, BlockReader, Fetch, RunReader, zstd_run
+from subregion.raster.codecs import BlockRead, BlockReader, Codec, Fetch, RunReader, zstd_run
 from subregion.raster.scratch import scratch
 from subregion.raster.streams import (
     bunzip,
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
     from subregion.raster.zarr_metadata import ArraySpec, CodecSpec
 
 Data: TypeAlias = "bytes | memoryview"
-#: Bytes, and how many may come out at most.
-Stage: TypeAlias = Callable[[Any, int], Any]
 
 #: CRC-32C of any bytes followed by their own CRC-32C, little-endian (the residue of the polynomial).
 _CRC32C_RESIDUE = 0x48674BC7
@@ -50,12 +47,32 @@ _BUFFER_NBYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkCodec:
+class Filter:
+    """One codec of an array: a compressor, a checksum, or what turns samples around.
+
+    Parameters
+    ----------
+    kind : str
+        Key of `_UNDO`.
+    options : tuple of (str, value)
+        What it has to know, by name.
+    """
+
+    kind: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def undo(self, data: Data, most: int) -> Any:
+        """Return what it was given; more than so many bytes are an error."""
+        return _UNDO[self.kind](data, most, **dict(self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkCodec(Codec):
     """The samples of one encoded block, in any order of axes, behind any number of compressors.
 
     Parameters
     ----------
-    stages : tuple of callable
+    filters : tuple of Filter
         From stored bytes to samples, in the order of decoding.
     limits : tuple of int
         How many bytes each of them may give.
@@ -69,19 +86,20 @@ class ChunkCodec:
         For each block of the grid, whether its checksum was found right since the file was opened.
     """
 
-    stages: tuple[Stage, ...]
+    filters: tuple[Filter, ...]
     limits: tuple[int, ...]
     stored: np.dtype[np.generic]
     shape: tuple[int, int, int]
     strides: tuple[int, int, int]
     nbytes: int
     checked: bytearray = field(default_factory=bytearray, repr=False)
+    mapped: bool = field(init=False)
     exact: bool = field(default=True, init=False)
+    kinds: tuple[str, ...] = field(init=False, repr=False)
 
-    @property
-    def mapped(self) -> bool:
-        """Whether the samples are looked at where they lie."""
-        return not self.stages
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mapped", not self.filters)
+        object.__setattr__(self, "kinds", tuple(each.kind for each in self.filters))
 
     def direct(self, fetch: Fetch) -> BlockReader | None:
         """Return the shortest way from the file to samples, for the codecs that are used most.
@@ -89,9 +107,9 @@ class ChunkCodec:
         Its arrays share one buffer of the thread, which each block overwrites. That it stays in the
         processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
         """
-        if self.stages == (zstd,):
+        if self.kinds == ("zstd",):
             return self._from_zstd(fetch)
-        if self.stages in ((_blosc,), (crc32c, _blosc)) and self.nbytes <= _BUFFER_NBYTES:
+        if self.kinds in _BLOSC and self.nbytes <= _BUFFER_NBYTES:
             return self._from_blosc(fetch)
         return None
 
@@ -109,7 +127,7 @@ class ChunkCodec:
 
     def _from_blosc(self, fetch: Fetch) -> BlockReader:
         """Checksums tell what the disk did to a block: they are looked at when it is first read."""
-        checked = self.checked if len(self.stages) == 2 else None
+        checked = self.checked if len(self.filters) == 2 else None
         size = self.nbytes
         target = scratch(size)
         samples = np.ndarray(self.shape, self.stored, target, 0, self.strides)
@@ -135,12 +153,12 @@ class ChunkCodec:
 
         Two threads that decode blocks of 20 microseconds one by one take longer than one; see `zstd_run`.
         """
-        if self.stages == (zstd,):
+        if self.kinds == ("zstd",):
             return zstd_run(fetch, self.shape, self.stored, self.strides, self.nbytes)
         row = self.strides[0]
-        if self.stages not in ((_blosc,), (crc32c, _blosc)) or row * self.shape[0] != self.nbytes:
+        if self.kinds not in _BLOSC or row * self.shape[0] != self.nbytes:
             return None
-        checked = self.checked if len(self.stages) == 2 else None
+        checked = self.checked if len(self.filters) == 2 else None
         size, shape, strides, stored = self.nbytes, self.shape, self.strides, self.stored
         left_out = 0 if checked is None else 4
 
@@ -165,8 +183,8 @@ class ChunkCodec:
 
     def __call__(self, data: Data, block: int) -> NDArray[np.generic]:
         """Decode a block."""
-        for stage, limit in zip(self.stages, self.limits, strict=True):
-            data = stage(data, limit)
+        for each, limit in zip(self.filters, self.limits, strict=True):
+            data = each.undo(data, limit)
         if len(data) < self.nbytes:
             raise ValueError(f"a block holds {len(data)} of {self.nbytes} bytes")
         return np.ndarray(self.shape, self.stored, data, 0, self.strides)
@@ -195,8 +213,8 @@ def chunk_codec(spec: ArraySpec, row: int, col: int, band: int | None, count: in
     for each in steps:
         limits.append(most)
         most = each.stored(most)
-    stages = tuple(each.undo for each in reversed(steps))
-    return ChunkCodec(stages, tuple(reversed(limits)), stored, shape, strides, step, bytearray(count))
+    filters = tuple(each.filter for each in reversed(steps))
+    return ChunkCodec(filters, tuple(reversed(limits)), stored, shape, strides, step, bytearray(count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +223,15 @@ class _Step:
 
     Parameters
     ----------
-    undo : callable
-        From what it stores to what it was given.
+    filter : Filter
+        What undoes it.
     wider : Fraction
         How many bytes it stores for each that it is given, at most.
     extra : int
         How many it stores besides.
     """
 
-    undo: Stage
+    filter: Filter
     wider: Fraction = Fraction(1)
     extra: int = 0
 
@@ -225,21 +243,21 @@ class _Step:
 def _step(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> _Step:
     name = codec.name.removeprefix("numcodecs.").removeprefix("https://codec.zarrs.dev/")
     if name in _COMPRESSORS:
-        return _Step(_COMPRESSORS[name], *_INCOMPRESSIBLE)
+        return _Step(Filter(name), *_INCOMPRESSIBLE)
     if name == "lzma":
         return _Step(_lzma_of(spec, codec, nbytes), *_INCOMPRESSIBLE)
     if name == "crc32c":
-        return _Step(crc32c, extra=4)
+        return _Step(Filter(name), extra=4)
     if name == "delta":
         whole = _numbers(spec, codec, "dtype", spec.dtype)
         differences = _numbers(spec, codec, "astype", whole)
-        undo = functools.partial(_delta, whole=whole, differences=differences)
+        undo = Filter(name, (("whole", whole), ("differences", differences)))
         return _Step(undo, Fraction(differences.itemsize, whole.itemsize))
     if name == "shuffle":
         samples = codec.configuration.get("elementsize", 4)
         if isinstance(samples, bool) or not isinstance(samples, int) or not 1 <= samples <= _MOST_SHUFFLED:
             raise _bad(spec, codec, "elementsize", f"a whole number from 1 to {_MOST_SHUFFLED} is needed")
-        return _Step(functools.partial(_shuffle, samples=samples))
+        return _Step(Filter(name, (("samples", samples),)))
     readable = ", ".join(sorted([*_COMPRESSORS, "crc32c", "lzma", "delta", "shuffle"]))
     raise UnsupportedFormatError(
         f"{spec.path}: the zarr codec {codec.name!r} cannot be read here; {readable} can."
@@ -258,12 +276,12 @@ def _blosc(data: Data, most: int) -> Any:
     return imagecodecs.blosc_decode(data, numthreads=1, out=nbytes)  # type: ignore[arg-type]  # takes any buffer
 
 
-def _lzma_of(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> Stage:
+def _lzma_of(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> Filter:
     form, filters = codec.configuration.get("format", lzma.FORMAT_XZ), codec.configuration.get("filters")
     if form not in (lzma.FORMAT_AUTO, lzma.FORMAT_XZ, lzma.FORMAT_ALONE, lzma.FORMAT_RAW):
         raise _bad(spec, codec, "format", "0 to 3 are those of Python's lzma")
     if form != lzma.FORMAT_RAW:  # such streams describe themselves
-        return functools.partial(unlzma, form=form)
+        return Filter("lzma", (("form", form),))
     most = lzma_memory(nbytes)
     try:
         if not isinstance(filters, list):
@@ -274,7 +292,7 @@ def _lzma_of(spec: ArraySpec, codec: CodecSpec, nbytes: int) -> Stage:
         lzma.LZMADecompressor(form, filters=filters)
     except (ValueError, TypeError, AttributeError, OverflowError, lzma.LZMAError) as error:
         raise _bad(spec, codec, "filters", str(error)) from error
-    return functools.partial(unlzma, form=form, filters=filters)
+    return Filter("lzma", (("form", form), ("filters", filters)))
 
 
 def _numbers(
@@ -314,14 +332,22 @@ def check(data: bytes) -> None:
         raise ValueError("its checksum is wrong")
 
 
-#: Name of a compressor in version 2 or 3 -> what undoes it.
-_COMPRESSORS: dict[str, Stage] = {
+#: Names of compressors in versions 2 and 3 that need no options.
+_COMPRESSORS = ("blosc", "zstd", "gzip", "zlib", "bz2", "lz4")
+#: Kind of a filter -> what undoes it: bytes, how many may come out at most, and its options.
+_UNDO: dict[str, Callable[..., Any]] = {
     "blosc": _blosc,
     "zstd": zstd,
     "gzip": ungzip,
     "zlib": inflate,
     "bz2": bunzip,
     "lz4": unlz4,
+    "lzma": unlzma,
+    "crc32c": crc32c,
+    "delta": _delta,
+    "shuffle": _shuffle,
 }
+#: Blosc frames, with and without a checksum behind them.
+_BLOSC = (("blosc",), ("crc32c", "blosc"))
 #: What any of them makes of bytes that cannot be compressed: bzip2 takes 1 % more, and some hundred bytes.
 _INCOMPRESSIBLE = Fraction(64, 63), 4096
