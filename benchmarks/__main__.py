@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from subregion.cli import app
+from subregion.cli.main import app
 
 HERE = Path(__file__).parent
 RESULTS, DOCS = HERE / "results", HERE.parent / "docs"

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from subregion.arguments import AsJson
+from subregion.cli.arguments import AsJson
 from subregion.errors import DamagedFileError, SourceNotFoundError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -166,6 +166,6 @@ def _print_summary(document: dict[str, Any], page: Path) -> None:
 
 
 if __name__ == "__main__":
-    from subregion.cli import app as command_line
+    from subregion.cli.main import app as command_line
 
     command_line(["bench", *sys.argv[1:]], prog_name="subregion")

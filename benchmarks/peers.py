@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stored import Stored, open_ndsampler, why_missing
-from subregion.cache.recipe import BACKENDS
+from subregion.cache.backend import BACKENDS
 from subregion.raster import blockcache
 
 #: Row, column, height and width, in pixels.

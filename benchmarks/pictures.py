@@ -14,9 +14,9 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from subregion.demo import plain_decode
+from subregion.cli.demo import plain_decode
+from subregion.cli.terrain import Relief
 from subregion.errors import ConfigError, SourceNotFoundError
-from subregion.relief import Relief
 
 #: Edge of the rasters that are drawn, in pixels.
 EDGE = 4096

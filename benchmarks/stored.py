@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.pictures import Picture
-from subregion.cache.recipe import BACKENDS
+from subregion.cache.backend import BACKENDS
 
 #: Blocks of the files that GDAL writes.
 BLOCKS = (128, 256, 512)
@@ -197,7 +197,7 @@ def keep_ours(backend: str, config: dict[str, Any]) -> Callable[[Picture, str], 
 def copy_of(source: str, backend: Any, workdir: str) -> str:
     """Return the path of the copy that our cache holds of a file."""
     from subregion.cache.workdir import make_store
-    from subregion.describe import find_copy
+    from subregion.cli.describe import find_copy
     from subregion.errors import CacheError
     from subregion.records import Asset
 
@@ -304,7 +304,7 @@ def _reference_of(path: str, folder: str, name: str) -> str:
     """Decode a lossy file with a reader that is none of those measured, and keep the pixels."""
     import tifffile
 
-    from subregion.demo import plain_decode
+    from subregion.cli.demo import plain_decode
 
     pixels = tifffile.imread(path, key=0) if path.endswith(".tif") else plain_decode(path)
     reference = os.path.join(folder, f"{name.replace(' ', '-')}.npy")

@@ -34,10 +34,10 @@ def timed(call: Callable[[], Any]) -> tuple[float, Any]:
 
 def multiply(workdir: Path, sources: Path, count: int) -> None:
     """Make so many entries of one, each of a source of its own: links to the same data under other names."""
-    from subregion.cache.carried import Carried
+    from subregion.cache.entries import Folder
     from subregion.cache.manifest import manifest_of
+    from subregion.cache.metadata import Carried
     from subregion.cache.origin import Origin
-    from subregion.cache.publish import Folder
     from subregion.cache.seen import look_at
 
     folder = Folder(str(workdir / "_cache/frames"))
@@ -114,7 +114,7 @@ class Command:
         """Return what a command prints with `--json`."""
         from typer.testing import CliRunner
 
-        from subregion.cli import app
+        from subregion.cli.main import app
 
         return CliRunner().invoke(app, [*map(str, words), "--json"]).output
 

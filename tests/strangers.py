@@ -66,7 +66,7 @@ import numpy as np
 import subregion
 from subregion import SubregionError
 from subregion.errors import NotGeoreferencedError, RecordError
-from subregion.describe import describe
+from subregion.cli.describe import describe
 from subregion.records import Asset
 
 def resident():

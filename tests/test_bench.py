@@ -29,8 +29,8 @@ from benchmarks.samples import ratio, summarize
 from benchmarks.stored import Stored, ways, why_missing
 from benchmarks.targets import judge
 from benchmarks.worker import WorkerError, apart
-from subregion.cli import app
-from subregion.demo import plain_decode
+from subregion.cli.demo import plain_decode
+from subregion.cli.main import app
 from subregion.errors import ConfigError, SourceNotFoundError
 
 ABSENT = ("rasterio", "tensorstore", "openslide", "ndsampler", "osgeo", "zarr")

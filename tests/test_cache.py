@@ -22,12 +22,11 @@ from PIL import Image
 
 import manifests
 from subregion import PrepareError, SimpleFrames, SubregionError
-from subregion.cache import publish
-from subregion.cache.carried import Carried
+from subregion.cache.backend import parse_backend
 from subregion.cache.checksums import Checksums
+from subregion.cache.entries import Folder
+from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
-from subregion.cache.publish import Folder
-from subregion.cache.recipe import parse_backend
 from subregion.cache.workdir import make_store
 from subregion.errors import (
     CacheError,
@@ -318,7 +317,7 @@ def test_what_takes_long_has_a_line_of_its_own(
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr("subregion.prepare.PATIENCE", -1.0)
+    monkeypatch.setattr("subregion.cache.prepare.PATIENCE", -1.0)
     with pytest.raises(PrepareError, match="1 of 2"):
         SimpleFrames({1: tmp_path / "bad.png", 2: tmp_path / name}, workdir, "npy").prepare(workers=workers)
     shown = terminal.getvalue()
@@ -508,7 +507,7 @@ def test_an_owner_that_hangs_is_passed_by(
 ) -> None:
     import filelock
 
-    monkeypatch.setattr(publish, "PATIENCE", 0.3)
+    monkeypatch.setattr("subregion.cache.entries.PATIENCE", 0.3)
     (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
     locks = frames.cache_dpath / "locks"
     locks.mkdir(parents=True)

@@ -24,9 +24,9 @@ from typer.testing import CliRunner, Result
 
 from subregion import SimpleFrames, __version__
 from subregion.cache.workdir import make_store
-from subregion.cli import app
-from subregion.describe import describe
-from subregion.drawing import draw_blocks, reduced
+from subregion.cli.describe import describe
+from subregion.cli.main import app
+from subregion.cli.show import draw_blocks, reduced
 from subregion.raster.opening import open_raster
 from subregion.records import Asset
 
@@ -50,7 +50,7 @@ def run(*args: object) -> Result:
 
 
 def program(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "subregion.cli", *map(str, args)]
+    command = [sys.executable, "-m", "subregion.cli.main", *map(str, args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **options)
 
 
@@ -87,7 +87,7 @@ def test_help(command: str) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys; from subregion.cli import app\n"
+        "import sys; from subregion.cli.main import app\n"
         "try: app(['--help'])\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'pyvips', 'PIL', 'tifffile', 'imagecodecs'}\n"
@@ -467,7 +467,7 @@ def test_no_permission() -> None:
     # Modes do not bind the superuser, who therefore becomes nobody, once all modules are loaded.
     code = (
         "import os, sys\n"
-        "from subregion.cli import app\n"
+        "from subregion.cli.main import app\n"
         "for good in sys.argv[1], 'missing.png': app(['info', good], standalone_mode=False)\n"
         "if os.geteuid() == 0: os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "app(['info', sys.argv[2]])"
@@ -493,7 +493,7 @@ def test_interrupted_prepare_leaves_a_usable_cache(folder: Path, tmp_path: Path)
     np.save(folder / "large.npy", noise.reshape(5000, 5000, 3))
     work = tmp_path / "work"
     args = ("prepare", folder, "--workdir", work, "--backend", "cog", "--config", "compress=DEFLATE")
-    command = [sys.executable, "-m", "subregion.cli", *map(str, args)]
+    command = [sys.executable, "-m", "subregion.cli.main", *map(str, args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         unfinished = work / "_cache" / "frames" / "unfinished"
         deadline = time.monotonic() + 60
@@ -512,7 +512,7 @@ def test_interrupted_prepare_leaves_a_usable_cache(folder: Path, tmp_path: Path)
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes are POSIX")
 def test_broken_pipe_is_quiet() -> None:
-    command = [sys.executable, "-m", "subregion.cli", "info", *[PHOTOGRAPH] * 400]
+    command = [sys.executable, "-m", "subregion.cli.main", "info", *[PHOTOGRAPH] * 400]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
         assert running.stderr is not None

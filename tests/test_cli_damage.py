@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from subregion.cli import app
+from subregion.cli.main import app
 
 DIGITS = "9" * 5000
 LONG = "x" * 5000
@@ -102,14 +102,14 @@ def test_names_that_are_no_text(here: Path) -> None:
             ["read", odd, b"\xff\xfd.npy", "--overwrite"], ["prepare", odd, "--workdir", b"\xff"],
             ["prepare", odd, "--workdir", "w", "--backend", "npy", "--json"],
         ):  # fmt: skip
-            command = [sys.executable, "-m", "subregion.cli", *arguments]
+            command = [sys.executable, "-m", "subregion.cli.main", *arguments]
             done = subprocess.run(
                 command, capture_output=True, timeout=60, check=False, env=os.environ | environment
             )
             assert done.returncode == 0, done.stderr
             assert done.stderr == b""
     gone = subprocess.run(
-        [sys.executable, "-m", "subregion.cli", "info", "no\nfile.png", b"no \xff"],
+        [sys.executable, "-m", "subregion.cli.main", "info", "no\nfile.png", b"no \xff"],
         capture_output=True, timeout=60, check=False,
     )  # fmt: skip
     assert gone.returncode == 1
@@ -123,7 +123,7 @@ def test_names_that_are_no_text(here: Path) -> None:
 def test_an_output_without_room_is_one_line(arguments: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "subregion.cli", *arguments],
+            [sys.executable, "-m", "subregion.cli.main", *arguments],
             stdout=full, stderr=subprocess.PIPE, timeout=60, check=False,
         )  # fmt: skip
     assert done.returncode == 1

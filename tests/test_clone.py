@@ -38,7 +38,7 @@ def test_the_package_holds_no_suite() -> None:
     built = tomllib.loads((CLONE / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
     assert built["wheel"] == {"packages": ["src/subregion"]}
     modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
-    assert Path("clone.py") in modules
+    assert Path("cli/clone.py") in modules
     assert [path for path in modules if any(part.startswith("bench") for part in path.parts)] == []
 
 
@@ -46,7 +46,7 @@ def test_the_package_holds_no_suite() -> None:
 def test_without_a_clone_one_line_says_where_the_suite_is(
     arguments: tuple[str, ...], installed: Path, tmp_path: Path
 ) -> None:
-    done = program("subregion.cli", "bench", *arguments, path=installed, cwd=tmp_path)
+    done = program("subregion.cli.main", "bench", *arguments, path=installed, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"subregion: {installed / 'subregion'}: the benchmark suite is not part of the ")
@@ -56,7 +56,7 @@ def test_without_a_clone_one_line_says_where_the_suite_is(
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_is_given_with_and_without_a_clone(option: str, installed: Path, tmp_path: Path) -> None:
     for path in (installed, PACKAGE.parent):
-        done = program("subregion.cli", "bench", option, path=path, cwd=tmp_path)
+        done = program("subregion.cli.main", "bench", option, path=path, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
         assert "Usage: subregion bench" in done.stdout
         assert ("--repeats" in done.stdout) == (path != installed)
@@ -67,16 +67,16 @@ def test_the_suite_of_the_clone_comes_first(tmp_path: Path) -> None:
     (tmp_path / "benchmarks").mkdir()
     for name in ("__init__", "command"):
         (tmp_path / "benchmarks" / f"{name}.py").write_text("raise SystemExit('not this one')")
-    done = program("subregion.cli", "bench", "--list", path=PACKAGE.parent, cwd=tmp_path)
+    done = program("subregion.cli.main", "bench", "--list", path=PACKAGE.parent, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "beginnings" in done.stdout
 
 
 def test_the_status_of_the_suite_is_passed_on(tmp_path: Path) -> None:
-    unknown = program("subregion.cli", "bench", "--nothing", path=PACKAGE.parent, cwd=tmp_path)
+    unknown = program("subregion.cli.main", "bench", "--nothing", path=PACKAGE.parent, cwd=tmp_path)
     assert unknown.returncode == 2
     assert "Usage: subregion bench" in unknown.stderr
-    refused = program("subregion.cli", "bench", "--peer", "nobody", path=PACKAGE.parent, cwd=tmp_path)
+    refused = program("subregion.cli.main", "bench", "--peer", "nobody", path=PACKAGE.parent, cwd=tmp_path)
     assert refused.returncode == 1
     assert refused.stderr.startswith("subregion: peer 'nobody': known are ")
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+import zarr.codecs
 from numpy.typing import NDArray
 
 from subregion.raster.opening import open_raster

@@ -13,10 +13,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from subregion import SimpleFrames, Window
-from subregion.cli import app
-from subregion.demo import run
+from subregion.cli.demo import run
+from subregion.cli.main import app
+from subregion.cli.terrain import Relief, write_png
 from subregion.errors import SourceNotFoundError
-from subregion.relief import Relief, write_png
 
 
 def test_quick_demo_leaves_only_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

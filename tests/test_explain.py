@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from single import Single
 from subregion import Asset, ImageRecord, SimpleFrames, Window
-from subregion.cli import app
+from subregion.cli.main import app
 
 
 @pytest.fixture

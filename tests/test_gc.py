@@ -22,12 +22,12 @@ import manifests
 import subregion
 from subregion import CocoFrames, SimpleFrames, VideoFrames
 from subregion.cache import gc, leases, removal
+from subregion.cache.entries import Folder
 from subregion.cache.gc import collect
 from subregion.cache.leases import Book, Leases, book_of
 from subregion.cache.ledger import Ledger
 from subregion.cache.limits import parse_age, parse_size
-from subregion.cache.publish import Folder
-from subregion.cli import app
+from subregion.cli.main import app
 from subregion.errors import ConfigError
 from subregion.raster.pool import POOL
 
@@ -318,7 +318,7 @@ def test_a_killed_collector_leaves_nothing(pictures: Path, workdir: Path) -> Non
     code = (
         "import os, sys\n"
         "from subregion.cache import gc\n"
-        "from subregion.cache.publish import Folder\n"
+        "from subregion.cache.entries import Folder\n"
         "gc._Collection._take_away = lambda *each: os.kill(os.getpid(), 9)\n"
         "gc.collect(Folder(sys.argv[1]), max_size=0)\n"
     )

@@ -31,7 +31,7 @@ import subregion
 from manifests import manifest
 from single import Single
 from subregion import Asset, Georeference, ImageRecord, SimpleFrames, Window
-from subregion.cli import app
+from subregion.cli.main import app
 from subregion.errors import (
     ConfigError,
     DamagedFileError,

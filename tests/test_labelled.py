@@ -24,9 +24,10 @@ from numpy.typing import NDArray
 
 import subregion
 from single import Single
-from subregion import Asset, Frames, ImageRecord, SimpleFrames, labelled
+from subregion import Asset, Frames, ImageRecord, SimpleFrames
 from subregion.errors import ConfigError, MissingPackageError, RecordError
-from subregion.labelled import CHUNK_SIDE, chunk_shape
+from subregion.interop import lazy as labelled
+from subregion.interop.lazy import CHUNK_SIDE, chunk_shape
 
 TO_WORLD = Affine(10, 0, 499980, 0, -10, 5600040)
 

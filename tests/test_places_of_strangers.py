@@ -16,7 +16,7 @@ from PIL import Image
 import subregion
 from strangers import Tag, block_tags, tiff
 from subregion import SubregionError
-from subregion.describe import describe
+from subregion.cli.describe import describe
 from subregion.errors import DamagedFileError, UnsupportedFormatError
 from subregion.records import Asset
 

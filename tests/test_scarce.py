@@ -25,7 +25,7 @@ from PIL import Image
 
 from moments import at_moment
 from subregion import PrepareError, SimpleFrames, SubregionError
-from subregion.cache.publish import Folder
+from subregion.cache.entries import Folder
 from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
 from subregion.raster.pool import POOL
 
@@ -346,9 +346,7 @@ def test_without_locks_leftovers_of_other_times_are_removed(
 def test_waiting_for_a_lock_ends_whatever_the_clock_says(
     source: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from subregion.cache import publish
-
-    monkeypatch.setattr(publish, "PATIENCE", 0.3)
+    monkeypatch.setattr("subregion.cache.entries.PATIENCE", 0.3)
     frames = SimpleFrames({1: source}, workdir, "npy")
     frames.prepare()
     (manifest,) = (place for place in entries(workdir) if place.suffix == ".json")

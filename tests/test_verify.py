@@ -18,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from subregion import SimpleFrames, VerifyReport
-from subregion.cli import app
+from subregion.cli.main import app
 from subregion.raster.pool import POOL
 
 BACKENDS: dict[str, Any] = {
@@ -270,7 +270,7 @@ def test_info_tells_who_writes(sources: dict[str, Path], workdir: Path) -> None:
     made(sources, workdir)
     program = (
         "import sys, time\n"
-        "from subregion.cache.publish import Folder\n"
+        "from subregion.cache.entries import Folder\n"
         "folder = Folder(sys.argv[1])\n"
         "key = 'ab' * 20\n"
         "with folder.turn(key, lambda: False):\n"

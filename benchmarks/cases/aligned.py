@@ -25,9 +25,9 @@ from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.stored import why_missing
 from benchmarks.worker import WorkerError, apart
-from subregion.coco import CocoFrames
-from subregion.files import SimpleFrames
-from subregion.relief import Relief
+from subregion.cli.terrain import Relief
+from subregion.collections.coco import CocoFrames
+from subregion.collections.simple import SimpleFrames
 
 Reader = Callable[[int, int], NDArray[Any]]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from benchmarks.run import Run
 from benchmarks.samples import summarize
-from subregion.files import SimpleFrames
+from subregion.collections.simple import SimpleFrames
 
 #: Images in the large collection, in full and in a quick run.
 FULL, QUICK = 1_000_000, 100_000

@@ -21,7 +21,7 @@ from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.stored import CONFIGS, copy_of, nbytes_of, ours_named, why_missing
 from benchmarks.worker import WorkerError, apart
-from subregion.cache.recipe import BACKENDS
+from subregion.cache.backend import BACKENDS
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster
 

@@ -16,9 +16,9 @@ from benchmarks.peers import OURS, OWN_CACHE_VARIABLE
 from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.worker import WorkerError, apart
-from subregion.cache.recipe import BACKENDS
-from subregion.files import SimpleFrames
-from subregion.relief import Relief
+from subregion.cache.backend import BACKENDS
+from subregion.cli.terrain import Relief
+from subregion.collections.simple import SimpleFrames
 
 #: Edge of the windows, and how many are read in a turn.
 EDGE, COUNT = 256, 200

@@ -18,7 +18,7 @@ from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.stored import why_missing
 from benchmarks.worker import WorkerError, apart
-from subregion.files import SimpleFrames
+from subregion.collections.simple import SimpleFrames
 
 #: Edge of the picture in pixels, in full and in a quick run, and of the chunks.
 FULL, QUICK = 10_000, 3000

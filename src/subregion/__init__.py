@@ -11,44 +11,44 @@ from typing import TYPE_CHECKING, Any
 from subregion.forks import IMPORTS
 
 if TYPE_CHECKING:
-    from subregion.alignable import AlignableImageData, LazyFrame, NativeCrop
     from subregion.cache.verify import VerifyReport
-    from subregion.coco import CocoFrames
+    from subregion.collections.coco import CocoFrames
+    from subregion.collections.simple import SimpleFrames
+    from subregion.collections.simple import open_image as open  # noqa: A004 - subregion.open is meant to read like open
+    from subregion.collections.video import VideoCollection
+    from subregion.collections.videofile import VideoFrames
     from subregion.errors import PrepareError, SubregionError
-    from subregion.files import SimpleFrames
-    from subregion.files import open_image as open  # noqa: A004 - subregion.open is meant to read like open
     from subregion.frames import Frames
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
+    from subregion.image import AlignableImageData, LazyFrame, NativeCrop
     from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
     from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
-    from subregion.videofiles import VideoFrames
-    from subregion.videos import VideoCollection
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
-    "AlignableImageData": ("subregion.alignable", "AlignableImageData"),
+    "AlignableImageData": ("subregion.image", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
     "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
     "Clip": ("subregion.read.clip", "Clip"),
-    "CocoFrames": ("subregion.coco", "CocoFrames"),
+    "CocoFrames": ("subregion.collections.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
-    "LazyFrame": ("subregion.alignable", "LazyFrame"),
-    "NativeCrop": ("subregion.alignable", "NativeCrop"),
+    "LazyFrame": ("subregion.image", "LazyFrame"),
+    "NativeCrop": ("subregion.image", "NativeCrop"),
     "PrepareError": ("subregion.errors", "PrepareError"),
-    "SimpleFrames": ("subregion.files", "SimpleFrames"),
+    "SimpleFrames": ("subregion.collections.simple", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
-    "VideoCollection": ("subregion.videos", "VideoCollection"),
+    "VideoCollection": ("subregion.collections.video", "VideoCollection"),
     "VerifyReport": ("subregion.cache.verify", "VerifyReport"),
-    "VideoFrames": ("subregion.videofiles", "VideoFrames"),
+    "VideoFrames": ("subregion.collections.videofile", "VideoFrames"),
     "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
     "cache_info": ("subregion.raster.blockcache", "cache_info"),
-    "open": ("subregion.files", "open_image"),
+    "open": ("subregion.collections.simple", "open_image"),
     "set_cache_limit": ("subregion.raster.blockcache", "set_cache_limit"),
 }
 

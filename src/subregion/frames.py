@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.alignable import AlignableImageData, LazyFrame
+from subregion.cache.prepare import prepare
 from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
 from subregion.errors import (
@@ -29,7 +29,7 @@ from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
-from subregion.prepare import prepare
+from subregion.image import AlignableImageData, LazyFrame
 from subregion.progress import counted
 from subregion.raster.raster import BlockRaster
 from subregion.read.explain import Explanation
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     import dask.array
     import xarray
 
+    from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
-    from subregion.cache.recipe import Backend
     from subregion.cache.store import Store
 
 

@@ -85,7 +85,7 @@ def _scaled(path: Path, region: Any, scale: float) -> Any:
 def _info(path: Path, workdir: Path, attempt: Callable[..., Any]) -> None:
     from typer.testing import CliRunner
 
-    from subregion.cli import app
+    from subregion.cli.main import app
 
     def ask() -> None:
         answer = CliRunner().invoke(app, ["info", str(path), "--json", "--workdir", str(workdir)])

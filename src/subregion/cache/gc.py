@@ -16,11 +16,11 @@ from typing import Any
 
 from subregion.cache.checksums import SUFFIX
 from subregion.cache.disk import last_change, sizes_of
+from subregion.cache.entries import ABANDONED, Folder
 from subregion.cache.leases import Leases, book_of, name_of_this_process
 from subregion.cache.ledger import Ledger
 from subregion.cache.limits import Age, Size, parse_age, parse_size
 from subregion.cache.manifest import KEY_DIGITS, MAX_MANIFEST, claims_of
-from subregion.cache.publish import ABANDONED, Folder
 from subregion.cache.removal import put_back, restore_abandoned, set_aside
 from subregion.errors import SubregionError
 from subregion.raster.descriptors import read_regular

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from subregion.cache.disk import last_change, sizes_of
+from subregion.cache.entries import Folder
 from subregion.cache.manifest import Entry, NoEntryError
-from subregion.cache.publish import Folder
 from subregion.cache.seen import look_at
 from subregion.errors import SubregionError
 

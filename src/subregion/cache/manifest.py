@@ -13,8 +13,8 @@ import stat
 from dataclasses import dataclass
 from typing import Any
 
-from subregion.cache.carried import NOTHING, Carried
 from subregion.cache.checksums import SUFFIX
+from subregion.cache.metadata import NOTHING, Carried
 from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
 from subregion.libraries import google_crc32c

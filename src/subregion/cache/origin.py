@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from subregion.cache.backend import FORMAT_VERSION, Recipe
 from subregion.cache.identity import MODES, Identity
-from subregion.cache.recipe import FORMAT_VERSION, Recipe
 from subregion.records import Asset
 
 

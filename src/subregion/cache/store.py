@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from subregion.cache.carried import Carried
+from subregion.cache.backend import Recipe
 from subregion.cache.checksums import Checksums
+from subregion.cache.entries import Folder
 from subregion.cache.gc import room_for
 from subregion.cache.identity import Identity, identify
 from subregion.cache.leases import Lease, book_of, count_leases
 from subregion.cache.manifest import Entry
+from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
-from subregion.cache.publish import Folder
-from subregion.cache.recipe import Recipe
+from subregion.cache.policy import serves_in_place
 from subregion.cache.seen import Seen, Signature, Watched, WatchedFile, WatchedFolder
-from subregion.cache.serving import serves_in_place
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.convert.jpeg import can_keep, kept_frame
 from subregion.errors import (

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from subregion.cache.backend import FORMAT_VERSION
 from subregion.cache.checksums import Checksums
+from subregion.cache.entries import Folder
 from subregion.cache.identity import Identity, identify
 from subregion.cache.manifest import Entry, NoEntryError
 from subregion.cache.origin import Origin
-from subregion.cache.publish import Folder
-from subregion.cache.recipe import FORMAT_VERSION
 from subregion.cache.store import Store
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.errors import SubregionError, shown

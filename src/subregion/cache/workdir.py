@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import warnings
 
+from subregion.cache.backend import Backend, parse_backend
+from subregion.cache.entries import Folder
 from subregion.cache.identity import check_mode
 from subregion.cache.limits import Size, parse_size
-from subregion.cache.publish import Folder
-from subregion.cache.recipe import Backend, parse_backend
 from subregion.cache.store import Store
 from subregion.errors import ConfigError
 

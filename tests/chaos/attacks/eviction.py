@@ -166,8 +166,8 @@ def races(arena: Arena) -> None:
 
 def collect(report: Report, workdir: str, seconds: float, seed: int) -> None:
     """Remove whatever nobody reads, again and again."""
+    from subregion.cache.entries import Folder
     from subregion.cache.gc import collect
-    from subregion.cache.publish import Folder
 
     folder = Folder(os.path.join(workdir, "_cache", "frames"))
     dice = random.Random(seed)

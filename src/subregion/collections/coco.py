@@ -9,10 +9,11 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from subregion.cocoentries import LiveEntries, entries_of
-from subregion.cocofile import Lists, read_dataset
-from subregion.cocorecords import RecordMaker
-from subregion.cocoschema import ImageEntry, Member, VideoEntry
+from subregion.collections.coco_entries import LiveEntries, entries_of
+from subregion.collections.coco_file import Lists, read_dataset
+from subregion.collections.coco_records import RecordMaker
+from subregion.collections.coco_schema import ImageEntry, Member, VideoEntry
+from subregion.collections.video import VideoCollection
 from subregion.errors import (
     RecordError,
     RegionTypeError,
@@ -22,11 +23,10 @@ from subregion.errors import (
 )
 from subregion.paths import path_of
 from subregion.records import ImageRecord
-from subregion.videos import VideoCollection
 
 if TYPE_CHECKING:
+    from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
-    from subregion.cache.recipe import Backend
 
 #: How many records are kept as they were read.
 KNOWN_RECORDS = 1024

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from subregion.cache import serving
+from subregion.cache import policy
 from subregion.cache.seen import look_at
 from subregion.cache.store import Store
 from subregion.convert.jpeg import can_keep
@@ -126,7 +126,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         If the file is missing, unreadable, no image or damaged.
     """
     raster = open_raster(asset.path, asset.frame)
-    in_place = serving.serves_in_place(raster)
+    in_place = policy.serves_in_place(raster)
     found: dict[str, CachedCopy] = {}
     for cache in caches:
         entry = find_copy(cache, asset)
@@ -199,7 +199,7 @@ def _auto(raster: Raster, in_place: bool) -> str:
     if raster.driver == "JPEG" and can_keep(raster, warn=False):
         return "makes a copy: the same JPEG with short restart intervals and an index of them"
     if raster.windowed:
-        limit = _kib(serving.BLOCK_IN_PLACE)
+        limit = _kib(policy.BLOCK_IN_PLACE)
         return f"makes a copy: one block of the file is {_kib(_block_bytes(raster))}, more than {limit}"
     return "makes a copy: the file cannot be read by window"
 

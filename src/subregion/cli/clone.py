@@ -38,14 +38,14 @@ def bench(context: typer.Context) -> None:
         typer.echo(context.get_help())
     else:
         raise ConfigError(
-            f"{Path(__file__).parent}: the benchmark suite is not part of the package; "
+            f"{Path(__file__).parents[1]}: the benchmark suite is not part of the package; "
             "clone the repository, and run 'make bench' there."
         )
 
 
 def _suite() -> Any | None:
     """Return the module `benchmarks.command`, if the package is run from a clone or the suite runs it."""
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     if (root / "benchmarks" / "command.py").is_file():
         if str(root) not in sys.path[:1]:
             sys.path.insert(0, str(root))  # ahead of other folders of this name; processes inherit it

@@ -21,7 +21,6 @@ from typing import TypeAlias
 
 import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
 
-from subregion.cache.carried import Carried
 from subregion.cache.checksums import SUFFIX, Checksums
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
 from subregion.cache.leases import Leases
@@ -33,6 +32,7 @@ from subregion.cache.manifest import (
     read_manifest,
     still_names,
 )
+from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
 from subregion.cache.removal import restore_abandoned
 from subregion.cache.seen import Signature

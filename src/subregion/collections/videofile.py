@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from subregion.collections.video import VideoCollection
 from subregion.errors import ConfigError, RegionTypeError, UnknownImageError, UnknownVideoError, shown
 from subregion.paths import path_of
 from subregion.raster.opening import count_frames
 from subregion.records import Asset, ImageRecord, VideoPlace
-from subregion.videos import VideoCollection
 
 if TYPE_CHECKING:
+    from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
-    from subregion.cache.recipe import Backend
 
 
 class VideoFrames(VideoCollection):

@@ -8,7 +8,6 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from subregion.alignable import AlignableImageData, LazyFrame
 from subregion.cache.workdir import make_store
 from subregion.errors import (
     ConfigError,
@@ -20,13 +19,14 @@ from subregion.errors import (
     source_error,
 )
 from subregion.frames import Frames
+from subregion.image import AlignableImageData, LazyFrame
 from subregion.paths import is_name, path_of
 from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
+    from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
-    from subregion.cache.recipe import Backend
 
 
 class SimpleFrames(Frames):

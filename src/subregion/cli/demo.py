@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.cache.workdir import make_store
-from subregion.describe import find_copy
-from subregion.drawing import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
+from subregion.cli.describe import find_copy
+from subregion.cli.show import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
+from subregion.cli.terrain import Relief, write_png
+from subregion.collections.simple import SimpleFrames
 from subregion.errors import DamagedFileError
-from subregion.files import SimpleFrames
 from subregion.geometry.window import Window
 from subregion.raster.opening import open_raster
-from subregion.relief import Relief, write_png
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

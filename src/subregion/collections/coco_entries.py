@@ -8,8 +8,8 @@ from typing import Any, overload
 
 import msgspec
 
-from subregion.cocofile import Lists, parse
-from subregion.cocoschema import Entry, Member, typed
+from subregion.collections.coco_file import Lists, parse
+from subregion.collections.coco_schema import Entry, Member, typed
 from subregion.errors import RecordError, UnsupportedFormatError, shown
 
 

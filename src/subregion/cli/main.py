@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from subregion import __version__
-from subregion.arguments import (
+from subregion.cli.arguments import (
     AsJson,
     Backend,
     Config,
@@ -33,7 +33,7 @@ from subregion.arguments import (
     slices,
     whole_numbers,
 )
-from subregion.clone import PASSED_ON, bench
+from subregion.cli.clone import PASSED_ON, bench
 from subregion.errors import ConfigError, SubregionError
 from subregion.progress import counted
 
@@ -141,9 +141,9 @@ def prepare(
     """
     import time
 
-    from subregion.describe import find_copy
+    from subregion.cli.describe import find_copy
+    from subregion.collections.simple import SimpleFrames
     from subregion.errors import PrepareError
-    from subregion.files import SimpleFrames
 
     started = time.perf_counter()
     store, chosen = make_cache(workdir, backend, config, hashid_mode)
@@ -233,7 +233,7 @@ def info(
     from dataclasses import asdict
 
     from subregion.cache.inventory import inventory
-    from subregion.describe import describe, in_lines
+    from subregion.cli.describe import describe, in_lines
 
     names = [backend] if backend is not None else ["npy", "cog", "zarr", "jpeg"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
@@ -403,10 +403,10 @@ def read(
 
       subregion read scene.tif city.tif --bounds 15.0,50.5,15.1,50.6 --crs EPSG:4326
     """
-    from subregion.alignable import AlignableImageData
-    from subregion.export import writer
+    from subregion.cli.export import writer
     from subregion.geometry.region import select
     from subregion.geometry.window import Window
+    from subregion.image import AlignableImageData
     from subregion.read.georeference import tags_of_part
     from subregion.records import ImageRecord
 
@@ -458,8 +458,8 @@ def show(
     """
     import numpy as np
 
-    from subregion.drawing import draw_blocks
-    from subregion.export import writer
+    from subregion.cli.export import writer
+    from subregion.cli.show import draw_blocks
 
     output = output or Path(f"{file.stem or file.name}-blocks.png")
     if output.suffix.lower() != ".png":
@@ -487,7 +487,7 @@ def demo(
 
       subregion demo --quick --output tour/
     """
-    from subregion.demo import run
+    from subregion.cli.demo import run
 
     run(output, quick=quick)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from affine import Affine
 
-from subregion.cocoschema import AssetEntry, ImageEntry, Pair, Quantized, Size, VideoEntry, Warp
+from subregion.collections.coco_schema import AssetEntry, ImageEntry, Pair, Quantized, Size, VideoEntry, Warp
 from subregion.errors import ConfigError, RecordError, shown
 from subregion.geometry.channels import parse_channels
 from subregion.paths import is_name

@@ -18,7 +18,7 @@ from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
-from subregion.labelled import to_dask, to_xarray
+from subregion.interop.lazy import to_dask, to_xarray
 from subregion.read.explain import Explanation, explain
 from subregion.read.georeference import georeference, window_of
 from subregion.read.image import OpenImage, is_plain
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import dask.array
     import xarray
 
-    from subregion.cache.recipe import Backend
+    from subregion.cache.backend import Backend
     from subregion.cache.store import Store
     from subregion.raster.raster import Raster
     from subregion.records import ImageRecord

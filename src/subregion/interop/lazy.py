@@ -12,8 +12,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from subregion.cache.policy import serves_in_place
 from subregion.cache.seen import look_at
-from subregion.cache.serving import serves_in_place
 from subregion.errors import (
     ConfigError,
     NotGeoreferencedError,

@@ -11,7 +11,7 @@ import typer
 from subregion.errors import ConfigError, shown
 
 if TYPE_CHECKING:
-    from subregion.cache.publish import Folder
+    from subregion.cache.entries import Folder
     from subregion.cache.store import Store
     from subregion.records import Asset
 
@@ -101,8 +101,8 @@ def asset_of(file: Path) -> Asset:
 
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:
     """Return the files that were named and those of the folders that were named, by name as it was given."""
+    from subregion.collections.simple import SimpleFrames
     from subregion.errors import SourceNotFoundError
-    from subregion.files import SimpleFrames
 
     found: dict[str, str] = {}
     for source in sources:

@@ -1,0 +1,1 @@
+"""Collections: folders of files, COCO and kwcoco datasets, videos of a dataset, frames of a video file."""

@@ -1,0 +1,1 @@
+"""Images as other libraries take them."""
