@@ -507,7 +507,7 @@ def test_an_owner_that_hangs_is_passed_by(
 ) -> None:
     import filelock
 
-    monkeypatch.setattr("subregion.cache.entries.PATIENCE", 0.3)
+    monkeypatch.setattr("subregion.cache.locks.PATIENCE", 0.3)
     (key,), _ = frames._store.keys_of(frames.record(1).default_asset)
     locks = frames.cache_dpath / "locks"
     locks.mkdir(parents=True)

@@ -346,7 +346,7 @@ def test_without_locks_leftovers_of_other_times_are_removed(
 def test_waiting_for_a_lock_ends_whatever_the_clock_says(
     source: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("subregion.cache.entries.PATIENCE", 0.3)
+    monkeypatch.setattr("subregion.cache.locks.PATIENCE", 0.3)
     frames = SimpleFrames({1: source}, workdir, "npy")
     frames.prepare()
     (manifest,) = (place for place in entries(workdir) if place.suffix == ".json")

@@ -13,17 +13,15 @@ import errno
 import os
 import re
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
-
 from subregion.cache.checksums import SUFFIX, Checksums
 from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
 from subregion.cache.leases import Leases
+from subregion.cache.locks import PROBE, Lock
 from subregion.cache.manifest import (
     KEY_DIGITS,
     Entry,
@@ -45,19 +43,12 @@ from subregion.errors import (
     said_by_system,
 )
 from subregion.libraries import google_crc32c
-from subregion.raster.descriptors import read_regular
 
-#: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
-PATIENCE = 60.0
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0
 
 #: The lock of whoever removes entries.
 _REMOVING = "gc"
-#: More bytes are in no lock file.
-_SIGNED = 4096
-#: What filelock makes for a moment to see whether there are locks; a process that dies then leaves it.
-_PROBE = ".filelock-probe-"
 _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 _MANIFEST = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.json")
 #: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
@@ -395,16 +386,8 @@ class Folder:
         """
         with contextlib.suppress(OSError):
             os.makedirs(self._locks, exist_ok=True)
-        lock = self._lock(_REMOVING)
-        until, pause = time.monotonic() + PATIENCE, 0.001
-        while (held := _acquired(lock)) is False and time.monotonic() < until:
-            time.sleep(pause)
-            pause = min(0.05, pause * 1.5)
-        try:
+        with self._lock(_REMOVING).waited_for(lambda: False, lambda: None, (0.001, 0.05)):
             yield
-        finally:
-            if held:
-                _release(lock)
 
     def is_converted(self, key: str) -> bool:
         """Whether somebody is making this entry at this moment."""
@@ -428,27 +411,11 @@ class Folder:
             os.makedirs(self._locks, exist_ok=True)
         except OSError as error:
             raise self._cannot_write(error) from error
-        lock = self._lock(key)
-        last_sign, last_seen = time.monotonic(), self._progress(key)
-        pause = 0.01
-        while (held := _acquired(lock)) is False and not done():
-            sign = self._progress(key)
-            if sign != last_seen:
-                last_sign, last_seen = time.monotonic(), sign
-            elif time.monotonic() - last_sign > PATIENCE:
-                break
-            time.sleep(pause)
-            pause = min(0.5, pause * 1.5)
-        if held:
-            _sign(lock)
-        try:
+        with self._lock(key).waited_for(done, lambda: self._progress(key), (0.01, 0.5)):
             yield
-        finally:
-            if held:
-                _release(lock)
 
-    def _lock(self, key: str) -> filelock.BaseFileLock:
-        return filelock.FileLock(os.path.join(self._locks, f"{key}.lock"), thread_local=False)
+    def _lock(self, name: str) -> Lock:
+        return Lock(os.path.join(self._locks, f"{name}.lock"))
 
     def _progress(self, key: str) -> tuple[tuple[str, int, int], ...]:
         """Tell the state of what somebody is writing for this entry."""
@@ -477,18 +444,7 @@ class Folder:
         name : str
             That of the entry, or of what is being written for it.
         """
-        lock = self._lock(name[:KEY_DIGITS])
-        if not os.path.isfile(lock.lock_file):
-            return None
-        held = _acquired(lock)
-        if held:
-            _release(lock)
-            return None
-        try:
-            words = read_regular(lock.lock_file, _SIGNED).decode().split()
-            return f"process {words[0]} on {words[1]}"
-        except (OSError, ValueError, IndexError):
-            return "an unknown process"
+        return self._lock(name[:KEY_DIGITS]).owner
 
     def sweep(self) -> None:
         """Remove what killed writers left behind, and nothing that a living one holds."""
@@ -499,11 +455,11 @@ class Folder:
                     found = _KEY.match(item.name)
                     if found is not None:
                         leftovers.setdefault(found[0], []).append(item.path)
-                    elif item.name.startswith(_PROBE):
+                    elif item.name.startswith(PROBE):
                         with contextlib.suppress(OSError):
                             os.unlink(item.path)
-                    elif item.name == f"{_REMOVING}.lock" and _acquired(lock := self._lock(_REMOVING)):
-                        _release(lock)
+                    elif item.name == f"{_REMOVING}.lock" and (lock := self._lock(_REMOVING)).acquire():
+                        lock.release()
         restore_abandoned(self.unfinished, self.manifest_path)
         Leases(self.path).read()
         if leftovers:
@@ -511,8 +467,8 @@ class Folder:
                 os.makedirs(self._locks, exist_ok=True)
         for key, paths in leftovers.items():
             lock = self._lock(key)
-            held = _acquired(lock)
-            if held is False and not isinstance(lock, filelock.SoftFileLock):
+            held = lock.acquire()
+            if held is False and lock.tells_the_dead:
                 continue  # its owner lives
             # Without locks of the system, the file of a dead owner looks like that of a living one.
             if not held and not _abandoned(paths):
@@ -521,8 +477,7 @@ class Folder:
                 with contextlib.suppress(OSError):
                     remove(path)
             self._remove_older(key)
-            if held:
-                _release(lock)
+            lock.release()
 
 
 def _write_synced(path: str, data: bytes) -> None:
@@ -530,33 +485,6 @@ def _write_synced(path: str, data: bytes) -> None:
     with open(path, "wb") as file:
         file.write(data)
     sync_file(path)
-
-
-def _acquired(lock: filelock.BaseFileLock) -> bool | None:
-    """Try to get a lock; False if somebody has it, None if there are no locks here."""
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        return False
-    except (OSError, RuntimeError):  # the file system has no locks, or this thread has that one already
-        return None
-    return True
-
-
-def _sign(lock: filelock.BaseFileLock) -> None:
-    """Write into a lock who holds it, as lock files of systems without locks say it."""
-    with contextlib.suppress(OSError):
-        if os.path.getsize(lock.lock_file) == 0:
-            with open(lock.lock_file, "w", encoding="utf-8") as file:
-                file.write(f"{os.getpid()}\n{socket.gethostname()}\n")
-
-
-def _release(lock: filelock.BaseFileLock) -> None:
-    """Let go of a lock; where the server of the locks is gone, so are they."""
-    with contextlib.suppress(OSError):
-        os.unlink(lock.lock_file)
-    with contextlib.suppress(OSError):
-        lock.release()
 
 
 def _abandoned(paths: list[str]) -> bool:

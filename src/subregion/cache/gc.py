@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from subregion.cache.checksums import SUFFIX
-from subregion.cache.disk import last_change, sizes_of
+from subregion.cache.disk import last_change
 from subregion.cache.entries import ABANDONED, Folder
 from subregion.cache.leases import Leases, book_of, name_of_this_process
 from subregion.cache.ledger import Ledger
 from subregion.cache.limits import Age, Size, parse_age, parse_size
 from subregion.cache.manifest import KEY_DIGITS, MAX_MANIFEST, claims_of
 from subregion.cache.removal import put_back, restore_abandoned, set_aside
+from subregion.cache.scan import Found, claims_by, manifest_by, scan
 from subregion.errors import SubregionError
 from subregion.raster.descriptors import read_regular
 
@@ -33,11 +33,7 @@ PAUSE = 10
 #: So many manifests are set aside at a time.
 BATCH = 64
 
-_OURS = re.compile(r"([0-9a-f]{40})\.(?:json|([0-9a-f]{16}\.[a-z]{1,8})(\.sums)?)")
 _LISTED = 20
-_READ = (
-    os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,39 +173,11 @@ def room_for(folder: Folder, nbytes: int, max_size: int | None) -> Iterator[None
         ledger.add(nbytes)
 
 
-@dataclass(slots=True)
-class _Data:
-    """Data of an entry in its home, and their checksums."""
-
-    nbytes: int = 0
-    used: float = 0.0
-    kind: str = ""  # "file", "folder" or "link"; empty if only the checksums are there
-
-
-@dataclass(slots=True)
-class _Found:
-    """All that has one key."""
-
-    key: str
-    home: str
-    manifest: int = -1  # bytes of it
-    written: float = 0.0
-    data: dict[str, _Data] = field(default_factory=dict)
-
-    @property
-    def nbytes(self) -> int:
-        return max(0, self.manifest) + sum(data.nbytes for data in self.data.values())
-
-    @property
-    def used(self) -> float:
-        return max((data.used for data in self.data.values()), default=0.0) or self.written
-
-
 @dataclass(frozen=True, slots=True)
 class _Removable:
     """An entry that may be removed: its manifest as it was read, and the names of its data."""
 
-    found: _Found
+    found: Found
     manifest: bytes
     names: list[str]
     nbytes: int
@@ -230,7 +198,7 @@ class _Collection:
             restore_abandoned(folder.unfinished, folder.manifest_path)
         book_of(folder.path).settle()
         self._leases.read(tidy=not dry)
-        found = list(self._scan())
+        found = list(scan(folder, self._left))
         self._entries = {each.key: each for each in found if each.manifest >= 0}
         self._total = sum(each.nbytes for each in found)
         self._remove_leftovers(each for each in found if each.manifest < 0 or len(each.data) > 1)
@@ -270,86 +238,9 @@ class _Collection:
                 pause = PAUSE * (time.monotonic() - self._begin)
         Ledger(self._folder.path).start(self._total, pause)
 
-    def _scan(self) -> Iterator[_Found]:
-        """Look at all names and sizes; no manifest is read but those of folders, for their size."""
-        try:
-            with os.scandir(self._folder.path) as listing:
-                homes = [home for home in listing if re.fullmatch("[0-9a-f]{2}", home.name)]
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise self._folder.cannot_read(self._folder.path, error) from error
-        for home in homes:
-            if not home.is_dir(follow_symlinks=False):
-                self._left.append(f"{home.path}: is a link, or no folder")
-                continue
-            try:
-                yield from self._scan_home(home.name, home.path)
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError as error:
-                self._left.append(f"{home.path}: cannot be read: {error.strerror or error}")
-
-    def _scan_home(self, name: str, path: str) -> Iterator[_Found]:
-        found: dict[str, _Found] = {}
-        with os.scandir(path) as listing:
-            for item in listing:
-                parts = _OURS.fullmatch(item.name)
-                if parts is None or not item.name.startswith(name):
-                    continue
-                key, data, sums = parts.groups()
-                try:
-                    status = item.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue
-                each = found.get(key) or found.setdefault(key, _Found(key, path))
-                if data is None:
-                    if item.is_file(follow_symlinks=False):
-                        each.manifest, each.written = status.st_size, status.st_mtime
-                    continue
-                part = each.data.get(data) or each.data.setdefault(data, _Data())
-                if item.is_file(follow_symlinks=False):
-                    part.nbytes += status.st_size
-                if sums:
-                    part.used = status.st_mtime
-                elif item.is_symlink():
-                    part.kind = "link"
-                    self._left.append(f"{item.path}: is a link")
-                else:
-                    part.kind = "folder" if item.is_dir(follow_symlinks=False) else "file"
-        for each in found.values():
-            for rest, part in each.data.items():
-                if part.kind == "folder":
-                    part.nbytes += self._folder_size(each, rest)
-        yield from found.values()
-
-    def _folder_size(self, found: _Found, rest: str) -> int:
-        claims = self._claims_of(found)
-        if claims is not None and claims["data"] == f"{found.key}.{rest}" and type(claims.get("size")) is int:
-            return max(0, int(claims["size"]))
-        with contextlib.suppress(OSError):
-            return sum(sizes_of(os.path.join(found.home, f"{found.key}.{rest}")).values())
-        return 0
-
-    def _manifest_of(self, found: _Found) -> bytes:
-        """Read what was a regular file a moment ago."""
-        descriptor = os.open(os.path.join(found.home, f"{found.key}.json"), _READ)
-        try:
-            return os.read(descriptor, MAX_MANIFEST)
-        finally:
-            os.close(descriptor)
-
-    def _claims_of(self, found: _Found) -> dict[str, Any] | None:
-        if found.manifest < 0:
-            return None
-        try:
-            return claims_of(self._manifest_of(found), found.key)
-        except OSError:
-            return None
-
-    def _is_orphan(self, found: _Found, places: dict[str, bool]) -> bool:
+    def _is_orphan(self, found: Found, places: dict[str, bool]) -> bool:
         """Whether the source of an entry is gone, and not the disk that it was on."""
-        claims = self._claims_of(found)
+        claims = claims_by(found)
         source = None if claims is None else claims.get("source")
         try:
             if not isinstance(source, str) or not os.path.isabs(source) or os.path.lexists(source):
@@ -369,14 +260,14 @@ class _Collection:
         """Remove those that were used least recently."""
         queue = deque(sorted(self._entries.values(), key=lambda each: (each.used, each.key)))
         while self._total > most and queue:
-            batch: list[_Found] = []
+            batch: list[Found] = []
             left = self._total
             while queue and left > most and len(batch) < BATCH:
                 batch.append(queue.popleft())
                 left -= batch[-1].nbytes
             self._remove("max_size", batch)
 
-    def _remove(self, reason: str, found: list[_Found]) -> None:
+    def _remove(self, reason: str, found: list[Found]) -> None:
         for start in range(0, len(found), BATCH):
             wanted = (self._removable(each) for each in found[start : start + BATCH])
             chosen = [each for each in wanted if each is not None]
@@ -384,10 +275,10 @@ class _Collection:
                 del self._entries[each.found.key]
                 self._count(reason, each.nbytes)
 
-    def _removable(self, found: _Found) -> _Removable | None:
+    def _removable(self, found: Found) -> _Removable | None:
         """Look whether an entry is ours and nobody reads it; None if not."""
         try:
-            manifest = self._manifest_of(found)
+            manifest = manifest_by(found)
         except OSError:
             return None
         claims = claims_of(manifest, found.key)
@@ -428,7 +319,7 @@ class _Collection:
             done.append(each)
         return done
 
-    def _take_away(self, found: _Found, names: Iterable[str]) -> bool:
+    def _take_away(self, found: Found, names: Iterable[str]) -> bool:
         for name in names:
             path = os.path.join(found.home, name)
             try:
@@ -440,10 +331,10 @@ class _Collection:
                 return False
         return True
 
-    def _remove_leftovers(self, found: Iterable[_Found]) -> None:
+    def _remove_leftovers(self, found: Iterable[Found]) -> None:
         """Remove data that no manifest names, if nobody wrote to them for long."""
         for each in found:
-            claims = self._claims_of(each)
+            claims = claims_by(each)
             if each.manifest >= 0 and claims is None:
                 continue  # which of them are the data is not known
             named = None if claims is None else claims["data"]
@@ -457,7 +348,7 @@ class _Collection:
                     del each.data[rest]
                     self._count("leftover", part.nbytes)
 
-    def _is_abandoned(self, found: _Found, names: list[str]) -> bool:
+    def _is_abandoned(self, found: Found, names: list[str]) -> bool:
         changes = []
         for name in names:
             with contextlib.suppress(FileNotFoundError):
