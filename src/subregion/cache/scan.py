@@ -1,4 +1,4 @@
-"""What lies in a cache folder, by names and sizes: for a hundred thousand entries as little is read as can be."""
+"""What lies in a cache folder, by names and sizes: of very many entries as little is read as can be."""
 
 from __future__ import annotations
 
