@@ -20,7 +20,7 @@ from typing import Any
 import subregion
 
 #: A child that is not done by then hangs, in seconds.
-BOUND = 20
+BOUND = 60
 #: Children of one program, at most.
 CHILDREN = 12
 
