@@ -7,6 +7,10 @@ import os
 import shutil
 from collections.abc import Iterator
 
+#: How files of ours are opened that are not read as sources are: children do not inherit them, no link is
+#: followed, and nothing is waited for.
+SAFELY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
 
 def _files_below(path: str) -> Iterator[str]:
     for folder, _, names in os.walk(path):

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter, deque
 
+from subregion.cache.disk import SAFELY
 from subregion.forks import in_child
 from subregion.raster.descriptors import open_regular, with_room
 
@@ -31,7 +32,6 @@ _NAME = re.compile(r"([0-9A-Za-z_]{1,80})-([0-9]{1,12})-([0-9]{1,20})")
 _LINE = re.compile(rb"^([+-])([0-9a-f]{40}\.[0-9a-f]{16}\.[a-z]{1,8})$", re.MULTILINE)
 _APPEND = os.O_WRONLY | os.O_APPEND
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-_SAFELY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Lease:
@@ -184,7 +184,7 @@ class Book:
 
 def _written(path: str, how: int, data: bytes) -> bool:
     """Write to a file, and close it; False if the disk took a part only."""
-    descriptor = with_room(lambda: os.open(path, how | _SAFELY, 0o666))
+    descriptor = with_room(lambda: os.open(path, how | SAFELY, 0o666))
     try:
         return os.write(descriptor, data) == len(data)
     finally:

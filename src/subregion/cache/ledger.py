@@ -12,6 +12,7 @@ import os
 import re
 import time
 
+from subregion.cache.disk import SAFELY
 from subregion.raster.descriptors import read_regular, with_room
 
 #: So long (seconds) it is believed: those who know of no limit may slip through while it is written.
@@ -24,7 +25,6 @@ _HEAD = re.compile(
 )
 _ADDED = re.compile(rb"\+[0-9]{1,20}")
 _FLAGS = os.O_WRONLY | os.O_APPEND
-_SAFELY = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Ledger:
@@ -78,7 +78,7 @@ class Ledger:
         now = time.time()
         beside = f"{self._path}.new"
         with contextlib.suppress(OSError):
-            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _SAFELY, 0o666)
+            descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | SAFELY, 0o666)
             try:
                 os.write(descriptor, b"counted %d at %.3f, none before %.3f\n" % (nbytes, now, now + pause))
             finally:
@@ -88,7 +88,7 @@ class Ledger:
     def add(self, nbytes: int) -> None:
         """Note that an entry was added, if there is a ledger."""
         with contextlib.suppress(OSError):
-            descriptor = with_room(lambda: os.open(self._path, _FLAGS | _SAFELY))
+            descriptor = with_room(lambda: os.open(self._path, _FLAGS | SAFELY))
             try:
                 if os.fstat(descriptor).st_size < MOST_BYTES:
                     os.write(descriptor, b"+%d\n" % nbytes)

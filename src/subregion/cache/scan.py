@@ -9,14 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from subregion.cache.disk import sizes_of
+from subregion.cache.disk import SAFELY, sizes_of
 from subregion.cache.entries import Folder
 from subregion.cache.manifest import MAX_MANIFEST, claims_of
 
 _OURS = re.compile(r"([0-9a-f]{40})\.(?:json|([0-9a-f]{16}\.[a-z]{1,8})(\.sums)?)")
-_READ = (
-    os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-)
 
 
 @dataclass(slots=True)
@@ -115,7 +112,7 @@ def _folder_size(found: Found, rest: str) -> int:
 
 def manifest_by(found: Found) -> bytes:
     """Read what was a regular file a moment ago."""
-    descriptor = os.open(os.path.join(found.home, f"{found.key}.json"), _READ)
+    descriptor = os.open(os.path.join(found.home, f"{found.key}.json"), os.O_RDONLY | SAFELY)
     try:
         return os.read(descriptor, MAX_MANIFEST)
     finally:

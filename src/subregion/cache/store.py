@@ -138,8 +138,7 @@ class Store:
         SubregionError
             If the source cannot be read.
         """
-        file = getattr(damaged.raster, "file", None)
-        file = file if isinstance(file, SourceFile) else None
+        file = _file_of(damaged.raster)
         if damaged.entry is None:
             if (damaged.watched is None or damaged.watched.holds()) and (file is None or file.in_place()):
                 return None
@@ -358,8 +357,7 @@ class Store:
             raise _EvictedError
         try:
             sums, raster = Checksums.read(entry.sums_path, entry.sums), open_raster(entry.data)
-            file = getattr(raster, "file", None)
-            sums.compare_opened(entry.data, file if isinstance(file, SourceFile) else None)
+            sums.compare_opened(entry.data, _file_of(raster))
             if isinstance(raster, BlockRaster):
                 raster.compare_with(sums.levels)
             if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):
@@ -517,6 +515,12 @@ class _ReplacedError(Exception):
 
 class _EvictedError(_ReplacedError):
     """The entry was removed to make room before it could be held."""
+
+
+def _file_of(raster: Raster) -> SourceFile | None:
+    """Return the one file that an image is read from; None if there are several, or a library has it."""
+    file = getattr(raster, "file", None)
+    return file if isinstance(file, SourceFile) else None
 
 
 def _note_use(entry: Entry) -> None:

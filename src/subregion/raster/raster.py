@@ -238,7 +238,7 @@ class BlockRaster(Raster):
     @property
     def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
         """The levels, each with the file that its blocks are in."""
-        return tuple((self.file, index) for index in self.levels)
+        return tuple(self.stored_level(level) for level in range(len(self.levels)))
 
     @property
     def full(self) -> TileIndex:
@@ -266,8 +266,8 @@ class BlockRaster(Raster):
         """Read a window that lies inside the level; see `TileIndex.read_into`."""
         array = self._array if level == 0 else None
         if array is None:
-            index = self._levels[0] if level == 0 else self.levels[level]
-            index.read_into(self.file, window, out, bands, steps)
+            file, index = self.stored_level(level)
+            index.read_into(file, window, out, bands, steps)
             return
         part = self._part(array, window, steps)
         if bands is None:

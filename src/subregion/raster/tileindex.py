@@ -269,10 +269,12 @@ class TileIndex:
         if len(wanted) < 2 or (fetch := fetcher(file, cold)) is None:
             return None
         run = self.codec.run(fetch)
+        if run is None:
+            return None
         try:
             if self.sums is not None:
                 self.sums.compare_all(wanted, fetch)
-            return None if run is None else run(wanted)
+            return run(wanted)
         except MemoryError:
             raise
         except Exception:  # noqa: BLE001 - one by one, it will be told which block it is

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from subregion.raster.zarr_groups import Member, members_of
 from subregion.raster.zarr_metadata import ArraySpec, parse_array, read_node
 
 if TYPE_CHECKING:
-    from subregion.geometry.window import Window
+    pass
 
 _ROWS = {"y", "row", "rows", "lat", "latitude", "height", "northing"}
 _COLS = {"x", "col", "cols", "column", "columns", "lon", "longitude", "width", "easting"}
@@ -133,29 +133,9 @@ class ZarrRaster(BlockRaster):
         return (self.file, self._levels[0]) if level == 0 else self._overviews[level - 1]
 
     @property
-    def stored_levels(self) -> tuple[tuple[ByteSource, TileIndex], ...]:
-        """The levels, each with the files that its blocks are in."""
-        return ((self.file, self._levels[0]), *self._overviews)
-
-    @property
     def levels(self) -> tuple[TileIndex, ...]:
         """The full resolution and its overviews, which are opened when first asked."""
         return self._levels + tuple(index for _, index in self._overviews)
-
-    def read_into(
-        self,
-        window: Window,
-        out: NDArray[Any],
-        bands: Sequence[int] | None = None,
-        steps: tuple[int, int] = (1, 1),
-        level: int = 0,
-    ) -> None:
-        """Read a window that lies inside the level; see `TileIndex.read_into`."""
-        if level == 0:
-            super().read_into(window, out, bands, steps)
-            return
-        file, index = self._overviews[level - 1]
-        index.read_into(file, window, out, bands, steps)
 
 
 def open_zarr(folder: str) -> ZarrRaster:

@@ -135,8 +135,7 @@ def _explained(plan: ReadPlan, missing: tuple[str, ...]) -> Explanation:
     ranges = {
         (part.path, part.level, offset, nbytes) for part in files for _, offset, nbytes in part.blocks
     } | {(part.path, 0, 0, part.nbytes) for part in files if not part.blocks}
-    opened = {opened.raster.path for _, opened in plan.opened}
-    used = {asset.path for asset, each in plan.opened if each.raster.path in opened}
+    used = {asset.path for asset, _ in plan.opened}
     return Explanation(
         plan.shape,
         str(plan.dtype),
@@ -159,7 +158,7 @@ def _read_of(group: BandGroup, plan: ReadPlan) -> FileRead:
         (window.row, window.col, window.height, window.width),
         None if group.bands is None else tuple(group.bands),
         _how(group, plan),
-        tuple(dict.fromkeys(blocks or ())),
+        tuple(blocks or ()),
         raster.nbytes if blocks is None else sum({offset: nbytes for _, offset, nbytes in blocks}.values()),
     )
 

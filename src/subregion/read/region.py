@@ -144,7 +144,7 @@ def _carry_out(
     """Read what results are made of, and make them."""
     execute_reads(
         store,
-        [pair for plan in plans for pair in plan.opened],
+        (pair for plan in plans for pair in plan.opened),  # only looked at if a file is damaged
         [read for composition in compositions for read in composition.reads],
         threads,
     )
