@@ -118,7 +118,7 @@ else:
     Image = Library("PIL.Image", lambda image: image.init())
     IcoImagePlugin = Library("PIL.IcoImagePlugin")
     ImageCms = Library("PIL.ImageCms")
-    av = Library("av")
+    av = Library("av", lambda _: importlib.import_module("av.subtitles.stream"))
     cv2 = Library("cv2")
     dask_array = Library("dask.array")
     google_crc32c = Library("google_crc32c")

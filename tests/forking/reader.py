@@ -20,7 +20,7 @@ from typing import Any
 import subregion
 
 #: A child that is not done by then hangs, in seconds.
-BOUND = 60
+BOUND = 20
 #: Children of one program, at most.
 CHILDREN = 12
 

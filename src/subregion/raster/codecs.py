@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.forks import FOREIGN
 from subregion.libraries import imagecodecs
 from subregion.raster.headers import Declared, declared_size
 from subregion.raster.jpegheader import InMemory
@@ -283,7 +284,8 @@ class PageCodec(Codec):
         if self.kind is not None:
             data = self._unwrapped(bytes(data)) if self.kind == "lerc" else bytes(data)
             check_declared(declared_size(self.kind, InMemory(data)), self.shape)
-        samples, _, _ = self.decode(data, block, jpegtables=self.tables)
+        with FOREIGN:
+            samples, _, _ = self.decode(data, block, jpegtables=self.tables)
         array: NDArray[np.generic] = samples.reshape(samples.shape[1:])  # without the axis of depth
         if array.shape[2] != self.shape.samples or not np.can_cast(array.dtype, self.stored):
             raise ValueError(

@@ -292,7 +292,7 @@ def _probe(file: SourceFile, index: TileIndex) -> None:
     block = int(written[0])
     data = file.read(int(index.offsets.flat[block]), int(index.nbytes.flat[block]))
     try:
-        with IMPORTS:  # the first block brings in what decodes it
+        with FOREIGN, IMPORTS:  # the first block brings in what decodes it
             codec(data, block)
     except Exception as error:
         raise UnsupportedFormatError(f"{file.path}: its first block cannot be decoded: {error}") from error

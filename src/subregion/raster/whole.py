@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
+from subregion.forks import FOREIGN
 from subregion.raster import limits
 from subregion.raster.blockcache import BLOCKS, level_key, whole_number
 from subregion.raster.raster import Raster, Read
@@ -74,7 +75,8 @@ class WholeRaster(Raster):
 
     def _decoded(self) -> NDArray[Any]:
         try:
-            pixels = self._decode()
+            with FOREIGN:  # libwebp, for one, holds a lock while it decodes for the first time
+                pixels = self._decode()
         except (SubregionError, MemoryError):
             raise
         except Exception as error:
