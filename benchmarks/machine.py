@@ -17,7 +17,7 @@ _OWN = "/proc/self"
 
 def facts() -> dict[str, Any]:
     """Say where figures come from."""
-    from subregion.blocks.execute import processors
+    from subregion.io.threads import processors
 
     return {
         "processors": processors(),

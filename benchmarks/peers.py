@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.stored import Stored, open_ndsampler, why_missing
+from subregion.blocks import cache as blockcache
 from subregion.cache.backend import BACKENDS
-from subregion.raster import blockcache
 
 #: Row, column, height and width, in pixels.
 Place: TypeAlias = tuple[int, int, int, int]
@@ -151,7 +151,7 @@ class Contender:
 
 def _open_ours(stored: Stored, cache_bytes: int) -> Opened:
     from subregion import SimpleFrames
-    from subregion.raster.pool import POOL
+    from subregion.io.pool import POOL
 
     path = stored.source if stored.ours else stored.path
     frames = SimpleFrames({0: path}, stored.workdir or None, stored.backend if stored.ours else None)
@@ -327,15 +327,15 @@ def _open_opencv(stored: Stored, cache_bytes: int) -> Opened:
 
 def _open_codec(stored: Stored, cache_bytes: int) -> Opened:
     """Open a loop over the bare decoder, with all blocks in memory, that copies nothing out."""
+    from subregion.blocks.level import unplaced
+    from subregion.formats.open import open_raster
     from subregion.geometry.window import Window
-    from subregion.raster.opening import open_raster
 
-    raster: Any = open_raster(stored.path)
-    index, bands = raster.full, raster.shape[2]
+    raster = open_raster(stored.path)
 
     def blocks(place: Place) -> list[bytes]:
-        pieces = index.pieces(Window(*place), bands)
-        return [bytes(raster.file.read(offset, nbytes)) for _, offset, nbytes, *_ in pieces]
+        plan = raster.full.plan([unplaced(raster.full, Window(*place))])
+        return [raster.file.read(offset, nbytes) for _, offset, nbytes in plan.blocks]
 
     decode = _bare_decoder(blocks((0, 0, 1, 1))[0])
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from pictures import samples
 from subregion import Window
 from subregion.convert.zarr import ZarrConfig, write_zarr
-from subregion.raster.opening import open_raster
-from subregion.raster.raster import Raster
+from subregion.formats.open import open_raster
+from subregion.formats.raster import Raster
 
 DTYPES = ["b1", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "c16"]
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from subregion.raster.blockcache import BLOCKS, DEFAULT_LIMIT
-from subregion.raster.pool import POOL
+from subregion.blocks.cache import BLOCKS, DEFAULT_LIMIT
+from subregion.io.pool import POOL
 
 
 @pytest.fixture(autouse=True, scope="session")

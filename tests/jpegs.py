@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from subregion.codecs.jpegstream import read_stream
 from subregion.convert.jpegrecode import recoded
-from subregion.raster.jpegstream import read_stream
-from subregion.raster.source import SourceFile
+from subregion.io.source import SourceFile
 
 #: The program that some tests need; continuous integration installs it.
 JPEGTRAN = shutil.which("jpegtran")

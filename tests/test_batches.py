@@ -14,7 +14,7 @@ import subregion.read.region
 from pictures import pillow_file, tiff_file
 from subregion import SimpleFrames, Window
 from subregion.errors import ConfigError, DamagedFileError, RegionTypeError, UnknownImageError
-from subregion.raster.tileindex import TileIndex
+from subregion.io.pool import POOL
 
 
 @pytest.fixture
@@ -101,24 +101,10 @@ def test_nothing_wanted_is_nothing_read(collection: SimpleFrames) -> None:
     assert len(collection.load_regions([])) == 0
 
 
-def test_shared_blocks_are_decoded_once(collection: SimpleFrames, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoded: list[int] = []
-    original = TileIndex.decoded
-
-    def counted(self: TileIndex, file: Any, blocks: Any, *rest: Any) -> Any:
-        decoded.extend(piece[0] for piece, _ in blocks)
-        return original(self, file, blocks, *rest)
-
-    monkeypatch.setattr(TileIndex, "decoded", counted)
-    window = Window(10, 10, 100, 100)
-    collection.load_regions([("zstd", window.shifted(k, k)) for k in range(10)], threads=4)
-    assert sorted(decoded) == [0, 1, 10, 11]
-
-
 def test_more_images_than_may_be_open(
     tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subregion.read.region, "OPEN_AT_ONCE", 3)
+    monkeypatch.setattr(POOL, "capacity", 3)
     paths = {}
     for number in range(10):
         paths[number] = tmp_path / f"{number}.png"

@@ -240,7 +240,7 @@ def test_a_process_that_fails_says_why() -> None:
 
 
 def plain_open(path: str) -> None:
-    from subregion.raster.opening import open_raster
+    from subregion.formats.open import open_raster
 
     open_raster(path)
 

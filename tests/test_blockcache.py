@@ -18,12 +18,13 @@ from PIL import Image
 
 import subregion
 from subregion import SimpleFrames, Window
+from subregion.blocks.cache import BlockCache
 from subregion.errors import ConfigError
-from subregion.raster.blockcache import BlockCache
-from subregion.raster.opening import open_raster
-from subregion.raster.pillow import open_pillow
-from subregion.raster.source import SourceFile
-from subregion.raster.vips import VipsRaster
+from subregion.formats.open import open_raster
+from subregion.formats.pillow import open_pillow
+from subregion.formats.raster import Raster
+from subregion.formats.vips import LAYOUT, Loader, top_down_level
+from subregion.io.source import SourceFile
 
 
 def block(value: int, nbytes: int = 100) -> NDArray[Any]:
@@ -212,6 +213,6 @@ def test_blocks_and_whole_images_of_a_file_are_not_mixed_up(
     file = SourceFile(str(path))
     for _ in range(3):
         np.testing.assert_array_equal(open_pillow(file, ("TIFF",)).read(Window(0, 0, 400, 600)), photograph)
-        whole = VipsRaster(file, "TIFF", "tiffload")
+        whole = Raster(str(path), "TIFF", LAYOUT, top_down_level(file, Loader("tiffload", "TIFF")))
         np.testing.assert_array_equal(whole.read(Window(0, 0, 400, 600)), photograph)
     np.testing.assert_array_equal(by_blocks.read(Window(0, 0, 400, 600)), photograph)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lz4.block import LZ4BlockError
 
-from subregion.raster import blosc
+from subregion.codecs import blosc_lz4 as blosc
 
 # What compresses, what does not, and what is a mixture.
 CONTENTS = st.one_of(

@@ -36,7 +36,7 @@ from subregion.errors import (
     SourceNotFoundError,
     UnknownImageError,
 )
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 from subregion.records import Asset
 
 STORED = ["npy", "cog", "zarr"]

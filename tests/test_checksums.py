@@ -17,7 +17,7 @@ from PIL import Image
 
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 #: Backends whose pixels are compared with checksums when they are read.
 COMPARED: dict[str, Any] = {

@@ -27,7 +27,7 @@ from subregion.cache.workdir import make_store
 from subregion.cli.describe import describe
 from subregion.cli.main import app
 from subregion.cli.show import draw_blocks, reduced
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
 from subregion.records import Asset
 
 PHOTOGRAPH = SimpleFrames.demo().record("coffee.png").default_asset.path

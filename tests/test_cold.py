@@ -12,8 +12,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from subregion import SimpleFrames, Window
-from subregion.raster import source
-from subregion.raster.source import WARM, SourceFile
+from subregion.io import source
+from subregion.io.source import WARM, SourceFile
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system cannot be asked")
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from moments import at_moment
 from subregion import SimpleFrames
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 LAYOUTS: dict[str, dict[str, Any]] = {
     "chunks": {"chunks": (100, 100, 3), "compressors": None},

@@ -29,7 +29,7 @@ from subregion.cache.ledger import Ledger
 from subregion.cache.limits import parse_age, parse_size
 from subregion.cli.main import app
 from subregion.errors import ConfigError
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 BACKENDS = ["npy", "cog", "zarr", "jpeg"]
 DAY = 86400.0

@@ -43,10 +43,9 @@ from subregion.errors import (
     SourceNotFoundError,
     UnsupportedFormatError,
 )
-from subregion.raster.georeference import georeference_of
-from subregion.raster.geotags import GEO_TAGS, GeoTags, placing_tags
-from subregion.raster.opening import tags_of
-from subregion.raster.raster import FileTag
+from subregion.formats.open import tags_of
+from subregion.geo.georeference import georeference_of
+from subregion.geo.geotags import GEO_TAGS, FileTag, GeoTags, placing_tags
 
 NORTH_UP = Affine(10, 0, 499980.5, 0, -12, 5600020.25)
 TURNED = Affine.translation(400000, 5e6) @ Affine.rotation(31) @ Affine.shear(7, 0) @ Affine.scale(20, -15)

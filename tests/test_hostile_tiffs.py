@@ -19,7 +19,7 @@ import subregion
 from strangers import Outcome, Tag, block_tags, read_in_child, tiff
 from subregion import SubregionError
 from subregion.errors import DamagedFileError
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
 
 RAW = bytes(range(256)) * 16
 

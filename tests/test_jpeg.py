@@ -17,22 +17,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import jpegs
+from subregion.codecs.jpegstream import JpegFrame
 from subregion.convert.jpeg import choose_interval, keep_jpeg
 from subregion.convert.jpegwrite import write_indexed
 from subregion.errors import DamagedFileError
+from subregion.formats.jpeg.intervals import IntervalLevel, open_intervals
+from subregion.formats.open import open_raster
+from subregion.formats.raster import Raster
 from subregion.geometry.window import Window
-from subregion.raster.jpeg import JpegRaster, open_jpeg
-from subregion.raster.jpegstream import JpegFrame
-from subregion.raster.opening import open_raster
-from subregion.raster.source import SourceFile
+from subregion.io.source import SourceFile
 
 SIZES = [(93, 131), (64, 96), (1, 1), (17, 16), (33, 129), (8, 200), (200, 3)]
 
 
-def opened(path: Path, jpeg: bytes) -> JpegRaster:
+def opened(path: Path, jpeg: bytes) -> Raster:
     path.write_bytes(jpeg)
     raster = open_raster(str(path))
-    assert isinstance(raster, JpegRaster), raster.layout
+    assert isinstance(raster.full, IntervalLevel), raster.layout
     return raster
 
 
@@ -57,7 +58,7 @@ def test_windows_are_those_of_the_whole(
     expected = jpegs.decoded(source)
     frame_units = -(-size[1] // 8)
     for interval in sorted({1, 3, 5, 2 * frame_units}):
-        raster = open_jpeg(
+        raster = open_intervals(
             _file(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, interval))
         )
         assert raster is not None
@@ -130,7 +131,7 @@ def test_any_window_of_any_picture(data: Any, tmp_path_factory: pytest.TempPathF
     source = jpegs.encode(noise, **jpegs.SAMPLINGS[data.draw(st.sampled_from(sorted(jpegs.SAMPLINGS)))])
     folder = tmp_path_factory.mktemp("any")
     content = jpegs.with_intervals(folder / "b.jpg", source, data.draw(st.integers(1, 20)))
-    raster = open_jpeg(_file(folder / "a.jpg", content))
+    raster = open_intervals(_file(folder / "a.jpg", content))
     assert raster is not None
     expected = jpegs.decoded(source)
     for _ in range(4):
@@ -147,7 +148,7 @@ def test_any_window_of_any_picture(data: Any, tmp_path_factory: pytest.TempPathF
 def test_large_windows_are_read_in_pieces(
     tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("subregion.raster.jpeg.PIECE_BYTES", 30_000)
+    monkeypatch.setattr("subregion.formats.jpeg.intervals.PIECE_BYTES", 30_000)
     source = jpegs.encode(photograph, subsampling="420")
     raster = opened(tmp_path / "a.jpg", jpegs.with_intervals(tmp_path / "b.jpg", source, 2))
     expected = jpegs.decoded(source)
@@ -189,7 +190,7 @@ def test_metadata_changes_nothing(plain: bytes, tmp_path: Path) -> None:
 def test_of_several_images_the_first_counts(photograph: NDArray[np.uint8], tmp_path: Path) -> None:
     first, second = (Image.fromarray(photograph[k : k + 93, :131]) for k in (0, 100))
     first.save(tmp_path / "a.mpo", "MPO", save_all=True, append_images=[second], restart_marker_blocks=3)
-    raster = open_jpeg(SourceFile(str(tmp_path / "a.mpo")))
+    raster = open_intervals(SourceFile(str(tmp_path / "a.mpo")))
     assert raster is not None
     expected = jpegs.decoded(tmp_path / "a.mpo")
     np.testing.assert_array_equal(raster.read(Window(20, 30, 50, 70)), expected[20:70, 30:100])
@@ -240,7 +241,7 @@ def test_bytes_that_belong_to_nothing_are_passed_over(plain: bytes, tmp_path: Pa
 def test_other_processes_are_decoded_from_the_top(kind: str, plain: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpegs.by_jpegtran(plain, kind, "-restart", "1B"))
-    assert open_jpeg(SourceFile(str(path))) is None
+    assert open_intervals(SourceFile(str(path))) is None
 
 
 def test_an_indexed_copy_is_an_ordinary_jpeg(plain: bytes, tmp_path: Path) -> None:
@@ -266,8 +267,8 @@ def test_the_index_is_read_and_not_made_again(
 ) -> None:
     path = tmp_path / "a.jpg"
     write_indexed(str(path), [plain])
-    monkeypatch.setattr("subregion.raster.jpegindex.IntervalScan.feed", None)
-    raster = open_jpeg(SourceFile(str(path)))
+    monkeypatch.setattr("subregion.formats.jpeg.index.IntervalScan.feed", None)
+    raster = open_intervals(SourceFile(str(path)))
     assert raster is not None
     np.testing.assert_array_equal(raster.read(Window(0, 0, 93, 131)), jpegs.decoded(plain))
 

@@ -21,9 +21,9 @@ from PIL import Image
 
 import subregion
 from jpegs import SAMPLINGS, encode, scan_start, with_intervals
+from subregion.codecs.jpeg import JpegCodec
 from subregion.convert.cog import CogConfig, write_cog
 from subregion.errors import DamagedFileError
-from subregion.raster.jpegblocks import JpegCodec
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -101,7 +101,7 @@ def no_other_decoder(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 def in_whole_blocks(path: Path) -> NDArray[Any]:
     """The picture as imagecodecs decodes it, block by block."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JpegCodec, "direct", lambda *_: None)
+        patch.setattr(JpegCodec, "decoder", lambda codec: codec.decode)
         subregion.set_cache_limit(0)
         return np.asarray(subregion.open(path)[:])
 

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import jpegs
+from subregion.codecs.jpegstream import read_stream
 from subregion.convert import jpeg as converting
 from subregion.convert import jpegcheck
 from subregion.convert.jpegrecode import tables_of
 from subregion.convert.jpegwrite import write_indexed
 from subregion.errors import DamagedFileError
-from subregion.raster.jpegstream import read_stream
-from subregion.raster.opening import open_raster
-from subregion.raster.source import SourceFile
+from subregion.formats.open import open_raster
+from subregion.io.source import SourceFile
 
 
 def pieces(content: bytes, size: int = 999) -> Iterator[bytes]:

@@ -19,9 +19,9 @@ from subregion import SimpleFrames, Window
 from subregion.convert import jpeg as converting
 from subregion.convert.jpegencode import encoded
 from subregion.errors import ConfigError, DamagedFileError, UnsupportedFormatError
-from subregion.raster.jpeg import JpegRaster
-from subregion.raster.opening import open_raster
-from subregion.raster.pool import POOL
+from subregion.formats.jpeg.intervals import IntervalLevel
+from subregion.formats.open import open_raster
+from subregion.io.pool import POOL
 from subregion.records import Asset
 
 needs_jpegtran = pytest.mark.skipif(jpegs.JPEGTRAN is None, reason="needs jpegtran")
@@ -74,8 +74,8 @@ def test_copies_lose_nothing(
     )
     if backend != "auto" or expected.size > 200_000:
         raster = open_raster(copy_of(frames))
-        assert isinstance(raster, JpegRaster)
-        assert raster._index.sums is not None
+        assert isinstance(raster.full, IntervalLevel)
+        assert raster.full.is_copy
         assert copy_of(frames).endswith(".jpg")
 
 
@@ -92,7 +92,7 @@ def test_other_processes_become_sequential(
     source = jpegs.by_jpegtran(jpegs.encode(photograph, subsampling="420"), *options)
     frames = collection(tmp_path / "a.jpg", source, workdir, backend)
     np.testing.assert_array_equal(frames.load_image(1), jpegs.decoded(source))
-    assert isinstance(open_raster(copy_of(frames)), JpegRaster)
+    assert isinstance(open_raster(copy_of(frames)).full, IntervalLevel)
 
 
 def test_orientation_and_profiles_are_not_applied(
@@ -126,8 +126,8 @@ def test_intervals_that_are_there_already_are_kept(
     expected = jpegs.decoded(tmp_path / "a.jpg")
     np.testing.assert_array_equal(frames.load_image(1), expected)
     raster = open_raster(copy_of(frames))
-    assert isinstance(raster, JpegRaster)
-    assert raster.stream.restart == 2
+    assert isinstance(raster.full, IntervalLevel)
+    assert raster.full.stream.restart == 2
     frames.backend = "auto"
     np.testing.assert_array_equal(frames.load_image(1), expected)
     assert frames._store.open(frames.record(1).default_asset).entry is None or copy_of(frames).endswith(
@@ -217,7 +217,7 @@ def test_pixels_are_encoded_as_pillow_encodes_the_whole(
     backend = {"type": "jpeg", "config": {"quality": 75}}
     frames = SimpleFrames({1: tmp_path / "a.png"}, workdir=workdir, backend=backend)
     np.testing.assert_array_equal(frames.load_image(1), jpegs.decoded(tmp_path / "whole.jpg"))
-    assert isinstance(open_raster(copy_of(frames)), JpegRaster)
+    assert isinstance(open_raster(copy_of(frames)).full, IntervalLevel)
 
 
 def test_strips_of_any_height_make_the_same_file(photograph: NDArray[np.uint8]) -> None:
@@ -265,7 +265,7 @@ def test_small_pictures(
     source = jpegs.encode(photograph[: size[0], : size[1]], subsampling="420")
     frames = collection(tmp_path / "a.jpg", source, workdir)
     np.testing.assert_array_equal(frames.load_image(1), jpegs.decoded(source))
-    assert isinstance(open_raster(copy_of(frames)), JpegRaster)
+    assert isinstance(open_raster(copy_of(frames)).full, IntervalLevel)
 
 
 @pytest.mark.parametrize("backend", ["jpeg", "auto"])
@@ -367,11 +367,11 @@ def test_a_flipped_bit_anywhere_is_mended(
     frames.prepare(progress=False)
     sound = Path(copy_of(frames)).read_bytes()
     raster = open_raster(copy_of(frames))
-    assert isinstance(raster, JpegRaster)
+    assert isinstance(raster.full, IntervalLevel)
     rows, across = -(-160 // raster.block[0]), -(-200 // raster.block[1])
     index = len(sound) - rows * (8 + 4 * (across + 1))
-    first, last = {"head": (0, raster.stream.data), "index": (index, len(sound))}.get(
-        where, (raster.stream.data, index)
+    first, last = {"head": (0, raster.full.stream.data), "index": (index, len(sound))}.get(
+        where, (raster.full.stream.data, index)
     )
     step = max(1, (last - first) // 60)
     for number, at in enumerate(range(first, last, step)):
@@ -389,8 +389,8 @@ def test_a_flipped_bit_anywhere_is_mended(
         np.testing.assert_array_equal(frames.load_region(1), expected, f"{at} {number}")
         # Whatever is served, windows of it cost what windows cost.
         served = open_raster(copy_of(frames))
-        assert isinstance(served, JpegRaster)
-        assert served.is_copy, at
+        assert isinstance(served.full, IntervalLevel)
+        assert served.full.is_copy, at
 
 
 def test_an_index_of_a_stranger_is_looked_at(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
@@ -400,7 +400,7 @@ def test_an_index_of_a_stranger_is_looked_at(tmp_path: Path, photograph: NDArray
     converting.keep_jpeg(open_raster(str(path)), str(copy))
     sound = copy.read_bytes()
     raster = open_raster(str(copy))
-    assert isinstance(raster, JpegRaster)
+    assert isinstance(raster.full, IntervalLevel)
     rows, across = -(-400 // raster.block[0]), -(-600 // raster.block[1])
     index = len(sound) - rows * (8 + 4 * (across + 1))
     edges = index + 8 * rows
@@ -434,7 +434,7 @@ def test_damage_in_a_source_is_looked_for_once(tmp_path: Path, photograph: NDArr
             broken[at] = 0
     path.write_bytes(broken)
     raster = open_raster(str(path))
-    assert isinstance(raster, JpegRaster)
+    assert isinstance(raster.full, IntervalLevel)
     windows = [Window(top, left, 100, 100) for top in range(0, 2400, 100) for left in range(0, 3600, 100)]
     begun = time.perf_counter()
     for window in windows:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import jpegs
+from subregion.codecs.jpegstream import read_stream
 from subregion.convert import huffman, jpegrecode
 from subregion.convert.huffman import HuffmanTable
 from subregion.errors import DamagedFileError
-from subregion.raster.jpegindex import IntervalScan, grid_of
-from subregion.raster.jpegstream import read_stream
-from subregion.raster.source import SourceFile
+from subregion.formats.jpeg.index import IntervalScan, grid_of
+from subregion.io.source import SourceFile
 
 
 def check(path: Path, source: bytes, interval: int) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 import jpegs
 from subregion import SimpleFrames, Window
 from subregion.errors import DamagedFileError
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
 
 Photo = NDArray[np.uint8]
 NOISE = np.random.default_rng(0).integers(0, 256, (400, 600, 3)).astype(np.uint8)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError, SourceReadError
-from subregion.raster import source as sources
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
+from subregion.io import source as sources
 
 RAW_COG = {"type": "cog", "config": {"compress": "RAW"}}
 RAW_ZARR = {"type": "zarr", "config": {"compress": "RAW"}}

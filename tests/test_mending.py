@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from subregion import Asset, Frames, ImageRecord, VideoCollection, VideoPlace, Window
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 
 class Twins(VideoCollection):

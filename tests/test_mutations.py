@@ -23,7 +23,7 @@ import jpegs
 from pictures import KINDS
 from strangers import mutated, read_in_child
 from subregion.convert.jpeg import keep_jpeg
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
 
 Photo = NDArray[np.uint8]
 #: How many files are made of each.

@@ -289,7 +289,7 @@ def test_overviews_are_not_the_image(tmp_path: Path, photograph: Photo, workdir:
     with tifffile.TiffWriter(path) as writer:
         writer.write(photograph, photometric="rgb", tile=(64, 64), subifds=1)
         writer.write(photograph[::2, ::2], photometric="rgb", tile=(64, 64), subfiletype=1)
-    from subregion.raster.opening import open_raster
+    from subregion.formats.open import open_raster
 
     assert open_raster(str(path)).level_shapes == ((400, 600), (200, 300))
     np.testing.assert_array_equal(read(path), photograph)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import subregion
 from pictures import pillow_file, tiff_file
 from subregion import SimpleFrames
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 

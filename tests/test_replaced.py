@@ -23,7 +23,7 @@ from moments import at_moment
 from subregion import SimpleFrames, Window
 from subregion.cache.workdir import make_store
 from subregion.errors import CacheError, IdentityError
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 from subregion.records import Asset
 
 ROWS, COLS = 300, 500

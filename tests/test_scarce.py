@@ -27,7 +27,7 @@ from moments import at_moment
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache.entries import Folder
 from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 import subregion
 from jpegs import decoded, encode, with_intervals
 from subregion import SimpleFrames
-from subregion.geometry.grid import overlaps
+from subregion.geometry.window import overlaps
 
 
 @given(

@@ -19,7 +19,7 @@ from PIL import Image
 from manifests import checked
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import CacheError, ConfigError, IdentityError
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 pytestmark = pytest.mark.timeout(60)
 

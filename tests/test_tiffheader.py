@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 import subregion
 from subregion import SimpleFrames, SubregionError
-from subregion.raster import tiff
-from subregion.raster.source import SourceFile
-from subregion.raster.tiff import TiffRaster, open_tiff
-from subregion.raster.tiffheader import read_plain_page
+from subregion.formats.grid import GridLevel
+from subregion.formats.raster import Raster
+from subregion.formats.tiff import open as tiff
+from subregion.formats.tiff.header import read_plain_page
+from subregion.formats.tiff.open import open_tiff
+from subregion.io.source import SourceFile
 
 TAGS = [(33550, 12, 3, (2.0, 2.0, 0.0), True), (33922, 12, 6, (0.0, 0.0, 0.0, 5e5, 6e6, 0.0), True),
         (34737, 2, 0, "a name|", True), (282, 5, 1, (72, 1), True)]  # fmt: skip
@@ -62,9 +64,10 @@ def write(path: Path, kind: tuple[str, int, dict[str, Any]]) -> None:
     tifffile.imwrite(path, pixels, metadata=None, **options)
 
 
-def told(raster: TiffRaster) -> dict[str, Any]:
+def told(raster: Raster) -> dict[str, Any]:
     """What opening a file found out, in a form that can be compared."""
     index = raster.full
+    assert isinstance(index, GridLevel)
     return {
         "shape": raster.shape, "dtype": raster.dtype, "layout": raster.layout, "nodata": raster.nodata,
         "tags": [(tag.code, tag.kind, tag.value.rstrip(b"\n\0")) for tag in raster.tags],

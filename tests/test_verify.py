@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from subregion import SimpleFrames, VerifyReport
 from subregion.cli.main import app
-from subregion.raster.pool import POOL
+from subregion.io.pool import POOL
 
 BACKENDS: dict[str, Any] = {
     "npy": "npy",

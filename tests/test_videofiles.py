@@ -35,9 +35,10 @@ from subregion.errors import (
     UnknownVideoError,
     UnsupportedFormatError,
 )
-from subregion.raster import frameindex, movie
-from subregion.raster.framedecoder import FrameDecoder
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
+from subregion.formats.video import frames as movie
+from subregion.formats.video import index as frameindex
+from subregion.formats.video.decoder import FrameDecoder
 
 HEIGHT, WIDTH, COUNT = 96, 128, 60
 REGION = (slice(5, 30), slice(-40, None))

@@ -21,7 +21,7 @@ from zarr import codecs as v3
 
 from arrays import DTYPES, check, make, picture, whole
 from subregion import SimpleFrames, Window
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
 
 V3_CODECS: dict[str, Any] = {
     "none": None,

@@ -21,9 +21,8 @@ from subregion.errors import (
     ConfigError,
     DamagedFileError,
 )
-from subregion.raster.opening import open_raster
-from subregion.raster.pool import POOL
-from subregion.raster.raster import BlockRaster
+from subregion.formats.open import open_raster
+from subregion.io.pool import POOL
 
 
 @pytest.mark.parametrize("compress", ["LZ4", "ZSTD", "RAW"])
@@ -130,18 +129,6 @@ def test_only_the_index_of_a_shard_is_read_on_opening(
     raster.read(Window(0, 0, 10, 10))
     assert read[1] == 16 * 4 + 4
     assert len(read) == 3
-
-
-def test_blocks_stand_until_the_next_is_decoded(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
-    raster = open_raster(str(write_ours(tmp_path / "a", photograph)))
-    assert isinstance(raster, BlockRaster)
-    index = raster.full
-    pieces = index.pieces(Window(0, 0, 400, 600), 3)
-    blocks = [(piece, piece[3][0]) for piece in pieces]
-    out = np.zeros_like(photograph)
-    for block, piece in zip(index.decoded(raster.file, blocks), pieces, strict=True):
-        index.paste(raster.file, block, piece, out)
-    np.testing.assert_array_equal(out, photograph)
 
 
 def test_overviews_do_not_hold_files_open(tmp_path: Path, photograph: NDArray[np.uint8]) -> None:

@@ -26,8 +26,8 @@ from subregion.errors import (
     TooLargeError,
     UnsupportedFormatError,
 )
-from subregion.raster.opening import open_raster
-from subregion.raster.pool import POOL
+from subregion.formats.open import open_raster
+from subregion.io.pool import POOL
 
 
 def test_axes_that_cannot_be_told_are_an_error(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from subregion.errors import (
     SourceIsDirectoryError,
     UnsupportedFormatError,
 )
-from subregion.raster.opening import open_raster
-from subregion.raster.pool import POOL
+from subregion.formats.open import open_raster
+from subregion.io.pool import POOL
 
 
 def pyramid(path: Path, array: NDArray[Any], attributes: Callable[[list[str]], Any], **options: Any) -> Path:

@@ -13,9 +13,10 @@ from benchmarks.peers import OURS, Contender, Place
 from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.worker import Worker
+from subregion.blocks.level import unplaced
+from subregion.formats.open import open_raster
+from subregion.formats.raster import Raster
 from subregion.geometry.window import Window
-from subregion.raster.jpeg import JpegRaster
-from subregion.raster.opening import open_raster
 
 #: Edge of the windows, and how many are read in a turn.
 EDGE, COUNT = 256, 40
@@ -85,13 +86,10 @@ def touched(contender: Contender, places: Sequence[Place], read: int) -> dict[st
     }
 
 
-def _spans(raster: Any, window: Window) -> Iterator[tuple[int, int]]:
+def _spans(raster: Raster, window: Window) -> Iterator[tuple[int, int]]:
     """List where the blocks lie that a window needs, and their bytes."""
-    if isinstance(raster, JpegRaster):
-        yield from raster.spans(window)
-        return
-    for _, offset, nbytes, *_ in raster.full.pieces(window, raster.shape[2]):
-        yield offset, nbytes
+    for block in raster.full.plan([unplaced(raster.full, window)]).blocks:
+        yield from raster.full.ranges(block)
 
 
 def _pixel_bytes(dtype: str, bands: int) -> int:

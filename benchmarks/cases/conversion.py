@@ -22,8 +22,8 @@ from benchmarks.samples import summarize
 from benchmarks.stored import CONFIGS, copy_of, nbytes_of, ours_named, why_missing
 from benchmarks.worker import WorkerError, apart
 from subregion.cache.backend import BACKENDS
+from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
-from subregion.raster.opening import open_raster
 
 
 @dataclass(frozen=True, slots=True, eq=False)

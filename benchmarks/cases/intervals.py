@@ -10,9 +10,9 @@ from benchmarks.peers import OURS, Contender
 from benchmarks.run import Run
 from benchmarks.samples import summarize
 from benchmarks.stored import keep_ours
+from subregion.codecs.jpegstream import read_frame
 from subregion.convert.jpeg import choose_interval
-from subregion.raster.jpegstream import read_frame
-from subregion.raster.source import SourceFile
+from subregion.io.source import SourceFile
 
 #: Edge of the windows, and how many of each are read in a turn.
 WINDOWS = {64: 200, 256: 80, 1024: 12}

@@ -22,8 +22,8 @@ from benchmarks.stored import nbytes_of
 from benchmarks.worker import WorkerError, apart
 from subregion.cache.backend import BACKENDS
 from subregion.cli.terrain import Relief, write_png
+from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
-from subregion.raster.opening import open_raster
 
 #: Rows and columns, in full and in a quick run. In full it takes 13 GB of the temporary folder.
 FULL, QUICK = (30000, 40000), (6000, 8000)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from subregion.forks import IMPORTS
 
 if TYPE_CHECKING:
+    from subregion.blocks.cache import CacheInfo, cache_info, set_cache_limit
     from subregion.cache.verify import VerifyReport
     from subregion.collections.coco import CocoFrames
     from subregion.collections.simple import SimpleFrames
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.window import Window
     from subregion.image import AlignableImageData, LazyFrame, NativeCrop
-    from subregion.raster.blockcache import CacheInfo, cache_info, set_cache_limit
     from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
 
@@ -31,7 +31,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "AlignableImageData": ("subregion.image", "AlignableImageData"),
     "Asset": ("subregion.records", "Asset"),
-    "CacheInfo": ("subregion.raster.blockcache", "CacheInfo"),
+    "CacheInfo": ("subregion.blocks.cache", "CacheInfo"),
     "Clip": ("subregion.read.clip", "Clip"),
     "CocoFrames": ("subregion.collections.coco", "CocoFrames"),
     "Frames": ("subregion.frames", "Frames"),
@@ -47,9 +47,9 @@ _HOMES = {
     "VideoFrames": ("subregion.collections.videofile", "VideoFrames"),
     "VideoPlace": ("subregion.records", "VideoPlace"),
     "Window": ("subregion.geometry.window", "Window"),
-    "cache_info": ("subregion.raster.blockcache", "cache_info"),
+    "cache_info": ("subregion.blocks.cache", "cache_info"),
     "open": ("subregion.collections.simple", "open_image"),
-    "set_cache_limit": ("subregion.raster.blockcache", "set_cache_limit"),
+    "set_cache_limit": ("subregion.blocks.cache", "set_cache_limit"),
 }
 
 __all__ = [

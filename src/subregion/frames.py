@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from functools import partial
+from operator import is_
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -31,11 +32,19 @@ from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.image import AlignableImageData, LazyFrame
 from subregion.progress import counted
-from subregion.raster.raster import BlockRaster
 from subregion.read.explain import Explanation
-from subregion.read.image import check_file_size, is_plain, named_bands, open_default, open_needed
+from subregion.read.image import check_file_size
 from subregion.read.mending import mend, planned_again
-from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
+from subregion.read.options import (
+    AS_STORED,
+    DEFAULTS,
+    Channels,
+    Fill,
+    Interpolation,
+    ReadArguments,
+    read_options,
+)
+from subregion.read.plan import is_plain, named_bands, open_default, open_needed
 from subregion.read.region import read_region, read_regions
 from subregion.records import ImageRecord
 
@@ -242,7 +251,9 @@ class Frames(ABC):
             region = self.load_alignable(image_id, space)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
             check_file_size(self._store, record, width, height)
-        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+        given = scale, interpolation, antialias, nodata, dequantize, fill
+        # Nearly always nothing is given, so that must cost nothing.
+        options = AS_STORED if all(map(is_, given, DEFAULTS)) else read_options(*given)
         return read_region(self._store, record, region, channels, options)
 
     def load_regions(
@@ -585,7 +596,7 @@ def _memmap(store: Store, record: ImageRecord, channels: Channels) -> NDArray[An
     """Map a whole npy copy; None where it has to be read instead."""
     asset, opened = record.default_asset, open_default(store, record)
     entry, raster = opened.entry, opened.raster
-    if entry is None or not isinstance(raster, BlockRaster) or named_bands(asset, channels) is not None:
+    if entry is None or raster.driver != "NPY" or named_bands(asset, channels) is not None:
         return None
     try:
         if os.stat(entry.data).st_size == entry.size:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from subregion.blocks.execute import WindowRead
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.channels import kept_channels
@@ -21,10 +20,10 @@ from subregion.geometry.window import Window
 from subregion.interop.lazy import to_dask, to_xarray
 from subregion.read.explain import Explanation, explain
 from subregion.read.georeference import georeference, window_of
-from subregion.read.image import OpenImage, is_plain
+from subregion.read.image import OpenImage
 from subregion.read.mending import planned_again
 from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
-from subregion.read.plan import plan_crops
+from subregion.read.plan import is_plain, plan_crops
 from subregion.read.region import execute_reads, read_region
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from subregion.cache.backend import Backend
     from subregion.cache.store import Store
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
     from subregion.records import ImageRecord
 
 
@@ -181,9 +180,8 @@ class AlignableImageData:
             )
         crops, reads = [], []
         for group, transform, names in plan_crops(image, selection.window):
-            window = group.read.source
-            pixels = np.empty((*window.shape, group.band_count), group.raster.dtype)
-            reads.append(WindowRead(group.raster, window, pixels, group.bands, level=group.read.level))
+            pixels = np.empty((*group.read.source.shape, group.band_count), group.raster.dtype)
+            reads.append(group.into(pixels))
             crops.append(NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names))
         execute_reads(self._store, image.opened, reads, 1)
         return crops

@@ -1,65 +1,28 @@
-"""Carries out reads of windows: every block is fetched and decoded once, and decoding runs on all cores."""
+"""Carries out reads of windows: every block is fetched once and decoded once, in threads, and copied."""
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.union import unite
-from subregion.errors import DamagedFileError
-from subregion.forks import in_child
-from subregion.raster.raster import BlockRaster, Raster
-from subregion.raster.tileindex import announced
-from subregion.raster.whole import copy_selected
+from subregion.blocks.cache import BLOCKS, VERIFIED
+from subregion.blocks.copying import copy_rows, rows_of
+from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead
+from subregion.codecs.scratch import KEPT
+from subregion.errors import DamagedFileError, SubregionError, decoding_error
+from subregion.io.threads import Work, carry_out
 
-if TYPE_CHECKING:
-    from subregion.geometry.window import Window
-    from subregion.raster.source import ByteSource
-    from subregion.raster.tileindex import Piece, TileIndex
-
-#: A function, and what it is called with.
-Work: TypeAlias = tuple[Callable[..., None], tuple[Any, ...]]
-
-#: Pixels of windows that are read together, at most: what a thread keeps at hand.
-UNION_PIXELS = 1 << 20
 #: How many pieces of work a thread gets at least, so that all end at about the same time.
 SHARES = 4
 #: Decoded bytes of the blocks that a thread takes at once, at most: neighbours in the file, decoded in one
 #: call where the codec can. With half of it threads wait more for each other; twice as much has to be fetched
 #: again from beyond the processor's cache.
 RUN_NBYTES = 800 << 10
-
-
-class WindowRead(NamedTuple):
-    """One window to be read.
-
-    Parameters
-    ----------
-    raster : Raster
-        Of which image.
-    window : Window
-        Inside it.
-    out : ndarray, shape (rows, columns, bands)
-        Where the pixels go.
-    bands : sequence of int or None
-        Which bands, in which order; None for all.
-    steps : tuple of int
-        Every how many rows and columns one is taken.
-    level : int
-        Of which resolution.
-    """
-
-    raster: Raster
-    window: Window
-    out: NDArray[Any]
-    bands: Sequence[int] | None = None
-    steps: tuple[int, int] = (1, 1)
-    level: int = 0
+#: The same where one thread does all: what is fetched at once has to be held.
+PART_NBYTES = 16 << 20
 
 
 class FailedReadError(Exception):
@@ -67,19 +30,19 @@ class FailedReadError(Exception):
 
     Parameters
     ----------
-    raster : Raster
-        The file.
+    level : Level
+        Where.
     error : DamagedFileError
         What was found.
     """
 
-    def __init__(self, raster: Raster, error: DamagedFileError) -> None:
+    def __init__(self, level: Level, error: DamagedFileError) -> None:
         super().__init__(str(error))
-        self.raster = raster
+        self.level = level
         self.error = error
 
 
-def execute(reads: Iterable[WindowRead], threads: int) -> None:
+def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
     """Carry out many reads.
 
     Blocks are taken in the order in which they lie in their files. Outputs must not overlap.
@@ -98,196 +61,242 @@ def execute(reads: Iterable[WindowRead], threads: int) -> None:
     SubregionError
         The first of another kind that a read raised, likewise.
     """
-    levels: dict[tuple[int, int], list[WindowRead]] = {}
+    levels: dict[int, list[WindowRead]] = {}
     for read in reads:
         if read.out.size:
-            levels.setdefault((id(read.raster), read.level), []).append(read)
+            levels.setdefault(id(read.level), []).append(read)
     work: list[Work] = []
-    afterwards: list[Work] = []
+    colored: list[tuple[WindowRead, WindowRead]] = []
     for group in levels.values():
-        raster = group[0].raster
+        level = group[0].level
+        if level.color is not None:
+            stored = [_stored(read) for read in group]
+            colored += zip(group, stored, strict=True)
+            group = stored
         try:
-            if isinstance(raster, BlockRaster) and not raster.mapped:
-                _plan_blocks(raster, group, work, afterwards, threads)
-            elif raster.independent:
-                _plan_unions(raster, group, work, threads)
-            else:
-                work.append((_read_whole, (raster, group)))
+            plan = level.plan(group, threads)
+            cold = level.windowed and bool(plan.blocks) and level.file.is_cold(plan.blocks[0][1])
+            if cold:
+                _announce(level, plan)
         except DamagedFileError as error:
-            raise FailedReadError(raster, error) from error
-    carry_out(work, threads)
-    for finish, arguments in afterwards:
-        finish(*arguments)
-
-
-def _read_whole(raster: Raster, reads: list[WindowRead]) -> None:
-    """Read windows of an image that has no blocks to share, or nothing to decode."""
-    try:
-        if len(reads) == 1:
-            _, window, out, bands, steps, level = reads[0]
-            raster.read_into(window, out, bands, steps, level)
+            raise FailedReadError(level, error) from error
+        if threads > 1 or len(plan.blocks) * level.block_nbytes > PART_NBYTES:
+            work += [(read_blocks, (level, part, cold, threads > 1)) for part in _parts(level, plan, threads)]
         else:
-            raster.read_many([read[1:5] for read in reads], reads[0].level)
-    except DamagedFileError as error:
-        raise FailedReadError(raster, error) from error
+            work.append((read_blocks, (level, plan, cold)))
+    if len(work) == 1:
+        read_blocks(*work[0][1])
+    else:
+        carry_out(work, threads)
+    for read, stored_read in colored:
+        colour(stored_read.out, read)
 
 
-def _read_union(raster: Raster, union: Window, reads: list[WindowRead]) -> None:
-    """Read the windows that lie in a larger one by reading that."""
-    try:
-        pixels = raster.read(union, level=reads[0].level)
-    except DamagedFileError as error:
-        raise FailedReadError(raster, error) from error
-    for read in reads:
-        rows, cols = read.window.shifted(-union.row, -union.col).slices
-        copy_selected(pixels[rows, cols], read.out, read.bands, read.steps)
+def _stored(read: WindowRead) -> WindowRead:
+    """Return the read of the stored samples: colours mix those of a pixel, so that all are needed."""
+    color = read.level.color
+    assert color is not None  # noqa: S101 - for mypy
+    out = np.empty((*read.out.shape[:2], color.samples), color.stored)
+    return read._replace(out=out, bands=None)
 
 
-def _read_blocks(
-    raster: BlockRaster,
-    file: ByteSource,
-    index: TileIndex,
-    blocks: list[list[tuple[Piece, NDArray[Any]]]],
-    cold: bool,
-    at_once: bool,
-) -> None:
-    """Decode some blocks, each once, and copy it to all who want a part of it."""
-    wanted = [(parts[0][0], _rows_of(parts)) for parts in blocks]
-    try:
-        for parts, block in zip(blocks, index.decoded(file, wanted, cold, at_once), strict=True):
-            for piece, out in parts:
-                index.paste(file, block, piece, out, at_once)
-    except DamagedFileError as error:
-        raise FailedReadError(raster, error) from error
+def colour(stored: NDArray[Any], read: WindowRead) -> None:
+    """Turn stored samples into the pixels that a read wants."""
+    pixels = stored if read.level.color is None else read.level.color(stored)
+    read.out[...] = pixels if read.bands is None else pixels[..., list(read.bands)]
 
 
-def _plan_unions(raster: Raster, reads: list[WindowRead], work: list[Work], threads: int) -> None:
-    """Read windows that overlap together, but leave some work for each thread."""
-    if len(reads) == 1:
-        work.append((_read_whole, (raster, reads)))
-        return
-    windows = [read.window for read in reads]
-    share = sum(window.height * window.width for window in windows) // (SHARES * max(1, threads))
-    for union, members in unite(windows, min(share, UNION_PIXELS)):
-        group = [reads[number] for number in members]
-        if len(group) == 1:
-            work.append((_read_whole, (raster, group)))
-        else:
-            work.append((_read_union, (raster, union, group)))
+def _announce(level: Level, plan: BlockPlan) -> None:
+    """Tell the disk of all that is wanted, so that it can work on several blocks at once."""
+    for block, parts in zip(*plan, strict=True):
+        for offset, nbytes in level.touched(block, parts):
+            level.file.announce(offset, nbytes)
 
 
-def _rows_of(parts: list[tuple[Piece, NDArray[Any]]]) -> slice:
-    """Return the rows of a block that hold all that is wanted of it."""
-    if len(parts) == 1:
-        return parts[0][0][3][0]
-    wanted = [piece[3][0] for piece, _ in parts]
-    return slice(min(rows.start for rows in wanted), max(rows.stop for rows in wanted))
-
-
-def _plan_blocks(
-    raster: BlockRaster,
-    reads: list[WindowRead],
-    work: list[Work],
-    afterwards: list[Work],
-    threads: int,
-) -> None:
-    """Collect what is wanted of each block of one level, and divide the blocks among the threads."""
-    file, index = raster.stored_level(reads[0].level)
-    color = index.color is not None
-    in_file_order: list[list[tuple[Piece, NDArray[Any]]]]
-    wanted: dict[int, list[tuple[Piece, NDArray[Any]]]] = {}
-    for _, window, out, bands, steps, _ in reads:
-        stored = index.stored_buffer(out)
-        pieces = index.pieces(window, stored.shape[2], None if color else bands, steps)
-        if len(reads) == 1:
-            in_file_order = [[(piece, stored)] for piece in pieces]
-        else:
-            for piece in pieces:
-                wanted.setdefault(piece[0], []).append((piece, stored))
-        if color:
-            afterwards.append((index.finish, (stored, out, bands)))
-    if len(reads) > 1:
-        in_file_order = sorted(wanted.values(), key=_offset_of)
-    cold = announced(file, [parts[0][0] for parts in in_file_order])
-    count = len(in_file_order)
+def _parts(level: Level, plan: BlockPlan, threads: int) -> list[BlockPlan]:
+    """Divide a plan into pieces of work: what is fetched at once has to be held."""
+    total = len(plan.blocks)
+    if level.ordered or total < 2:
+        return [plan]
     if threads > 1:
-        count = min(RUN_NBYTES // index.block_nbytes, count // (SHARES * threads)) or 1
-    for first in range(0, len(in_file_order), count):
-        part = in_file_order[first : first + count]
-        work.append((_read_blocks, (raster, file, index, part, cold, threads > 1)))
+        count = min(RUN_NBYTES // level.block_nbytes, total // (SHARES * threads)) or 1
+    else:
+        count = PART_NBYTES // level.block_nbytes or 1
+    return [plan.part(first, first + count) for first in range(0, total, count)]
 
 
-def _offset_of(parts: list[tuple[Piece, NDArray[Any]]]) -> int:
-    return parts[0][0][1]
+def read_blocks(
+    level: Level, plan: BlockPlan, cold: bool = False, at_once: bool = False, decode: Decoder | None = None
+) -> None:
+    """Fetch and decode blocks, each once, and copy them to all who want a part of them.
 
-
-def carry_out(work: Sequence[Work], threads: int) -> None:
-    """Do independent pieces of work in several threads, the calling one included.
+    Parameters
+    ----------
+    level : Level
+        Of which they are.
+    plan : BlockPlan
+        What is wanted of them.
+    cold : bool
+        Whether they have to come from the disk.
+    at_once : bool
+        Whether other threads do the same, so that few long calls are better than many short ones.
+    decode : callable or None
+        Decodes them, if that is known; then none of them is looked for among those that are kept, nor kept.
 
     Raises
     ------
-    Exception
-        The first that a piece raised, after the work in progress came to its end.
+    FailedReadError
+        If one of them cannot be had.
     """
-    helpers = min(threads, len(work)) - 1
-    if helpers <= 0:
-        for call, arguments in work:
-            call(*arguments)
+    if not plan.blocks:
         return
-    remaining = iter(work)
-    take = threading.Lock()
-    stop = threading.Event()
+    block = plan.blocks[0]
+    try:
+        key = level.cache_key if BLOCKS.limit and decode is None else None
+        if key is not None or 0 in [block[2] for block in plan.blocks]:
+            plan, kept = _left(level, plan, key, at_once)
+        else:  # nearly always, where blocks are wanted once
+            kept = set()
+        data = level.fetch(plan.blocks, cold)
+        if level.checked:
+            _check(level, plan.blocks, data)
+        found = _decoded_at_once(level, plan, data, kept) if at_once and len(data) > 1 else None
+        decode = decode or level.decoder()
+        for place, (block, parts) in enumerate(zip(*plan, strict=True)):
+            if found is not None:
+                pixels = found[place]
+            else:
+                rows = parts[0][0][0] if len(parts) == 1 else rows_of(parts)
+                pixels = decode(data[place], block[0], None if block[0] in kept else rows)
+            if not level.exact:
+                _check_extent(pixels, parts)
+            if block[0] in kept and key is not None and level.file.in_place():
+                BLOCKS.keep((*key, block[0]), pixels.copy())
+            copy_parts(pixels, parts, at_once)
+    except (FailedReadError, MemoryError):
+        raise
+    except Exception as error:
+        raise _failure(level, block, error) from error
 
-    def go_on() -> None:
-        while not stop.is_set():
-            with take:
-                item = next(remaining, None)
-            if item is None:
-                return
+
+def decode_block(level: Level, block: Block) -> NDArray[Any]:
+    """Fetch and decode one block that was written, all of it, to be kept by the caller.
+
+    Raises
+    ------
+    FailedReadError
+        If it cannot be had.
+    """
+    try:
+        data = level.fetch([block], False)
+        if level.checked:
+            _check(level, [block], data)
+        pixels = level.decoder()(data[0], block[0], None)
+        if pixels.shape[0] < level.shape[0] or pixels.shape[1] < level.shape[1]:
+            raise ValueError(f"it holds {pixels.shape[0]} rows of {pixels.shape[1]} pixels")
+    except (FailedReadError, MemoryError):
+        raise
+    except Exception as error:
+        raise _failure(level, block, error) from error
+    # Small ones may lie in the buffer of the thread.
+    dtype = level.dtype if level.color is None else level.color.stored
+    return pixels.astype(dtype, copy=pixels.nbytes <= KEPT)
+
+
+def read_in_order(read: WindowRead, decode: Decoder | None) -> None:
+    """Read a window whose blocks are wanted once only, by this thread.
+
+    Parameters
+    ----------
+    read : WindowRead
+        What to read.
+    decode : callable or None
+        The decoder that has given all blocks above, if they come in order only.
+
+    Raises
+    ------
+    FailedReadError
+        If a block cannot be had.
+    """
+    level = read.level
+    stored = read if level.color is None else _stored(read)
+    read_blocks(level, level.plan([stored]), decode=decode or level.decoder())
+    if level.color is not None:
+        colour(stored.out, read)
+
+
+def _failure(level: Level, block: Block, error: Exception) -> Exception:
+    """Say what went wrong with a block, in our words."""
+    if not isinstance(error, SubregionError):
+        error = decoding_error(f"{level.file.path}: {level.describe(block)}", error)
+    return FailedReadError(level, error) if isinstance(error, DamagedFileError) else error
+
+
+def _left(
+    level: Level, plan: BlockPlan, key: tuple[str, int] | None, at_once: bool
+) -> tuple[BlockPlan, set[Any]]:
+    """Copy what needs no decoding, and return what is left, and which of these blocks are to be kept."""
+    left = BlockPlan([], [])
+    kept = set()
+    for block, parts in zip(*plan, strict=True):
+        if not block[2]:
+            for _, _, out, outer in parts:
+                out[outer] = level.fill
+            continue
+        if key is not None:
+            pixels = BLOCKS.get((*key, block[0]))
+            if pixels is not None:
+                copy_parts(pixels, parts, at_once)
+                continue
+            if BLOCKS.note((*key, block[0]), level.block_nbytes) and level.block_nbytes <= BLOCKS.limit:
+                kept.add(block[0])
+        left.blocks.append(block)
+        left.copies.append(parts)
+    return left, kept
+
+
+def _check(level: Level, blocks: list[Block], data: list[Any]) -> None:
+    """Compare blocks with their checksums, where that was not done since the file was opened."""
+    verified = VERIFIED.get(level)
+    if verified is None:
+        verified = set()
+        if level.file.identity:  # otherwise its files may be written anew at any time
+            VERIFIED[level] = verified
+    for block, stored in zip(blocks, data, strict=True):
+        if block[0] not in verified:
             try:
-                item[0](*item[1])
-            except BaseException:
-                stop.set()
-                raise
+                level.check(block[0], stored)
+            except ValueError as error:
+                raise _failure(level, block, error) from error
+            verified.add(block[0])
 
-    futures = [_THREADS.executor().submit(go_on) for _ in range(helpers)]
+
+def _decoded_at_once(
+    level: Level, plan: BlockPlan, data: list[Any], kept: set[Any]
+) -> Sequence[NDArray[Any]] | None:
+    """Decode blocks in one call; None if that cannot be, or fails, so that it is told which block it is."""
+    rows = [None if block[0] in kept else rows_of(parts) for block, parts in zip(*plan, strict=True)]
     try:
-        go_on()
-    finally:
-        for future in futures:
-            if not future.cancel():
-                future.exception()  # wait: outputs must not be written after the call returns
-    for future in futures:
-        if not future.cancelled():
-            future.result()
+        return level.decode_many(plan.blocks, data, rows)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - see above
+        return None
 
 
-class _Threads:
-    """The decoding threads of this process, started when first needed and never taken over by a fork."""
-
-    def __init__(self) -> None:
-        self._start_empty()
-        in_child(self._start_empty)
-
-    def _start_empty(self) -> None:
-        self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
-
-    def executor(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(
-                    max(32, processors()), thread_name_prefix="subregion-decode"
-                )
-            return self._executor
+def _check_extent(pixels: NDArray[Any], parts: list[Copy]) -> None:
+    """Refuse a block that is smaller than what is wanted of it: copying could repeat its only row."""
+    for (rows, cols), _, _, _ in parts:
+        if pixels.shape[0] < rows.stop or pixels.shape[1] < cols.stop:
+            raise ValueError(f"it holds {pixels.shape[0]} rows of {pixels.shape[1]} pixels")
 
 
-_THREADS = _Threads()
-
-
-def processors() -> int:
-    """Count the cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
+def copy_parts(pixels: NDArray[Any], parts: list[Copy], at_once: bool) -> None:
+    """Copy the parts of a decoded block that are wanted."""
+    for inner, samples, out, outer in parts:
+        if samples is not None:
+            out[outer] = pixels[inner][..., samples]
+        elif at_once:
+            copy_rows(pixels, inner, out, outer)
+        else:
+            out[outer] = pixels[inner]

@@ -18,14 +18,13 @@ from numpy.typing import NDArray
 from subregion.cache.disk import sizes_of
 from subregion.convert.zarr import files_of_level, index_nbytes
 from subregion.errors import DamagedFileError, SourceReadError, source_error
+from subregion.formats.grid import GridLevel
+from subregion.formats.jpeg.intervals import IntervalLevel
+from subregion.formats.open import open_raster
+from subregion.formats.raster import Raster
+from subregion.io.descriptors import read_regular
+from subregion.io.source import SourceFile
 from subregion.libraries import google_crc32c
-from subregion.raster.blocksums import sums_of
-from subregion.raster.descriptors import read_regular
-from subregion.raster.jpeg import JpegRaster
-from subregion.raster.opening import open_raster
-from subregion.raster.raster import BlockRaster, Raster
-from subregion.raster.source import SourceFile
-from subregion.raster.zarr import ZarrRaster
 
 #: Bytes of a file that have a checksum together.
 BAND = 1 << 20
@@ -106,14 +105,11 @@ class Checksums:
             If it cannot be read back.
         """
         raster = open_raster(data)
-        levels = raster.stored_levels if isinstance(raster, BlockRaster) else ()
+        levels = [level for level in raster.levels if isinstance(level, GridLevel)]
         return cls(
             tuple(_span_now(data, *place) for place in _read_at_opening(raster, data)),
             tuple(_span_now(data, *place) for place in _read_later(raster, data)),
-            tuple(
-                np.zeros(0, np.uint32) if index.codec.mapped else sums_of(file, index)
-                for file, index in levels
-            ),
+            tuple(np.zeros(0, np.uint32) if level.mapped else _block_sums(level) for level in levels),
             {
                 name: np.fromiter(_band_sums(_file_of(data, name)), np.uint32)
                 for name, size in sorted(sizes_of(data).items())
@@ -255,28 +251,48 @@ def _span_now(data: str, name: str, start: int, stop: int) -> Span:
     return Span(name, start, stop, google_crc32c.value(file.read(start, stop - start)))
 
 
+def _block_sums(level: GridLevel) -> NDArray[np.uint32]:
+    """Compute the CRC-32C of each block of a level; 0 for those that were never written."""
+    planes, rows, cols = level.offsets.shape
+    numbers = np.zeros((planes, rows, cols), np.uint32)
+    for plane in range(planes):
+        for row in range(rows):
+            (offsets,), (sizes,) = level.places(plane, [row], range(cols))
+            numbers[plane, row] = [
+                google_crc32c.value(level.file.read(offset, nbytes)) if nbytes else 0
+                for offset, nbytes in zip(offsets, sizes, strict=True)
+            ]
+    return numbers.ravel()
+
+
 def _read_at_opening(raster: Raster, data: str) -> list[tuple[str, int, int]]:
     """List which bytes tell where blocks are and what they mean: name of the file, first and last."""
-    if isinstance(raster, ZarrRaster):
+    if raster.driver == "ZARR":
         # It holds the metadata of all arrays. The index of each shard has a checksum of its own.
         name = "zarr.json"
         return [(name, 0, os.path.getsize(os.path.join(data, name)))]
-    if isinstance(raster, JpegRaster):
-        return [("", start, stop) for start, stop in raster.head_and_index]
-    if not isinstance(raster, BlockRaster):
-        raise SourceReadError(f"{data}: is no copy that can be read by blocks.")
+    if isinstance(raster.full, IntervalLevel):
+        return [("", start, stop) for start, stop in raster.full.head_and_index]
     size = os.path.getsize(data)
-    begins = [int(index.offsets[index.nbytes > 0].min(initial=size)) for index in raster.levels]
+    begins = [_first_block(level, size) for level in raster.levels if isinstance(level, GridLevel)]
+    if not begins:
+        raise SourceReadError(f"{data}: is no copy that can be read by blocks.")
     return [("", 0, min(begins))]
+
+
+def _first_block(level: GridLevel, size: int) -> int:
+    return int(level.offsets[level.nbytes > 0].min(initial=size))
 
 
 def _read_later(raster: Raster, data: str) -> list[tuple[str, int, int]]:
     """List the same of what is read later, or by others."""
-    if not isinstance(raster, ZarrRaster):
+    if raster.driver != "ZARR":
         return []
     found = []
-    for level, (_, index) in enumerate(raster.stored_levels):
-        (metadata, shard), size = files_of_level(level), index_nbytes(index.offsets.size)
+    for number, level in enumerate(raster.levels):
+        if not isinstance(level, GridLevel):
+            continue
+        (metadata, shard), size = files_of_level(number), index_nbytes(level.offsets.size)
         end = os.path.getsize(os.path.join(data, shard))
         found += [(metadata, 0, os.path.getsize(os.path.join(data, metadata))), (shard, end - size, end)]
     return found

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from subregion.errors import IdentityError, source_error
+from subregion.io.descriptors import State, read_regular, state_of
 from subregion.libraries import require, yaml
-from subregion.raster.descriptors import State, read_regular, state_of
 
 #: Bytes of a `.dvc` file that are read, and what it may hold: those of a folder list one file a line at most.
 MAX_LISTING = 1 << 20

@@ -23,7 +23,7 @@ from subregion.cache.manifest import KEY_DIGITS, MAX_MANIFEST, claims_of
 from subregion.cache.removal import put_back, restore_abandoned, set_aside
 from subregion.cache.scan import Found, claims_by, manifest_by, scan
 from subregion.errors import SubregionError
-from subregion.raster.descriptors import read_regular
+from subregion.io.descriptors import read_regular
 
 #: A folder that has a limit and is full is emptied down to this share of it, so that it has not to be done
 #: each time.

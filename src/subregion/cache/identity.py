@@ -11,8 +11,8 @@ from typing import Any
 from subregion.cache.dvc import dvc_hash
 from subregion.cache.seen import Seen, Signature, files_below
 from subregion.errors import CacheError, ConfigError, IdentityError, SubregionError, source_error
-from subregion.raster.descriptors import open_regular
-from subregion.raster.zarr_metadata import is_zarr
+from subregion.formats.zarr.metadata import is_zarr
+from subregion.io.descriptors import open_regular
 from subregion.records import Asset
 
 MODES = ("PATH", "PIXELS", "DVC", "GIVEN")

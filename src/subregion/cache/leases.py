@@ -19,7 +19,7 @@ from collections import Counter, deque
 
 from subregion.cache.disk import SAFELY
 from subregion.forks import in_child
-from subregion.raster.descriptors import open_regular, with_room
+from subregion.io.descriptors import open_regular, with_room
 
 #: A lease of another host, whose processes cannot be looked at, ends when nobody wrote to it for so long (s).
 EXPIRY = 24 * 3600.0

@@ -13,7 +13,7 @@ import re
 import time
 
 from subregion.cache.disk import SAFELY
-from subregion.raster.descriptors import read_regular, with_room
+from subregion.io.descriptors import read_regular, with_room
 
 #: So long (seconds) it is believed: those who know of no limit may slip through while it is written.
 BELIEVED = 3600.0

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import filelock  # not from `libraries`: its own fork hook must be there before ours waits for an import
 
-from subregion.raster.descriptors import read_regular
+from subregion.io.descriptors import read_regular
 
 #: A lock whose owner shows no sign of life for this long (seconds) is passed by: that costs double work only.
 PATIENCE = 60.0

@@ -17,8 +17,8 @@ from subregion.cache.checksums import SUFFIX
 from subregion.cache.metadata import NOTHING, Carried
 from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
+from subregion.io.descriptors import read_regular, with_room
 from subregion.libraries import google_crc32c
-from subregion.raster.descriptors import read_regular, with_room
 
 #: Bytes of a manifest; ours have some hundred.
 MAX_MANIFEST = 1 << 20

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from subregion.convert.tiff_tags import FieldType
-from subregion.raster.geotags import GEO_TAGS
-from subregion.raster.raster import FileTag
+from subregion.geo.geotags import GEO_TAGS, FileTag
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: More than this, in bytes, is not kept: thousands of ground control points, which give no affine.
 _MOST = 1 << 16
@@ -72,12 +71,10 @@ class Carried:
             found["nodata"] = self.nodata
         return found
 
-    def give(self, raster: Raster) -> None:
-        """Tell an open copy what its own format does not."""
-        if self.tags and not raster.tags:
-            raster.tags = self.tags
-        if raster.nodata is None:
-            raster.nodata = self.nodata
+    def given(self, raster: Raster) -> Raster:
+        """Return an open copy that says what its own format does not."""
+        nodata = self.nodata if raster.nodata is None else raster.nodata
+        return replace(raster, tags=raster.tags or self.tags, nodata=nodata)
 
 
 def _is_number(value: object) -> bool:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from subregion.raster.jpeg import JpegRaster
+from subregion.formats.jpeg.intervals import IntervalLevel
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: Under `auto`, a source whose blocks hold at most so many decoded bytes is read where it lies:
 #: a window then costs a few blocks at the most.
@@ -29,7 +29,7 @@ def serves_in_place(raster: Raster) -> bool:
     if not raster.windowed:
         return False
     high, wide = raster.block
-    if isinstance(raster, JpegRaster):
+    if isinstance(raster.full, IntervalLevel):
         # Making a copy with the best intervals, and an index of them, costs little and loses nothing.
         return high * wide * bands <= JPEG_BLOCK_IN_PLACE and raster.file.size <= JPEG_FILE_IN_PLACE
     return raster.mapped or high * wide * bands * raster.dtype.itemsize <= BLOCK_IN_PLACE

@@ -12,9 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from subregion.blocks.execute import processors
 from subregion.cache.stamp import stamp_holds, write_stamp
 from subregion.errors import ConfigError, PrepareError, SubregionError, shown
+from subregion.io.threads import processors
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from subregion.errors import SubregionError, source_error
-from subregion.raster.descriptors import State, state_of, with_room
-from subregion.raster.zarr_metadata import is_zarr
+from subregion.formats.zarr.metadata import is_zarr
+from subregion.io.descriptors import State, state_of, with_room
 
 #: Clocks of file systems tick this often at least (seconds): two changes within a tick look like one.
 TICK = 0.02

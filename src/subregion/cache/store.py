@@ -31,17 +31,16 @@ from subregion.errors import (
     SubregionError,
     UnsupportedFormatError,
 )
-from subregion.raster.jpeg import JpegRaster
-from subregion.raster.opening import open_raster
-from subregion.raster.pool import POOL
-from subregion.raster.raster import BlockRaster
-from subregion.raster.source import SourceFile
+from subregion.formats.jpeg.intervals import IntervalLevel
+from subregion.formats.open import open_raster
+from subregion.io.pool import POOL
+from subregion.io.source import SourceFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from subregion.convert.convert import Progress
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
     from subregion.records import Asset
 
 #: Names of JPEGs end so, mostly; what they are is told by their first bytes.
@@ -138,11 +137,10 @@ class Store:
         SubregionError
             If the source cannot be read.
         """
-        file = _file_of(damaged.raster)
         if damaged.entry is None:
-            if (damaged.watched is None or damaged.watched.holds()) and (file is None or file.in_place()):
+            if (damaged.watched is None or damaged.watched.holds()) and damaged.raster.file.in_place():
                 return None
-        elif file is None or file.is_there():
+        elif damaged.raster.file.is_there():
             self.discard_damaged(damaged.entry, asset)
         gone = self._pooled_as(asset)
         POOL.forget(lambda key: key == gone)
@@ -356,11 +354,13 @@ class Store:
         if lease is not None and not self.folder.is_named(entry):
             raise _EvictedError
         try:
-            sums, raster = Checksums.read(entry.sums_path, entry.sums), open_raster(entry.data)
-            sums.compare_opened(entry.data, _file_of(raster))
-            if isinstance(raster, BlockRaster):
-                raster.compare_with(sums.levels)
-            if recipe.kind == "jpeg" and not (isinstance(raster, JpegRaster) and raster.is_copy):
+            sums = Checksums.read(entry.sums_path, entry.sums)
+            raster = open_raster(entry.data, immutable=True)
+            file = raster.file if isinstance(raster.file, SourceFile) else None
+            sums.compare_opened(entry.data, file)
+            raster = replace(raster, sums=sums.levels, lease=lease)
+            full = raster.full
+            if recipe.kind == "jpeg" and not (isinstance(full, IntervalLevel) and full.is_copy):
                 # With another header it may still be a picture, but one of which windows cost all of it.
                 raise DamagedFileError(f"{entry.data}: is not as it was written.")
         except SourceNotFoundError as error:
@@ -379,12 +379,8 @@ class Store:
             if not isinstance(error.__cause__, OSError | MemoryError):
                 self.discard_damaged(entry, asset)
             raise _ReplacedError from error
-        if isinstance(raster, BlockRaster):
-            raster.stands_still()
-        entry.carried.give(raster)
-        raster.lease = lease
         _note_use(entry)
-        return raster
+        return entry.carried.given(raster)
 
     def discard_damaged(self, entry: Entry, asset: Asset) -> None:
         """Take a damaged entry away, so that it is made anew.
@@ -515,12 +511,6 @@ class _ReplacedError(Exception):
 
 class _EvictedError(_ReplacedError):
     """The entry was removed to make room before it could be held."""
-
-
-def _file_of(raster: Raster) -> SourceFile | None:
-    """Return the one file that an image is read from; None if there are several, or a library has it."""
-    file = getattr(raster, "file", None)
-    return file if isinstance(file, SourceFile) else None
 
 
 def _note_use(entry: Entry) -> None:

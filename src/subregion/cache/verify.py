@@ -27,9 +27,9 @@ from subregion.cache.origin import Origin
 from subregion.cache.store import Store
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.errors import SubregionError, shown
+from subregion.formats.open import open_raster
+from subregion.formats.raster import Raster
 from subregion.geometry.window import Window
-from subregion.raster.opening import open_raster
-from subregion.raster.raster import Raster
 
 if TYPE_CHECKING:
     from subregion.records import Asset

@@ -22,8 +22,8 @@ from subregion.cli.show import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduc
 from subregion.cli.terrain import Relief, write_png
 from subregion.collections.simple import SimpleFrames
 from subregion.errors import DamagedFileError
+from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
-from subregion.raster.opening import open_raster
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -12,16 +12,16 @@ from subregion.cache.seen import look_at
 from subregion.cache.store import Store
 from subregion.convert.jpeg import can_keep
 from subregion.errors import NotGeoreferencedError, SubregionError
-from subregion.raster.georeference import georeference_of
-from subregion.raster.opening import open_raster
+from subregion.formats.open import open_raster
+from subregion.geo.georeference import georeference_of
 from subregion.records import Asset
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from subregion.cache.manifest import Entry
+    from subregion.formats.raster import Raster
     from subregion.geometry.georeference import Georeference
-    from subregion.raster.raster import Raster
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subregion.errors import ConfigError, SubregionError
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import FileTag
+    from subregion.geo.geotags import FileTag
 
 
 class Write(Protocol):

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.geometry.window import Window
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL import Image, ImageDraw
 
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: Decoded bytes that are held at a time while a picture is reduced.
 STRIP_BYTES = 4 << 20
@@ -68,13 +66,7 @@ def _strips(raster: Raster, level: int) -> Iterator[NDArray[Any]]:
     height, width = raster.level_shapes[level]
     row_bytes = width * raster.shape[2] * raster.dtype.itemsize
     rows = max(1, min(height, STRIP_BYTES // row_bytes))
-    if level == 0:
-        yield from raster.strips(rows)
-        return
-    for row in range(0, height, rows):
-        strip = np.empty((min(rows, height - row), width, raster.shape[2]), raster.dtype)
-        raster.read_into(Window(row, 0, *strip.shape[:2]), strip, level=level)
-        yield strip
+    yield from raster.strips(rows, level)
 
 
 def _squares(values: NDArray[Any], row: int, factor: int) -> NDArray[np.float32]:

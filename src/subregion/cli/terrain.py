@@ -12,8 +12,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import processors
 from subregion.geometry.window import Window
+from subregion.io.threads import processors
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

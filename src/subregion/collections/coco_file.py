@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, Protocol
 import msgspec
 
 from subregion.errors import SubregionError, UnsupportedFormatError, source_error
-from subregion.raster.limits import check_json
+from subregion.io.limits import check_json
 
 #: So much is unpacked at a time, in bytes.
 _CHUNK = 4 << 20

@@ -12,9 +12,9 @@ from affine import Affine
 
 from subregion.collections.coco_schema import AssetEntry, ImageEntry, Pair, Quantized, Size, VideoEntry, Warp
 from subregion.errors import ConfigError, RecordError, shown
+from subregion.formats.video.container import SUFFIXES
 from subregion.geometry.channels import parse_channels
 from subregion.paths import is_name
-from subregion.raster.container import SUFFIXES
 from subregion.records import Asset, ImageRecord, Quantization, VideoPlace
 
 

@@ -18,10 +18,10 @@ from subregion.errors import (
     shown,
     source_error,
 )
+from subregion.formats.zarr.metadata import is_zarr
 from subregion.frames import Frames
 from subregion.image import AlignableImageData, LazyFrame
 from subregion.paths import is_name, path_of
-from subregion.raster.zarr_metadata import is_zarr
 from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:

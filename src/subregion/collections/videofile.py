@@ -10,8 +10,8 @@ import numpy as np
 
 from subregion.collections.video import VideoCollection
 from subregion.errors import ConfigError, RegionTypeError, UnknownImageError, UnknownVideoError, shown
+from subregion.formats.open import count_frames
 from subregion.paths import path_of
-from subregion.raster.opening import count_frames
 from subregion.records import Asset, ImageRecord, VideoPlace
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import processors
 from subregion.convert.encodings import Encode
 from subregion.convert.overviews import Pyramid, overview_shapes
 from subregion.convert.strips import checked_strips
+from subregion.io.threads import processors
 
 _WAITING_NBYTES = 24 << 20  # pixels that wait for encoders, so that none of them waits for the decoder
 _JOB_NBYTES = 1 << 20  # pixels per job: enough to make handing it over cheap, little enough to share out

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from subregion.convert.cog import CogConfig, write_cog
@@ -15,11 +14,11 @@ from subregion.convert.npy import write_npy
 from subregion.convert.tiff_tags import FieldType, Tag
 from subregion.convert.zarr import ZarrConfig, write_zarr
 from subregion.errors import DamagedFileError
+from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
-from subregion.raster.opening import open_raster
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: Is told how many rows are done, and how many there are.
 Progress = Callable[[int, int], object]
@@ -131,10 +130,9 @@ def _check(path: str, source: Raster, written: _Watched, exact: bool) -> None:
             f"{path}: the converted file holds {raster.shape} of {raster.dtype}, "
             f"the source {source.path} {source.shape} of {source.dtype}."
         )
-    rows, cols, bands = source.shape
+    rows, cols, _ = source.shape
     for row, expected in ((0, written.first), (rows - 1, written.last)):
-        got = np.empty((1, cols, bands), source.dtype)
-        raster.read_into(Window(row, 0, 1, cols), got)
+        got = raster.read(Window(row, 0, 1, cols))
         if exact and expected is not None and got.tobytes() != expected.tobytes():
             raise DamagedFileError(
                 f"{path}: row {row} of the converted file is not that of the source {source.path}."

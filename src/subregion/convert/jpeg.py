@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.codecs.jpegstream import JpegFrame, JpegStream, read_frame, read_stream
 from subregion.convert.huffman import HuffmanTable
 from subregion.convert.jpegcheck import CopyCheck
 from subregion.convert.jpegencode import encoded
@@ -24,14 +25,13 @@ from subregion.convert.jpegrecode import recoded, tables_of
 from subregion.convert.jpegwrite import write_indexed
 from subregion.convert.strips import removed_on_error
 from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.formats.jpeg.index import SCAN_BYTES, IntervalScan
+from subregion.formats.jpeg.intervals import IntervalLevel, open_intervals
+from subregion.io.source import SourceFile
 from subregion.libraries import Image
-from subregion.raster.jpeg import open_jpeg
-from subregion.raster.jpegindex import SCAN_BYTES, IntervalScan
-from subregion.raster.jpegstream import JpegFrame, JpegStream, read_frame, read_stream
-from subregion.raster.source import SourceFile
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: About how wide an interval should be, in pixels: shorter ones cost bytes, longer ones needless decoding.
 INTERVAL_PIXELS = 64
@@ -100,8 +100,10 @@ def _fits(frame: JpegFrame) -> bool:
 
 def _ready(file: SourceFile) -> JpegStream | None:
     """Return the head of a JPEG that has intervals as they should be already."""
-    raster = open_jpeg(file)
-    return raster.stream if raster is not None and raster.block[1] <= _WIDEST_PIXELS else None
+    raster = open_intervals(file)
+    if raster is None or not isinstance(raster.full, IntervalLevel) or raster.block[1] > _WIDEST_PIXELS:
+        return None
+    return raster.full.stream
 
 
 def _recodable(path: str) -> bool:
@@ -171,7 +173,7 @@ def keep_jpeg(source: Raster, path: str, interval: int | str = "auto") -> None:
     with removed_on_error(path), ThreadPoolExecutor(2, "subregion-check") as aside:
         check = CopyCheck(source.path, frame, aside)
         write_indexed(path, _with_intervals(file, frame, units), check.watch)
-        raster = open_jpeg(SourceFile(path))
+        raster = open_intervals(SourceFile(path))
         if raster is None or raster.shape != source.shape:
             raise DamagedFileError(f"{path}: is not the JPEG with restart intervals that it should be.")
         check.finish(raster)

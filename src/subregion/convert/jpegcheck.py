@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.codecs.vips import decode_jpeg
+from subregion.convert.strips import regrouped
 from subregion.errors import DamagedFileError, decoding_error
+from subregion.formats.raster import Raster
+from subregion.formats.vips import LAYOUT, Loader, top_down_level
 from subregion.geometry.window import Window
-from subregion.raster.source import SourceFile
-from subregion.raster.vips import VipsRaster, decode_jpeg
+from subregion.io.source import SourceFile
 
 if TYPE_CHECKING:
-    from subregion.raster.jpeg import JpegRaster
-    from subregion.raster.jpegindex import IntervalScan
-    from subregion.raster.jpegstream import JpegFrame, JpegStream
+    from subregion.codecs.jpegstream import JpegFrame, JpegStream
+    from subregion.formats.jpeg.index import IntervalScan
 
 #: Rows of units in a strip: a multiple of eight.
 _STRIP_UNITS = 32
@@ -71,12 +73,12 @@ class CopyCheck:
             head = stream.head_of(rows, frame.width)
             self._found.append(self._pool.submit(self._hash_of_strip, file, head, start, stop))
 
-    def finish(self, raster: JpegRaster) -> None:
+    def finish(self, raster: Raster) -> None:
         """Compare what was decoded.
 
         Parameters
         ----------
-        raster : JpegRaster
+        raster : Raster
             The copy, which is written to its end.
 
         Raises
@@ -94,14 +96,14 @@ class CopyCheck:
     def _decode_first_rows(self) -> NDArray[Any]:
         frame = self._frame
         window = Window(0, 0, min(_COMPARED_ROWS, frame.height), frame.width)
-        return VipsRaster(SourceFile(self._source), "JPEG", "jpegload").read(window)
+        return _from_the_top(self._source).read(window)
 
     def _hashes(self, path: str) -> list[bytes]:
         """Hash each strip of a file."""
-        reduced = VipsRaster(SourceFile(path), "JPEG", "jpegload", shrink=self._shrink)
+        reduced = _from_the_top(path, self._shrink)
         rows = _STRIP_UNITS * self._frame.unit[0] // self._shrink if self._strips > 1 else reduced.shape[0]
         hashes = [hashlib.blake2b() for _ in range(self._strips)]
-        for number, strip in enumerate(reduced.strips(rows)):
+        for number, strip in enumerate(regrouped(reduced.strips(rows), rows)):
             hashes[min(number, self._strips - 1)].update(np.ascontiguousarray(strip).data)
         return [each.digest() for each in hashes]
 
@@ -113,3 +115,9 @@ class CopyCheck:
         except ValueError as error:
             raise decoding_error(f"{file.path}: cannot be decoded as JPEG", error) from error
         return hashlib.blake2b(np.ascontiguousarray(pixels).data).digest()
+
+
+def _from_the_top(path: str, shrink: int = 1) -> Raster:
+    """Open a JPEG to be decoded without its restart intervals, as any other decoder does."""
+    level = top_down_level(SourceFile(path), Loader("jpegload", "JPEG", shrink))
+    return Raster(path, "JPEG", LAYOUT, level)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import processors
-from subregion.convert.strips import checked_strips
+from subregion.codecs.jpegheader import SCAN, InMemory, segments
+from subregion.convert.strips import checked_strips, regrouped
 from subregion.errors import ConfigError
+from subregion.io.threads import processors
 from subregion.libraries import Image
 
 if TYPE_CHECKING:
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 #: Decoders take no more rows or columns.
 MAX_EDGE = 65500
@@ -82,7 +83,7 @@ def encoded(
         return _encode(strip, quality, interval)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="subregion-encode") as pool:
-        waiting = _regrouped(checked_strips(strips, shape, np.uint8), count)
+        waiting = regrouped(checked_strips(strips, shape, np.uint8), count)
         while group := list(itertools.islice(waiting, 2 * threads)):
             for stream in pool.map(encode, group):
                 head, pixels = _split(stream, rows)
@@ -101,27 +102,9 @@ def _encode(strip: NDArray[np.uint8], quality: int, interval: int) -> bytes:
 
 def _split(stream: bytes, rows: int) -> tuple[bytes, bytes]:
     """Return the head of a JPEG with another number of rows, and its coded pixels."""
-    at = 2
-    while stream[at + 1] != 0xDA:
-        if stream[at + 1] == 0xC0:
-            stream = stream[: at + 5] + struct.pack(">H", rows) + stream[at + 7 :]
-        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
-    return stream[:at], stream[at:-2]
-
-
-def _regrouped(strips: Iterable[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
-    """Yield the same rows, `count` at a time."""
-    held: list[NDArray[np.uint8]] = []
-    have = 0
-    for strip in strips:
-        start = 0
-        while have + len(strip) - start >= count:
-            stop = start + count - have
-            yield np.concatenate([*held, strip[start:stop]])
-            held, have, start = [], 0, stop
-        if start < len(strip):
-            held.append(strip[start:].copy())
-            have += len(strip) - start
-    if have:
-        yield np.concatenate(held)
+    for code, start, stop in segments(InMemory(stream)):
+        if code == 0xC0:
+            stream = stream[: start + 5] + struct.pack(">H", rows) + stream[start + 7 :]
+        elif code == SCAN:
+            return stream[:stop], stream[stop:-2]
+    raise AssertionError("Pillow writes a scan")

@@ -18,8 +18,8 @@ from subregion.convert.huffman import MARGIN, BlockFinder, BlockTables, HuffmanT
 from subregion.errors import DamagedFileError, UnsupportedFormatError
 
 if TYPE_CHECKING:
-    from subregion.raster.jpegstream import JpegStream
-    from subregion.raster.source import SourceFile
+    from subregion.codecs.jpegstream import JpegStream
+    from subregion.io.source import SourceFile
 
 #: Coded bytes that are worked on at a time; it takes some fifty times as much memory.
 PIECE_BYTES = 2 << 20

@@ -6,10 +6,10 @@ import itertools
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
+from subregion.codecs.jpegstream import JpegStream, read_stream
 from subregion.errors import DamagedFileError
-from subregion.raster.jpegindex import NOTE_BYTES, IntervalIndex, IntervalScan, grid_of
-from subregion.raster.jpegstream import JpegStream, read_stream
-from subregion.raster.source import SourceFile
+from subregion.formats.jpeg.index import NOTE_BYTES, IntervalIndex, IntervalScan, grid_of
+from subregion.io.source import SourceFile
 
 #: Is told of the file that is being written, of its head, and of the intervals that are in it so far.
 Watch = Callable[[SourceFile, JpegStream, IntervalScan], object]

@@ -70,3 +70,20 @@ def removed_on_error(path: str | os.PathLike[str]) -> Iterator[None]:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         raise
+
+
+def regrouped(strips: Iterable[NDArray[Any]], count: int) -> Iterator[NDArray[Any]]:
+    """Yield the same rows, `count` at a time."""
+    held: list[NDArray[Any]] = []
+    have = 0
+    for strip in strips:
+        start = 0
+        while have + len(strip) - start >= count:
+            stop = start + count - have
+            yield np.concatenate([*held, strip[start:stop]])
+            held, have, start = [], 0, stop
+        if start < len(strip):
+            held.append(strip[start:].copy())
+            have += len(strip) - start
+    if have:
+        yield np.concatenate(held)

@@ -25,12 +25,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from subregion.codecs.blosc_lz4 import encode_parts
 from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.encodings import Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
 from subregion.errors import ConfigError
 from subregion.libraries import google_crc32c, imagecodecs
-from subregion.raster.blosc import encode_parts
 
 _CONVENTION = {
     "schema_url": "https://raw.githubusercontent.com/zarr-conventions/multiscales/refs/tags/v0.1/schema.json",

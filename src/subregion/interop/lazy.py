@@ -22,12 +22,12 @@ from subregion.errors import (
     missing_package,
     shown,
 )
+from subregion.geo.crs import system_of
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.placement import OutputGrid
 from subregion.geometry.region import Selection, select
 from subregion.geometry.window import Window
 from subregion.libraries import dask_array, require, xarray
-from subregion.raster.crs import system_of
 from subregion.read.georeference import georeference
 from subregion.read.image import OpenImage
 from subregion.read.mending import mend_unlike, planned_again

@@ -15,11 +15,12 @@ from subregion.geometry.channels import ALL, kept_channels, parse_channels
 from subregion.geometry.placement import OutputGrid
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.window import Window
-from subregion.raster.limits import check_result
-from subregion.read.image import OpenImage, is_plain
+from subregion.io.limits import check_result
+from subregion.read.image import OpenImage
 from subregion.read.mending import planned_again
 from subregion.read.options import Channels, ReadOptions
 from subregion.read.padding import check_fill, fill_value
+from subregion.read.plan import is_plain
 from subregion.read.region import read_regions
 from subregion.records import ImageRecord, unknown_channel
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import WindowRead
+from subregion.blocks.level import WindowRead
 from subregion.geometry import bilinear
 from subregion.geometry.placement import SourceRead
 from subregion.geometry.resample import Filter, resample, to_dtype
 from subregion.geometry.window import Window
-from subregion.raster.limits import check_result
+from subregion.io.limits import check_result
 from subregion.read.padding import fill_value
 from subregion.read.plan import BandGroup, ReadPlan
 
@@ -81,8 +81,7 @@ class Composition:
             self._read_together(bundle)
 
     def _read(self, group: BandGroup, out: NDArray[Any]) -> None:
-        read = group.read
-        self.reads.append(WindowRead(group.raster, read.source, out, group.bands, group.steps, read.level))
+        self.reads.append(group.into(out))
 
     def _read_together(self, bundle: list[BandGroup]) -> None:
         """Read groups of one window side by side, to interpolate them in one go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from subregion.blocks.level import unplaced
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region
 from subregion.read.mending import planned_again
@@ -147,8 +148,19 @@ def _explained(plan: ReadPlan, missing: tuple[str, ...]) -> Explanation:
 
 def _read_of(group: BandGroup, plan: ReadPlan) -> FileRead:
     raster, read = group.raster, group.read
-    blocks = raster.blocks_of(read.source, group.bands, group.steps, read.level)
-    window = read.source
+    level, window = raster.level(read.level), read.source
+    blocks: list[tuple[int, int, int]] = []
+    nbytes = raster.nbytes
+    if level.windowed:
+        planned = level.plan([unplaced(level, window, group.bands, group.steps)])
+        ranges = [(block[0], *each) for block in planned.blocks for each in level.ranges(block)]
+        ranges.sort(key=lambda each: each[1])
+        # What is made of several ranges has no number of its own.
+        blocks = [
+            (number if isinstance(number, int) else place, offset, size)
+            for place, (number, offset, size) in enumerate(ranges)
+        ]
+        nbytes = sum({offset: size for _, offset, size in blocks}.values())
     return FileRead(
         raster.path,
         raster.driver,
@@ -158,8 +170,8 @@ def _read_of(group: BandGroup, plan: ReadPlan) -> FileRead:
         (window.row, window.col, window.height, window.width),
         None if group.bands is None else tuple(group.bands),
         _how(group, plan),
-        tuple(blocks or ()),
-        raster.nbytes if blocks is None else sum({offset: nbytes for _, offset, nbytes in blocks}.values()),
+        tuple(blocks),
+        nbytes,
     )
 
 

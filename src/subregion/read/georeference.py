@@ -16,17 +16,17 @@ from subregion.errors import (
     SourceNotFoundError,
     SubregionError,
 )
+from subregion.formats.open import tags_of
+from subregion.geo.crs import import_pyproj, keys_of
+from subregion.geo.georeference import georeference_of
+from subregion.geo.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
 from subregion.geometry.georeference import Bounds, Georeference, check_bounds
 from subregion.geometry.window import Window
-from subregion.raster.crs import import_pyproj, keys_of
-from subregion.raster.georeference import georeference_of
-from subregion.raster.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
-from subregion.raster.opening import tags_of
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
+    from subregion.geo.geotags import FileTag
     from subregion.geometry.region import Selection
-    from subregion.raster.raster import FileTag
     from subregion.records import Asset, ImageRecord
 
 #: How many points are put on each side of a rectangle before it is transformed. More are taken until the

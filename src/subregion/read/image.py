@@ -14,21 +14,15 @@ from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.placement import OutputGrid, SourceRead, covers_image
 from subregion.geometry.resample import working_dtype
 from subregion.read.mending import mend_unlike, planned_again
-from subregion.read.options import Channels, ReadOptions
+from subregion.read.options import ReadOptions
 from subregion.records import Asset, ImageRecord, invertible, unknown_channel
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
 
 
 IDENTITY = Affine.identity()
-
-
-def is_plain(record: ImageRecord, channels: Channels) -> bool:
-    """Whether what is wanted lies in one file that has the grid of the image."""
-    assets = record.assets
-    return assets[record.default].to_image is None and (len(assets) == 1 or channels is None)
 
 
 class OpenImage:
@@ -213,45 +207,6 @@ def check_size(path: str, width: int | None, height: int | None, shape: tuple[in
         )
 
 
-def open_default(store: Store, record: ImageRecord, asset: Asset | None = None) -> OpenAsset:
-    """Open the default file of an image, which has the grid of the image.
-
-    Raises
-    ------
-    RecordError
-        If the size or the channels that are declared are not those of the file, naming all of them.
-    MendedError
-        If only its copy was not, which has been made anew.
-    """
-    asset = record.default_asset if asset is None else asset
-    opened = store.open(asset)
-    try:
-        check_asset(asset, opened.raster.shape)
-        if record.width is not None or record.height is not None:
-            check_size(asset.path, record.width, record.height, opened.raster.shape)
-    except RecordError as error:
-        mend_unlike(store, asset, opened, error)
-        raise
-    return opened
-
-
-def open_needed(store: Store, record: ImageRecord, channels: Channels) -> None:
-    """Open the files that hold some channels of an image, which makes the copies that are missing.
-
-    Raises
-    ------
-    UnknownChannelError
-        If no file has such a channel.
-    RecordError
-        If the record contradicts itself or its files.
-    """
-    if is_plain(record, channels):
-        named_bands(record.default_asset, channels)
-        open_default(store, record)
-    else:
-        OpenImage(store, record, channels)
-
-
 def check_file_size(store: Store, record: ImageRecord, width: int | None, height: int | None) -> None:
     """Refuse an image whose default file has not the size that is known.
 
@@ -274,21 +229,3 @@ def check_file_size(store: Store, record: ImageRecord, width: int | None, height
             raise
 
     planned_again(check)
-
-
-def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
-    """Return the indices of named channels in their file; None for all of them.
-
-    Raises
-    ------
-    UnknownChannelError
-        Listing the channels that there are.
-    """
-    if channels is None or (isinstance(channels, str) and channels == ALL):
-        return None
-    names = parse_channels(channels)
-    known = asset.channels or ()
-    for name in names:
-        if name not in known:
-            raise unknown_channel(name, known, asset.path)
-    return [known.index(name) for name in names]

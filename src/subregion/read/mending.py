@@ -9,7 +9,7 @@ from subregion.errors import MendedError, SubregionError
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
     from subregion.records import Asset
 
 T = TypeVar("T")

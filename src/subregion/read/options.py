@@ -81,7 +81,10 @@ class ReadOptions:
         return filter_of(names)
 
 
+#: Pixels that are not resampled, as they are stored.
 AS_STORED = ReadOptions()
+#: What `read_options` takes if nothing is given.
+DEFAULTS = (1, "linear", True, None, False, None)
 
 
 def read_options(
@@ -99,15 +102,6 @@ def read_options(
     ConfigError
         Naming the option, the value and what is allowed.
     """
-    if (
-        fill is None
-        and nodata is None
-        and (type(scale) is int and scale == 1)
-        and (type(interpolation) is str and interpolation == "linear")
-        and antialias is True
-        and dequantize is False
-    ):
-        return AS_STORED  # nearly always, so it must cost nothing
     if not (nodata is None or (isinstance(nodata, str) and nodata in ("float", "ma"))):
         raise ConfigError(f"nodata={shown(nodata)}: allowed are None, 'float', 'ma'.")
     for option, value in (("antialias", antialias), ("dequantize", dequantize)):

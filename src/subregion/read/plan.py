@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,19 +11,23 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, RegionError, shown
+from subregion.blocks.level import WindowRead
+from subregion.errors import ConfigError, RecordError, RegionError, shown
+from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.placement import OutputGrid, SourceRead, plan_asset
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.resample import Filter
 from subregion.geometry.window import Window
-from subregion.raster.limits import check_result
-from subregion.read.image import IDENTITY, OpenImage, is_plain, named_bands, open_default
+from subregion.io.limits import SURELY_FITS, check_result
+from subregion.read.image import IDENTITY, OpenImage, check_asset, check_size
+from subregion.read.mending import mend_unlike
 from subregion.read.options import AS_STORED, Channels, ReadOptions
 from subregion.read.padding import Padding, Stepped, check_fill, plan_padding
+from subregion.records import unknown_channel
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
-    from subregion.raster.raster import Raster
+    from subregion.formats.raster import Raster
     from subregion.records import Asset, ImageRecord, Quantization
 
 
@@ -67,6 +72,12 @@ class BandGroup(NamedTuple):
     def band_count(self) -> int:
         """How many bands there are."""
         return self.raster.shape[2] if self.bands is None else len(self.bands)
+
+    def into(self, out: NDArray[Any]) -> WindowRead:
+        """Return the read of its pixels into an array of the shape of its source window."""
+        raster, read = self.raster, self.read
+        level = raster.levels[read.level] if read.level else raster.full
+        return WindowRead(level, read.source, out, self.bands, self.steps)
 
     def is_straight(self, options: ReadOptions, dtype: np.dtype[Any]) -> bool:
         """Whether its pixels can be read to where they belong, because nothing is to be done to them."""
@@ -203,11 +214,77 @@ def plan_crops(image: OpenImage, window: Window) -> list[tuple[BandGroup, Affine
     return found
 
 
+def is_plain(record: ImageRecord, channels: Channels) -> bool:
+    """Whether what is wanted lies in one file that has the grid of the image."""
+    assets = record.assets
+    return assets[record.default].to_image is None and (len(assets) == 1 or channels is None)
+
+
+def open_default(store: Store, record: ImageRecord, asset: Asset | None = None) -> OpenAsset:
+    """Open the default file of an image, which has the grid of the image.
+
+    Raises
+    ------
+    RecordError
+        If the size or the channels that are declared are not those of the file, naming all of them.
+    MendedError
+        If only its copy was not, which has been made anew.
+    """
+    asset = record.default_asset if asset is None else asset
+    opened = store.open(asset)
+    declared = asset.channels, asset.bands, asset.width, asset.height, record.width, record.height
+    if declared == (None,) * len(declared):
+        return opened
+    try:
+        check_asset(asset, opened.raster.shape)
+        if record.width is not None or record.height is not None:
+            check_size(asset.path, record.width, record.height, opened.raster.shape)
+    except RecordError as error:
+        mend_unlike(store, asset, opened, error)
+        raise
+    return opened
+
+
+def open_needed(store: Store, record: ImageRecord, channels: Channels) -> None:
+    """Open the files that hold some channels of an image, which makes the copies that are missing.
+
+    Raises
+    ------
+    UnknownChannelError
+        If no file has such a channel.
+    RecordError
+        If the record contradicts itself or its files.
+    """
+    if is_plain(record, channels):
+        named_bands(record.default_asset, channels)
+        open_default(store, record)
+    else:
+        OpenImage(store, record, channels)
+
+
+def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
+    """Return the indices of named channels in their file; None for all of them.
+
+    Raises
+    ------
+    UnknownChannelError
+        Listing the channels that there are.
+    """
+    if channels is None or (isinstance(channels, str) and channels == ALL):
+        return None
+    names = parse_channels(channels)
+    known = asset.channels or ()
+    for name in names:
+        if name not in known:
+            raise unknown_channel(name, known, asset.path)
+    return [known.index(name) for name in names]
+
+
 def _plan_stored(
     store: Store, record: ImageRecord, region: Region | Selection, channels: Channels, options: ReadOptions
 ) -> ReadPlan:
     """Plan a read of one file that has the grid of the image."""
-    asset = record.default_asset
+    asset = record.assets[record.default]
     opened = open_default(store, record, asset)
     raster, bands = opened.raster, None if channels is None else named_bands(asset, channels)
     rows, cols, count = raster.shape
@@ -217,7 +294,8 @@ def _plan_stored(
     if options.fill is not None:
         check_fill(options.fill, raster.dtype)
     shape = (*selection.shape, count if bands is None else len(bands))
-    check_result(raster.path, *shape, raster.dtype.itemsize)
+    if math.prod(shape) > SURELY_FITS:
+        check_result(raster.path, *shape, raster.dtype.itemsize)
     window, steps = selection.window, (selection.row_step, selection.col_step)
     padding = None
     if window.inside(rows, cols):

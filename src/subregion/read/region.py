@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import FailedReadError, WindowRead, carry_out, execute, processors
+from subregion.blocks.execute import FailedReadError, execute
+from subregion.blocks.level import WindowRead
 from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
-from subregion.raster.limits import check_result
-from subregion.raster.pool import POOL
+from subregion.io.limits import check_result
+from subregion.io.pool import POOL
+from subregion.io.threads import carry_out, processors
 from subregion.read.compose import Composition
 from subregion.read.mending import mend, mend_unlike, planned_again
 from subregion.read.options import AS_STORED, Channels, ReadOptions
@@ -27,8 +29,8 @@ if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
     from subregion.records import Asset, ImageRecord
 
-#: How many images are open at the same time.
-OPEN_AT_ONCE = min(64, POOL.capacity)
+#: How many images are open at the same time, at most.
+OPEN_AT_ONCE = 64
 #: Bytes of pixels that wait to be drawn at the same time, beside the results.
 HELD_NBYTES = 192 << 20
 
@@ -63,7 +65,7 @@ def read_region(
     ndarray or numpy.ma.MaskedArray, shape (rows, columns, channels)
         C-contiguous, owned by the caller.
     """
-    channels = kept_channels(channels)
+    channels = None if channels is None else kept_channels(channels)
     try:
         return read_plan(store, plan_read(store, record, region, channels, options))
     except MendedError as error:
@@ -84,13 +86,7 @@ def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
     """
     out = np.empty(plan.shape, plan.dtype)
     if plan.stored:  # nearly always: nothing is left to be composed
-        (group,) = plan.groups
-        execute_reads(
-            store,
-            plan.opened,
-            [WindowRead(group.raster, group.read.source, out, group.bands, group.steps)],
-            threads,
-        )
+        execute_reads(store, plan.opened, [plan.groups[0].into(out)], threads)
         return out
     mask = np.empty(plan.shape, bool) if plan.options.nodata == "ma" else None
     read_plans(store, [plan], [out], [mask], threads)
@@ -126,26 +122,35 @@ def read_plans(
     SubregionError
         If a source is damaged.
     """
+    reads: list[WindowRead] = []
     compositions: list[Composition] = []
     held = 0
     for plan, out, mask in zip(plans, outs, masks, strict=True):
+        if plan.stored and out.dtype == plan.dtype:  # nothing is left to be composed
+            reads.append(plan.groups[0].into(out))
+            continue
         composition = Composition(plan, out, mask)
+        reads += composition.reads
         compositions.append(composition)
         held += composition.held
         if held > HELD_NBYTES:
-            _carry_out(store, plans, compositions, threads)
-            compositions, held = [], 0
-    _carry_out(store, plans, compositions, threads)
+            _carry_out(store, plans, reads, compositions, threads)
+            reads, compositions, held = [], [], 0
+    _carry_out(store, plans, reads, compositions, threads)
 
 
 def _carry_out(
-    store: Store, plans: Sequence[ReadPlan], compositions: Sequence[Composition], threads: int
+    store: Store,
+    plans: Sequence[ReadPlan],
+    reads: list[WindowRead],
+    compositions: Sequence[Composition],
+    threads: int,
 ) -> None:
     """Read what results are made of, and make them."""
     execute_reads(
         store,
         (pair for plan in plans for pair in plan.opened),  # only looked at if a file is damaged
-        [read for composition in compositions for read in composition.reads],
+        reads,
         threads,
     )
     waiting = [(composition.compose, ()) for composition in compositions if not composition.done]
@@ -169,7 +174,7 @@ def execute_reads(
         execute(reads, threads)
     except FailedReadError as failure:
         for asset, each in opened:
-            if each.raster is failure.raster:
+            if each.raster.holds(failure.level):
                 raise mend(store, asset, each, failure.error) from failure.error
         raise failure.error from None
 
@@ -196,12 +201,13 @@ def read_regions(
         images = list(dict.fromkeys(image_id for image_id, _ in wanted))
     except TypeError:
         images = []  # whoever looks the id up says what is wrong with it
-    if len(images) <= OPEN_AT_ONCE:
+    at_once = min(OPEN_AT_ONCE, POOL.capacity)
+    if len(images) <= at_once:
         return batch.read([(record(image_id), region) for image_id, region in wanted], output)
     # More files than may be open at once: some images at a time.
     parts: list[Any] = [None] * len(wanted)
-    for first in range(0, len(images), OPEN_AT_ONCE):
-        group = set(images[first : first + OPEN_AT_ONCE])
+    for first in range(0, len(images), at_once):
+        group = set(images[first : first + at_once])
         places = [place for place, (image_id, _) in enumerate(wanted) if image_id in group]
         results = batch.read([(record(wanted[place][0]), wanted[place][1]) for place in places], None)
         for place, result in zip(places, results, strict=True):
@@ -293,11 +299,11 @@ def _new_arrays(plans: list[ReadPlan], masked: bool) -> tuple[Any, Any]:
     """Return one array for all results if they have one shape, otherwise one for each; and for the masks."""
     shapes = {plan.shape for plan in plans}
     if plans:
-        need = sum(math.prod(plan.shape) * (plan.dtype.itemsize + masked) for plan in plans)
+        need = sum([math.prod(plan.shape) * (plan.dtype.itemsize + masked) for plan in plans])
         check_result(plans[0].path, need)
     if len(shapes) != 1:
         masks = [np.empty(plan.shape, bool) if masked else None for plan in plans]
         return [np.empty(plan.shape, plan.dtype) for plan in plans], masks
     shape = (len(plans), *shapes.pop())
-    dtype = np.result_type(*(plan.dtype for plan in plans))
+    dtype = np.result_type(*{plan.dtype for plan in plans})
     return np.empty(shape, dtype), np.empty(shape, bool) if masked else [None] * len(plans)

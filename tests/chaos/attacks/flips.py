@@ -54,7 +54,7 @@ def attack(arena: Arena) -> None:
 def flip_and_read(report: Report, folder: str, workdir: str, backend: Any, seed: int, flips: int) -> None:
     """Change one place after the other."""
     from subregion import set_cache_limit
-    from subregion.raster.pool import POOL
+    from subregion.io.pool import POOL
 
     set_cache_limit(0)  # decoded blocks in memory would hide what changed
     sources = Sources(folder)

@@ -1,0 +1,1 @@
+"""JPEG: by restart intervals where there are any, otherwise from the top."""

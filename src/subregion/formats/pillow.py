@@ -1,0 +1,180 @@
+"""Images that Pillow decodes."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import (
+    DamagedFileError,
+    TooLargeError,
+    UnsupportedFormatError,
+    decoding_error,
+    is_of_system,
+    source_error,
+)
+from subregion.formats.nested import check_nested
+from subregion.formats.raster import Raster
+from subregion.formats.whole import Picture, whole_raster
+from subregion.io import limits
+from subregion.io.descriptors import with_room
+from subregion.libraries import IcoImagePlugin, Image
+
+if TYPE_CHECKING:
+    from subregion.io.source import SourceFile
+
+#: The plugins that decode pictures by themselves; others call programs or are mere stubs, and of TIFF libtiff
+#: would speak its mind to the standard error stream of the process.
+_PILLOW_FORMATS = (
+    "BMP", "GIF", "PPM", "AVIF", "BLP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "FTEX", "ICNS", "ICO",
+    "IM", "IMT", "JPEG2000", "MSP", "PCD", "PCX", "PIXAR", "PSD", "QOI", "SGI", "SUN", "WEBP", "XBM", "XPM",
+    "SPIDER", "TGA",
+)  # fmt: skip
+#: A decoder in Python that takes some hundred bytes for each pixel.
+_GREEDY, _GREED = "fits_gzip", 100
+
+
+def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> Raster:
+    """Open whatever Pillow can decode.
+
+    Raises
+    ------
+    UnsupportedFormatError
+        If no plugin knows the file.
+    DamagedFileError
+        If the plugin that knows it cannot read its header.
+    TooLargeError
+        If it declares more than the limits allow.
+    """
+    with _pillow_image(file, formats) as image:
+        name, shape, dtype = image.format or "?", *_pillow_shape(file.path, image)
+        if min(shape) < 1:
+            raise DamagedFileError(f"{file.path}: declares {shape[1]} x {shape[0]} pixels (width x height).")
+        limits.check_whole(file.path, *shape, dtype)
+        decoders = {tile[0] for tile in image.tile}
+        need = math.prod(shape) * dtype.itemsize * (_GREED if _GREEDY in decoders else 1)
+        # Those that are written in Python give some megabytes in a second.
+        limits.check_bomb(file.path, file.size, need, slow=not decoders.isdisjoint(Image.DECODERS))
+
+    return whole_raster(file, name, shape, dtype, PillowPicture(tuple(formats)))
+
+
+@dataclass(frozen=True, slots=True)
+class PillowPicture(Picture):
+    """A picture that one of Pillow's plugins decodes.
+
+    Parameters
+    ----------
+    formats : tuple of str
+        Which of them are asked, in this order.
+    """
+
+    formats: tuple[str, ...]
+
+    def decode(self, file: SourceFile) -> NDArray[Any]:
+        """Return all of the picture."""
+        with _pillow_image(file, self.formats) as image:
+            return _pillow_pixels(file.path, image)
+
+
+@contextlib.contextmanager
+def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
+    """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
+    # Plugins look at up to 16 bytes and do not expect fewer.
+    prefix = file.head(16).ljust(16, b"\0")
+    problems: list[str] = []
+    for name in formats:
+        if name not in Image.OPEN:
+            continue
+        factory, accepts = Image.OPEN[name]
+        if not _accepted(accepts, prefix):
+            continue
+        check_nested(file, name)
+        with _handle(file) as handle:
+            try:
+                image = _icon(handle) if name == "ICO" else factory(handle, file.path)
+            except Image.DecompressionBombError as error:
+                raise TooLargeError(f"{file.path}: {error}") from error
+            except MemoryError as error:
+                raise TooLargeError(f"{file.path}: its header asks for more memory than there is.") from error
+            except Exception as error:  # on strange bytes plugins raise whatever comes
+                if is_of_system(error):
+                    raise source_error(file.path, error) from error
+                if accepts is not None:
+                    problems.append(f"as {name}: {str(error).rstrip('.')}")
+                continue
+            yield image
+            return
+    if problems:
+        raise decoding_error(f"{file.path}: cannot be read", "; ".join(problems))
+    raise UnsupportedFormatError(
+        f"{file.path}: is not an image of a known format (it begins {bytes(prefix[:8])!r})."
+    )
+
+
+def _handle(file: SourceFile) -> BinaryIO:
+    """Open the file for a plugin; what the system gives only a part of is read on, because it is buffered."""
+    try:
+        return with_room(lambda: open(file.path, "rb"))
+    except OSError as error:
+        raise source_error(file.path, error) from error
+
+
+def _icon(handle: BinaryIO) -> Any:
+    """Open the largest picture of an icon, of which the plugin would warn if its size were not as listed."""
+    image = IcoImagePlugin.IcoFile(handle).frame(0)
+    image.format = "ICO"
+    return image
+
+
+def _accepted(accepts: Callable[[bytes], bool | str] | None, prefix: bytes) -> bool:
+    """Ask a plugin whether a file is its own; a text says what Pillow was built without."""
+    try:
+        return accepts is None or accepts(prefix) is True
+    except Exception:  # noqa: BLE001 - on strange bytes plugins raise whatever comes
+        return False
+
+
+_PILLOW_MODES: dict[str, tuple[int, str]] = {
+    "1": (1, "u1"), "L": (1, "u1"), "LA": (2, "u1"), "La": (2, "u1"), "RGB": (3, "u1"), "RGBA": (4, "u1"),
+    "RGBa": (4, "u1"), "RGBX": (4, "u1"), "CMYK": (3, "u1"), "YCbCr": (3, "u1"), "LAB": (3, "u1"),
+    "HSV": (3, "u1"), "PA": (4, "u1"), "I": (1, "i4"), "F": (1, "f4"), "I;16": (1, "u2"),
+    "I;16L": (1, "u2"), "I;16B": (1, "u2"), "I;16N": (1, "u2"),
+}  # fmt: skip
+
+
+def _pillow_shape(path: str, image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
+    width, height = image.size
+    if image.mode == "P":
+        return (height, width, 4 if _transparent(image) else 3), np.dtype(np.uint8)
+    if image.mode not in _PILLOW_MODES:
+        raise UnsupportedFormatError(f"{path}: pixels of Pillow's mode {image.mode!r} are unknown.")
+    bands, kind = _PILLOW_MODES[image.mode]
+    if image.format == "PPM" and image.mode == "I":
+        kind = "u2"  # Pillow widens them
+    return (height, width, bands), np.dtype(kind)
+
+
+def _transparent(image: Any) -> bool:
+    return "transparency" in image.info or (image.palette is not None and image.palette.mode == "RGBA")
+
+
+def _pillow_pixels(path: str, image: Any) -> NDArray[Any]:
+    # Decided before the pixels are loaded, as the shape was.
+    target = {"P": "RGBA" if image.mode == "P" and _transparent(image) else "RGB", "PA": "RGBA"}
+    target |= dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV"), "RGB")
+    mode = image.mode
+    image.load()
+    if mode in target and image.mode == mode:
+        image = image.convert(target[mode])
+    dtype = _pillow_shape(path, image)[1]
+    pixels: NDArray[Any] = np.asarray(image)
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    return pixels.astype(dtype, copy=False)

@@ -1,0 +1,219 @@
+"""An open image, whatever its format: its resolutions, and what the file says of itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.blocks.execute import FailedReadError, decode_block, execute, read_in_order
+from subregion.blocks.level import Level, WindowRead, unplaced
+from subregion.errors import DamagedFileError
+from subregion.forks import computed_once
+from subregion.formats.grid import GridLevel
+from subregion.geometry.window import Window
+
+if TYPE_CHECKING:
+    from subregion.geo.geotags import FileTag
+    from subregion.io.descriptors import State
+    from subregion.io.source import ByteSource
+
+
+def _none() -> Iterable[Level]:
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """An open image of one resolution or more.
+
+    Safe to use from any number of threads at once. It closes its file when the last holder drops it.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    driver : str
+        Format, such as ``"TIFF"``.
+    layout : str
+        How the pixels lie in the file, in words.
+    full : Level
+        The full resolution.
+    find_overviews : callable
+        Returns the smaller resolutions, from large to small, which are looked for when first asked.
+    nodata : float or None
+        The file's own tag for "no pixel here".
+    tags : tuple of FileTag
+        What a converted file takes along.
+    watched : tuple or None
+        The file whose change means that the image changed, and what it looked like when it was opened; None
+        if that is `path`.
+    sums : tuple of ndarray of uint32
+        For each level the CRC-32C of its blocks, compared when a block is first read; an empty one for a
+        level that has none.
+    lease : object
+        Dropped together with it: the right to read a copy that others would remove.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the full resolution.
+    dtype : numpy.dtype
+        Type of the bands.
+
+    Raises
+    ------
+    DamagedFileError
+        If there are more blocks in a level, or fewer, than checksums.
+    """
+
+    path: str
+    driver: str
+    layout: str
+    full: Level
+    find_overviews: Callable[[], Iterable[Level]] = _none
+    nodata: float | None = None
+    tags: tuple[FileTag, ...] = ()
+    watched: tuple[str, State] | None = None
+    sums: tuple[NDArray[np.uint32], ...] = ()
+    lease: object = None
+    shape: tuple[int, int, int] = field(init=False)
+    dtype: np.dtype[np.generic] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "full", self._compared(self.full, 0))
+        # Asked for at every read, so they are no properties.
+        object.__setattr__(self, "shape", self.full.shape)
+        object.__setattr__(self, "dtype", self.full.dtype)
+
+    @property
+    def file(self) -> ByteSource:
+        """The file of the full resolution."""
+        return self.full.file
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Rows and columns that are decoded together."""
+        return self.full.block
+
+    @property
+    def windowed(self) -> bool:
+        """Whether a window costs what the window costs; False if it costs the image, or what is above it."""
+        return self.full.windowed
+
+    @property
+    def mapped(self) -> bool:
+        """Whether the samples are uncompressed, so that only those of the window are touched."""
+        return self.full.mapped
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the file."""
+        try:
+            return os.path.getsize(self.path)
+        except OSError:
+            return 0
+
+    @computed_once
+    def levels(self) -> tuple[Level, ...]:
+        """Return the full resolution and its overviews."""
+        smaller = enumerate(self.find_overviews(), 1)
+        return self.full, *(self._compared(level, number) for number, level in smaller)
+
+    @computed_once
+    def level_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of each resolution, the full one first."""
+        return tuple(level.shape[:2] for level in self.levels)
+
+    @computed_once
+    def memmap(self) -> NDArray[Any]:
+        """All of a ``.npy`` file as a read-only `numpy.memmap`: one serves all who ask for it."""
+        mapped: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        return mapped
+
+    def level(self, number: int) -> Level:
+        """Return one resolution; the overviews are not looked for if it is the full one."""
+        return self.full if number == 0 else self.levels[number]
+
+    def holds(self, level: Level) -> bool:
+        """Whether a resolution that was read is one of this image."""
+        return level is self.full or level in self.__dict__.get("levels", ())
+
+    def _compared(self, level: Level, number: int) -> Level:
+        """Return a level with the checksums of its blocks, if there are any."""
+        sums = self.sums[number] if number < len(self.sums) else None
+        if sums is None or not len(sums) or not isinstance(level, GridLevel):
+            return level
+        if len(sums) != level.offsets.size:
+            raise DamagedFileError(
+                f"{self.path}: level {number} has {level.offsets.size} blocks, but there are {len(sums)} "
+                f"checksums of blocks."
+            )
+        return replace(level, sums=sums)
+
+    def read(
+        self,
+        window: Window,
+        bands: Sequence[int] | None = None,
+        steps: tuple[int, int] = (1, 1),
+        level: int = 0,
+    ) -> NDArray[Any]:
+        """Read a window that lies inside a level into a new array; see `WindowRead`.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file is damaged.
+        """
+        rows, cols = -(-window.height // steps[0]), -(-window.width // steps[1])
+        out = np.empty((rows, cols, self.shape[2] if bands is None else len(bands)), self.dtype)
+        try:
+            execute([WindowRead(self.level(level), window, out, bands, steps)])
+        except FailedReadError as failure:
+            raise failure.error from failure.error.__cause__
+        return out
+
+    def strips(self, rows: int, level: int = 0) -> Iterator[NDArray[Any]]:
+        """Yield a whole resolution from top to bottom, in multiples of its block rows near `rows`.
+
+        What is decoded in one piece is decoded once, and held until the last strip; all else takes bounded
+        memory.
+
+        Raises
+        ------
+        DamagedFileError
+            If the file is damaged.
+        """
+        resolution = self.level(level)
+        file = resolution.file
+        file.expect_rows()
+        try:
+            for strip in _strips(resolution, rows):
+                yield strip
+                file.forget_pages()
+        except FailedReadError as failure:
+            raise failure.error from failure.error.__cause__
+        finally:
+            file.expect_windows()
+
+
+def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
+    height, width, bands = level.shape
+    plan = level.plan([unplaced(level, Window(0, 0, height, width))]) if not level.mapped else None
+    if plan is not None and len(plan.blocks) == 1 and plan.blocks[0][2]:
+        pixels = decode_block(level, plan.blocks[0])[:height, :width]
+        for row in range(0, height, rows):
+            strip = pixels[row : row + rows]
+            yield strip if level.color is None else level.color(strip)
+        return
+    if plan is not None:
+        rows = max(1, round(rows / level.block[0])) * level.block[0]
+    decode = level.decoder() if level.ordered else None
+    for row in range(0, height, rows):
+        strip = np.empty((min(rows, height - row), width, bands), level.dtype)
+        read_in_order(WindowRead(level, Window(row, 0, *strip.shape[:2]), strip), decode)
+        yield strip

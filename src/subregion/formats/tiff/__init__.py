@@ -1,0 +1,1 @@
+"""TIFF: pages as grids of blocks."""

@@ -1,0 +1,1 @@
+"""Zarr: arrays as grids of blocks, in shards, in a file each, or in one."""

@@ -1,0 +1,206 @@
+"""Zarr arrays, versions 2 and 3, as indexes of blocks: in one file, in several shards, or a file each."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from subregion.errors import (
+    DamagedFileError,
+    SourceIsDirectoryError,
+    SourceNotFoundError,
+    SubregionError,
+)
+from subregion.formats.grid import GridLevel, same_picture
+from subregion.formats.raster import Raster
+from subregion.formats.zarr.axes import Axes, picture_axes
+from subregion.formats.zarr.filters import chunk_codec
+from subregion.formats.zarr.groups import Member, members_of
+from subregion.formats.zarr.metadata import ArraySpec, parse_array, read_node
+from subregion.formats.zarr.shards import ChunkFiles, ScatteredLevel, open_shard
+from subregion.io import limits
+from subregion.io.descriptors import State, state_of
+from subregion.io.source import ByteSource, SourceFile
+
+if TYPE_CHECKING:
+    pass
+
+
+def open_zarr(folder: str, immutable: bool = False) -> Raster:
+    """Open a zarr array, or the picture that a zarr group holds, with its overviews if the group lists them.
+
+    Parameters
+    ----------
+    folder : str
+        The zarr.
+    immutable : bool
+        Whether nobody writes to it.
+
+    Raises
+    ------
+    SourceIsDirectoryError
+        If the folder is no zarr.
+    UnsupportedFormatError
+        If a group does not say which of its arrays is the picture, the axes of the array cannot be told,
+        or it is encoded in a way that cannot be read here.
+    DamagedFileError
+        If metadata or the index of a shard are malformed.
+    """
+    before = _metadata_of(folder)
+    node = read_node(folder)
+    if node is None:
+        raise SourceIsDirectoryError(
+            f"{folder}: is a folder, not an image. Use SimpleFrames.from_folder() for a folder of images."
+        )
+    kind, document = node
+    first, *smaller = [Member(folder, document)] if kind == "array" else members_of(folder, document)
+    if kind != "array":
+        before = _metadata_of(first.path)
+    spec = parse_array(*first.array())
+    axes = _checked_axes(spec, first.axes)
+    full = _one_file(spec, axes, immutable) or _scattered(spec, axes)
+    full.file.expect_windows()
+    metadata = before.get(spec.metadata_path)
+    # Chunks and shards are looked up when they are read; what is open already has to be watched.
+    watched = None if metadata is None else (spec.metadata_path, metadata)
+    if isinstance(full.file, SourceFile):
+        watched = full.file.path, full.file.state
+    return Raster(
+        folder,
+        "ZARR",
+        _layout(spec),
+        full,
+        lambda: _overviews(smaller, full),
+        nodata=_nodata(spec),
+        watched=watched,
+    )
+
+
+def _metadata_of(folder: str) -> dict[str, State]:
+    """Tell what the metadata of an array look like before they are read, so that no change is missed."""
+    found = {}
+    for name in ("zarr.json", ".zarray"):
+        path = os.path.join(folder, name)
+        with contextlib.suppress(OSError, ValueError):
+            found[path] = state_of(os.stat(path))
+    return found
+
+
+def _checked_axes(spec: ArraySpec, names: tuple[str, ...] | None) -> Axes:
+    """Tell which axes are those of the picture, and refuse sizes that no honest array declares."""
+    axes = picture_axes(spec, names)
+    bands = 1 if axes.band is None else spec.shape[axes.band]
+    limits.check_pixels(spec.path, spec.shape[axes.row], spec.shape[axes.col], bands, spec.dtype.itemsize)
+    limits.check_block(spec.path, spec.blocks, spec.dtype)
+    return axes
+
+
+def _grid(spec: ArraySpec, axes: Axes) -> tuple[int, int, int]:
+    """How many planes, rows and columns of blocks the picture has."""
+
+    def blocks(axis: int | None) -> int:
+        return 1 if axis is None else -(-spec.shape[axis] // spec.blocks[axis])
+
+    return blocks(axes.band), blocks(axes.row), blocks(axes.col)
+
+
+def _one_file(spec: ArraySpec, axes: Axes, immutable: bool) -> GridLevel | None:
+    """Index a picture whose blocks lie in one file, which stays open; None if there are more, or none."""
+    if any(spec.grid[axis] > 1 for axis in (axes.row, axes.col, axes.band) if axis is not None):
+        return None
+    path = spec.file_of((0,) * len(spec.shape))
+    try:
+        if spec.shard is None:
+            file = SourceFile(path, immutable)
+            limits.check_stored(path, file.size)
+            one = np.zeros((1, 1, 1), np.int64)
+            return _level(spec, axes, file, one, one + file.size)
+        shard = open_shard(path, spec.shard, spec.in_shard, immutable)
+    except SourceNotFoundError:
+        return None
+    planes, rows, cols = _grid(spec, axes)
+
+    def in_grid(table: NDArray[np.int64]) -> NDArray[np.int64]:
+        wanted = [axis for axis in (axes.band, axes.row, axes.col) if axis is not None]
+        first = tuple(slice(None) if axis in wanted else 0 for axis in range(table.ndim))
+        left = [axis for axis in range(table.ndim) if axis in wanted]
+        table = table[first].transpose([left.index(axis) for axis in wanted])
+        return (table if axes.band is not None else table[None])[:planes, :rows, :cols]
+
+    return _level(spec, axes, shard.file, in_grid(shard.offsets), in_grid(shard.nbytes))
+
+
+def _scattered(spec: ArraySpec, axes: Axes) -> GridLevel:
+    """Index a picture whose blocks lie in several files, without a look at any of them."""
+    files = ChunkFiles(spec)
+    nowhere = np.broadcast_to(np.int64(0), _grid(spec, axes))
+    return _level(spec, axes, files, nowhere, nowhere, partial(ScatteredLevel, axes=axes, files=files))
+
+
+def _level(
+    spec: ArraySpec,
+    axes: Axes,
+    file: ByteSource,
+    offsets: NDArray[np.int64],
+    nbytes: NDArray[np.int64],
+    make: Callable[..., GridLevel] = GridLevel,
+) -> GridLevel:
+    rows, cols = spec.shape[axes.row], spec.shape[axes.col]
+    bands = 1 if axes.band is None else spec.shape[axes.band]
+    codec = chunk_codec(spec, axes.row, axes.col, axes.band)
+    if make is GridLevel and codec.mapped and bool(((nbytes > 0) & (nbytes < codec.nbytes)).any()):
+        raise DamagedFileError(
+            f"{spec.path}: an uncompressed chunk has {nbytes[nbytes > 0].min()} bytes, {codec.nbytes} are "
+            f"needed. Fetch or write it again."
+        )
+    return make(
+        file=file,
+        shape=(rows, cols, bands),
+        dtype=codec.stored.newbyteorder("="),
+        block=(spec.blocks[axes.row], spec.blocks[axes.col]),
+        offsets=offsets,
+        nbytes=nbytes,
+        codec=codec,
+        fill=spec.fill,
+        samples=1 if axes.band is None else spec.blocks[axes.band],
+    )
+
+
+def _overviews(smaller: Sequence[Member], full: GridLevel) -> Iterator[GridLevel]:
+    """Open the smaller arrays that show the same picture; their files are only kept open by the pool."""
+    shapes = {full.shape}
+    for member in smaller:
+        try:
+            spec = parse_array(*member.array())
+            level = _scattered(spec, _checked_axes(spec, member.axes))
+        except SubregionError:
+            continue  # an overview that cannot be indexed is not offered; the full resolution serves
+        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)
+        if alike and level.shape not in shapes:  # levels are told apart by their sizes
+            shapes.add(level.shape)
+            yield level
+
+
+def _layout(spec: ArraySpec) -> str:
+    names = ", ".join(codec.name for codec in spec.codecs if codec.name != "crc32c") or "uncompressed"
+    blocks = " x ".join(map(str, spec.blocks))
+    return f"{'shards of ' if spec.shard else ''}chunks {blocks}, {names}"
+
+
+def _nodata(spec: ArraySpec) -> float | None:
+    for name in ("nodata", "_FillValue", "missing_value"):
+        value = spec.attributes.get(name)
+        if isinstance(value, str):
+            value = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}.get(value)
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:
+            continue  # no sample is that
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return value
+    return None

@@ -1,1 +1,0 @@
-"""Open files as grids of blocks and read windows of them."""
