@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -80,7 +80,9 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
                 _announce(level, plan)
         except DamagedFileError as error:
             raise FailedReadError(level, error) from error
-        if threads > 1 or len(plan.blocks) * level.block_nbytes > PART_NBYTES:
+        if level.mapped or level.ordered:
+            work.append((read_blocks, (level, plan, cold)))
+        elif threads > 1 or len(plan.blocks) * level.block_nbytes > PART_NBYTES:
             work += [(read_blocks, (level, part, cold, threads > 1)) for part in _parts(level, plan, threads)]
         else:
             work.append((read_blocks, (level, plan, cold)))
@@ -116,8 +118,6 @@ def _announce(level: Level, plan: BlockPlan) -> None:
 def _parts(level: Level, plan: BlockPlan, threads: int) -> list[BlockPlan]:
     """Divide a plan into pieces of work: what is fetched at once has to be held."""
     total = len(plan.blocks)
-    if level.ordered or total < 2:
-        return [plan]
     if threads > 1:
         count = min(RUN_NBYTES // level.block_nbytes, total // (SHARES * threads)) or 1
     else:
@@ -151,27 +151,25 @@ def read_blocks(
     if not plan.blocks:
         return
     block = plan.blocks[0]
+    kept: Set[Any] = _NONE
     try:
         key = level.cache_key if BLOCKS.limit and decode is None else None
-        if key is not None or 0 in [block[2] for block in plan.blocks]:
+        if key is not None or 0 in [each[2] for each in plan.blocks]:
             plan, kept = _left(level, plan, key, at_once)
-        else:  # nearly always, where blocks are wanted once
-            kept = set()
         data = level.fetch(plan.blocks, cold)
         if level.checked:
             _check(level, plan.blocks, data)
         found = _decoded_at_once(level, plan, data, kept) if at_once and len(data) > 1 else None
-        decode = decode or level.decoder()
-        for place, (block, parts) in enumerate(zip(*plan, strict=True)):
-            if found is not None:
-                pixels = found[place]
-            else:
+        if decode is None and found is None:
+            decode = level.decoder()
+        for block, parts, pixels in zip(plan.blocks, plan.copies, found or data, strict=True):
+            if found is None and decode is not None:
                 rows = parts[0][0][0] if len(parts) == 1 else rows_of(parts)
-                pixels = decode(data[place], block[0], None if block[0] in kept else rows)
-            if not level.exact:
+                pixels = decode(pixels, block[0], None if block[0] in kept else rows)
+            if kept or not level.exact:
                 _check_extent(pixels, parts)
-            if block[0] in kept and key is not None and level.file.in_place():
-                BLOCKS.keep((*key, block[0]), pixels.copy())
+                if block[0] in kept and key is not None and level.file.in_place():
+                    BLOCKS.keep((*key, block[0]), pixels.copy())
             copy_parts(pixels, parts, at_once)
     except (FailedReadError, MemoryError):
         raise
@@ -179,8 +177,20 @@ def read_blocks(
         raise _failure(level, block, error) from error
 
 
-def decode_block(level: Level, block: Block) -> NDArray[Any]:
+_NONE: frozenset[Any] = frozenset()
+
+
+def decode_block(level: Level, block: Block, decode: Decoder | None = None) -> NDArray[Any]:
     """Fetch and decode one block that was written, all of it, to be kept by the caller.
+
+    Parameters
+    ----------
+    level : Level
+        Of which it is.
+    block : Block
+        Which.
+    decode : callable or None
+        The decoder that has given all blocks above, if they come in order only.
 
     Raises
     ------
@@ -191,27 +201,18 @@ def decode_block(level: Level, block: Block) -> NDArray[Any]:
         data = level.fetch([block], False)
         if level.checked:
             _check(level, [block], data)
-        pixels = level.decoder()(data[0], block[0], None)
-        if pixels.shape[0] < level.shape[0] or pixels.shape[1] < level.shape[1]:
-            raise ValueError(f"it holds {pixels.shape[0]} rows of {pixels.shape[1]} pixels")
+        pixels = (decode or level.decoder())(data[0], block[0], None)
     except (FailedReadError, MemoryError):
         raise
     except Exception as error:
         raise _failure(level, block, error) from error
     # Small ones may lie in the buffer of the thread.
     dtype = level.dtype if level.color is None else level.color.stored
-    return pixels.astype(dtype, copy=pixels.nbytes <= KEPT)
+    return pixels.astype(dtype, copy=decode is None and pixels.nbytes <= KEPT)
 
 
-def read_in_order(read: WindowRead, decode: Decoder | None) -> None:
+def read_once(read: WindowRead) -> None:
     """Read a window whose blocks are wanted once only, by this thread.
-
-    Parameters
-    ----------
-    read : WindowRead
-        What to read.
-    decode : callable or None
-        The decoder that has given all blocks above, if they come in order only.
 
     Raises
     ------
@@ -220,7 +221,7 @@ def read_in_order(read: WindowRead, decode: Decoder | None) -> None:
     """
     level = read.level
     stored = read if level.color is None else _stored(read)
-    read_blocks(level, level.plan([stored]), decode=decode or level.decoder())
+    read_blocks(level, level.plan([stored]), decode=level.decoder())
     if level.color is not None:
         colour(stored.out, read)
 
@@ -272,7 +273,7 @@ def _check(level: Level, blocks: list[Block], data: list[Any]) -> None:
 
 
 def _decoded_at_once(
-    level: Level, plan: BlockPlan, data: list[Any], kept: set[Any]
+    level: Level, plan: BlockPlan, data: list[Any], kept: Set[Any]
 ) -> Sequence[NDArray[Any]] | None:
     """Decode blocks in one call; None if that cannot be, or fails, so that it is told which block it is."""
     rows = [None if block[0] in kept else rows_of(parts) for block, parts in zip(*plan, strict=True)]

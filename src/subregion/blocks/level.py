@@ -207,10 +207,13 @@ def unplaced(
     return WindowRead(level, window, nowhere, bands, steps)
 
 
+_EVERYWHERE = slice(None), slice(None), slice(None)
+
+
 def whole_copy(read: WindowRead, top: int = 0, left: int = 0) -> Copy:
     """Return the copy of a read out of a block that holds all of it, and begins at a pixel of the level."""
     window, (down, across) = read.window, read.steps
     row, col = window.row - top, window.col - left
     inner = slice(row, row + window.height, down), slice(col, col + window.width, across)
     bands = None if read.bands is None else list(read.bands)
-    return inner, bands, read.out, (slice(None), slice(None), slice(None))
+    return inner, bands, read.out, _EVERYWHERE

@@ -97,8 +97,9 @@ class RawCodec(Codec):
 
     def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:
         """View the block as an array."""
-        shape = self.shape.of(block)
-        samples = np.frombuffer(data, self.stored, count=shape[0] * shape[1] * shape[2])
+        place = self.shape
+        alike = place.last_rows == place.rows
+        shape = (place.rows, place.cols, place.samples) if alike else place.of(block)
         if self.order == "F":
-            return samples.reshape(shape[::-1]).T
-        return samples.reshape(shape)
+            return np.ndarray(shape[::-1], self.stored, data).T
+        return np.ndarray(shape, self.stored, data)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.cache import level_key
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead
+from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
 from subregion.blocks.ranges import read_joined
 from subregion.codecs.codec import RawCodec
 from subregion.geometry.window import overlaps
@@ -76,6 +76,7 @@ class GridLevel(Level):
     exact: bool = field(init=False)
     checked: bool = field(init=False)
     block_nbytes: int = field(init=False)
+    only: Block | None = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked for at every read, so they are no properties.
@@ -87,6 +88,8 @@ class GridLevel(Level):
         object.__setattr__(self, "checked", self.sums is not None or self.codec.checked)
         nbytes = self.block[0] * self.block[1] * samples * self.dtype.itemsize
         object.__setattr__(self, "block_nbytes", nbytes)
+        only = (0, int(self.offsets.item()), int(self.nbytes.item())) if self.offsets.size == 1 else None
+        object.__setattr__(self, "only", only)
 
     @property
     def cache_key(self) -> tuple[str, int] | None:
@@ -96,6 +99,8 @@ class GridLevel(Level):
 
     def plan(self, reads: Sequence[WindowRead], threads: int = 1) -> BlockPlan:
         """Tell which blocks windows need, in the order of the file; see `Level.plan`."""
+        if self.only is not None:
+            return BlockPlan([self.only], [[whole_copy(read) for read in reads]])
         if len(reads) == 1:
             blocks, copies = self._plan_window(reads[0])
             return BlockPlan(blocks, [[copy] for copy in copies])
@@ -154,7 +159,7 @@ class GridLevel(Level):
 
         What has to come from the disk is read, because a map would fetch it page by page.
         """
-        view = None if cold or self.mapped else self.file.view()
+        view = None if cold and not self.mapped else self.file.view()
         if view is not None:
             return [view[offset : offset + nbytes] for _, offset, nbytes in blocks]
         offsets, sizes = [block[1] for block in blocks], [block[2] for block in blocks]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.execute import FailedReadError, decode_block, execute, read_in_order
+from subregion.blocks.execute import FailedReadError, decode_block, execute, read_once
 from subregion.blocks.level import Level, WindowRead, unplaced
 from subregion.errors import DamagedFileError
 from subregion.forks import computed_once
@@ -203,17 +203,21 @@ class Raster:
 
 def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
     height, width, bands = level.shape
-    plan = level.plan([unplaced(level, Window(0, 0, height, width))]) if not level.mapped else None
-    if plan is not None and len(plan.blocks) == 1 and plan.blocks[0][2]:
-        pixels = decode_block(level, plan.blocks[0])[:height, :width]
-        for row in range(0, height, rows):
-            strip = pixels[row : row + rows]
-            yield strip if level.color is None else level.color(strip)
-        return
-    if plan is not None:
+    if not level.mapped:
+        blocks = level.plan([unplaced(level, Window(0, 0, height, width))]).blocks
+        if level.ordered or (len(blocks) == 1 and blocks[0][2]):
+            decode = level.decoder() if level.ordered else None
+            for block in blocks:
+                yield from _cut(level, decode_block(level, block, decode)[:height, :width], rows)
+            return
         rows = max(1, round(rows / level.block[0])) * level.block[0]
-    decode = level.decoder() if level.ordered else None
     for row in range(0, height, rows):
         strip = np.empty((min(rows, height - row), width, bands), level.dtype)
-        read_in_order(WindowRead(level, Window(row, 0, *strip.shape[:2]), strip), decode)
+        read_once(WindowRead(level, Window(row, 0, *strip.shape[:2]), strip))
         yield strip
+
+
+def _cut(level: Level, pixels: NDArray[Any], rows: int) -> Iterator[NDArray[Any]]:
+    for row in range(0, len(pixels), rows):
+        strip = pixels[row : row + rows]
+        yield strip if level.color is None else level.color(strip)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 #: How many images are open at the same time, at most.
 OPEN_AT_ONCE = 64
 #: Bytes of pixels that wait to be drawn at the same time, beside the results.
-HELD_NBYTES = 192 << 20
+HELD_NBYTES = 128 << 20
 
 
 def read_region(
@@ -198,7 +198,7 @@ def read_regions(
     output = None if out is None else Output.of(out, options.nodata == "ma")
     batch = _Batch(store, kept_channels(channels), count, options, mended)
     try:
-        images = list(dict.fromkeys(image_id for image_id, _ in wanted))
+        images = list(dict.fromkeys([image_id for image_id, _ in wanted]))
     except TypeError:
         images = []  # whoever looks the id up says what is wrong with it
     at_once = min(OPEN_AT_ONCE, POOL.capacity)

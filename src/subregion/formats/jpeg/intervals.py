@@ -38,6 +38,9 @@ _FAR = 8
 _FEW = 140
 #: How many pieces of work a thread gets at least, and pixels of windows that are decoded together, at most.
 _SHARES, _UNION_PIXELS = 4, 1 << 20
+#: Rows of intervals that are decoded together, at least, where windows are divided among threads: one above
+#: and one below of them are decoded, too.
+_LEAST_ROWS = 8
 
 
 def open_intervals(file: SourceFile) -> Raster | None:
@@ -153,16 +156,30 @@ class IntervalLevel(Level):
         blocks: list[Block] = []
         copies: list[list[Copy]] = []
         if len(reads) == 1:
-            groups = [(reads[0].window, [0])]
-        else:
-            share = sum(read.window.height * read.window.width for read in reads)
-            share //= _SHARES * max(1, threads)
-            groups = unite([read.window for read in reads], min(share, _UNION_PIXELS))
-        for window, members in groups:
-            block, top, left = self._rectangle(window)
-            blocks.append(block)
-            copies.append([whole_copy(reads[member], top, left) for member in members])
+            block, top, left = self._rectangle(reads[0].window)
+            return BlockPlan([block], [[whole_copy(reads[0], top, left)]])
+        groups = unite([read.window for read in reads], _UNION_PIXELS)
+        bands = -(-_SHARES * threads // len(groups)) if threads > 1 else 1
+        for union, members in groups:
+            for window in self._divided(union, bands):
+                block, top, left = self._rectangle(window)
+                blocks.append(block)
+                parts = [_within(reads[member], window) for member in members]
+                copies.append([whole_copy(part, top, left) for part in parts if part is not None])
         return BlockPlan(blocks, copies)
+
+    def _divided(self, window: Window, count: int) -> list[Window]:
+        """Divide a window into so many bands at most, where that adds little to what has to be decoded."""
+        high = self.block[0]
+        least = _LEAST_ROWS * high
+        rows = max(-(-window.height // count // high) * high, least)
+        if window.height < rows + least:
+            return [window]
+        edges = [*range(window.row // high * high + rows, window.row_stop - least, rows), window.row_stop]
+        tops = [window.row, *edges[:-1]]
+        return [
+            Window(top, window.col, stop - top, window.width) for top, stop in zip(tops, edges, strict=True)
+        ]
 
     def _near(self, read: WindowRead) -> list[WindowRead]:
         """Divide a window that is too large to be decoded at once, or whose pixels lie far apart."""
@@ -305,6 +322,18 @@ def _complaint(file: SourceFile) -> str | None:
     except DamagedFileError as error:
         return str(error)
     return None
+
+
+def _within(read: WindowRead, band: Window) -> WindowRead | None:
+    """Return the part of a read that lies in a band of rows; None if nothing does."""
+    window, step = read.window, read.steps[0]
+    first = -(-max(0, band.row - window.row) // step)
+    stop = -(-min(window.height, band.row_stop - window.row) // step)
+    if first >= stop:
+        return None
+    row = window.row + first * step
+    height = min((stop - first) * step, window.row_stop - row, band.row_stop - row)
+    return read._replace(window=Window(row, window.col, height, window.width), out=read.out[first:stop])
 
 
 def _apart(start: int, stop: int, step: int, near: int) -> list[tuple[int, int, int, slice]]:

@@ -267,6 +267,10 @@ class ScatteredLevel(GridLevel):
     axes: Axes
     files: ChunkFiles
 
+    def __post_init__(self) -> None:
+        GridLevel.__post_init__(self)
+        object.__setattr__(self, "only", None)  # where it lies is looked up
+
     def places(
         self, plane: int, rows: Sequence[int], cols: Sequence[int]
     ) -> tuple[list[list[int]], list[list[int]]]:
