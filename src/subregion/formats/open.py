@@ -26,6 +26,7 @@ from subregion.formats.pnm import MAGICS as PNM_MAGICS
 from subregion.formats.pnm import open_pnm
 from subregion.formats.raster import Raster
 from subregion.formats.tiff import open as tiff
+from subregion.formats.tiff.page import StructureError
 from subregion.formats.video.container import container_of
 from subregion.formats.video.frames import movie_of, open_movie
 from subregion.formats.vips import LAYOUT, Loader, top_down_level
@@ -144,7 +145,7 @@ def _no_video(path: str, frame: int) -> RecordError:
 def _open_tiff(file: SourceFile) -> Raster:
     try:
         return tiff.open_tiff(file)
-    except (tiff.StructureError, UnsupportedFormatError) as first:
+    except (StructureError, UnsupportedFormatError) as first:
         # What has no index may still be decoded from the top.
         try:
             raster = _open_odd_tiff(file)
