@@ -27,6 +27,7 @@ from subregion.cache.checksums import Checksums
 from subregion.cache.entries import Folder
 from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
+from subregion.cache.publish import publish
 from subregion.cache.workdir import make_store
 from subregion.errors import (
     CacheError,
@@ -559,10 +560,10 @@ def test_a_writer_that_comes_second_leaves_the_entry_of_the_first(write: Any, tm
     first = []
 
     def write_slowly(path: str) -> Checksums:
-        first.append(folder.publish(made_of, ".npy", None, Carried(), write))
+        first.append(publish(folder, made_of, ".npy", None, Carried(), write))
         return write(path)  # type: ignore[no-any-return]
 
-    assert [folder.publish(made_of, ".npy", None, Carried(), write_slowly)] == first == [folder.look_up(key)]
+    assert [publish(folder, made_of, ".npy", None, Carried(), write_slowly)] == first == [folder.look_up(key)]
     assert {place.name for place in tmp_path.glob("*/*.*")} == {
         f"{key}.json",
         os.path.basename(first[0].data),
@@ -612,7 +613,7 @@ def test_discarding_takes_the_entry_and_nothing_else(write: Any, tmp_path: Path)
     folder = Folder(str(tmp_path))
     kept, gone = origin("a").key, origin("b").key
     entries = {
-        made_of.key: folder.publish(made_of, ".zarr", None, Carried(), write)
+        made_of.key: publish(folder, made_of, ".zarr", None, Carried(), write)
         for made_of in (origin("a"), origin("b"))
     }
     folder.discard(entries[gone])

@@ -12,37 +12,27 @@ import contextlib
 import errno
 import os
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from subregion.cache.checksums import SUFFIX, Checksums
-from subregion.cache.disk import last_change, remove, sizes_of, sync_file, sync_folder, synced_sizes
+from subregion.cache.checksums import SUFFIX
+from subregion.cache.disk import last_change, remove, sizes_of
 from subregion.cache.leases import Leases
 from subregion.cache.locks import PROBE, Lock
 from subregion.cache.manifest import (
     KEY_DIGITS,
     Entry,
     NoEntryError,
-    manifest_of,
     read_manifest,
     still_names,
 )
-from subregion.cache.metadata import Carried
-from subregion.cache.origin import Origin
 from subregion.cache.removal import restore_abandoned
-from subregion.cache.seen import Signature
 from subregion.errors import (
     CacheError,
-    SourceIsDirectoryError,
-    SourceNotFoundError,
     SubregionError,
     descriptor_limit_error,
-    said_by_system,
 )
-from subregion.libraries import google_crc32c
 
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0
@@ -53,8 +43,6 @@ _KEY = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}")
 _MANIFEST = re.compile(rf"[0-9a-f]{{{KEY_DIGITS}}}\.json")
 #: What opening a manifest says if there is none that we wrote: nothing, or a folder, pipe or ring of links.
 _NO_MANIFEST = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.ELOOP)
-
-Admit: TypeAlias = "Callable[[str, int], contextlib.AbstractContextManager[None]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,127 +160,8 @@ class Folder:
                             data.setdefault(key, []).append(rest)
         return {key: sorted(data[key]) for key in manifests & data.keys()}
 
-    def publish(
-        self,
-        origin: Origin,
-        suffix: str,
-        signature: Signature | None,
-        carried: Carried,
-        write: Callable[[str], Checksums],
-        confirm: Callable[[], None] = lambda: None,
-        admit: Admit = lambda name, nbytes: contextlib.nullcontext(),
-    ) -> Entry:
-        """Write an entry and make it visible.
-
-        Parameters
-        ----------
-        origin : Origin
-            What it is made of, and how.
-        suffix : str
-            Suffix of the data, such as ``".tif"``.
-        signature : Signature or None
-            What the source looks like.
-        carried : Carried
-            What the source says beside its pixels.
-        write : callable
-            Writes and checks the data, a file or a folder, at the path that it is given, and returns their
-            checksums.
-        confirm : callable
-            Called when the data are complete and nobody sees them yet; if it raises, they are removed.
-        admit : callable
-            Called before that with the name of the data and the bytes of the whole entry: what it returns is
-            entered while the entry is made visible.
-
-        Returns
-        -------
-        Entry
-            What was written, or the same from another writer that was done first.
-
-        Raises
-        ------
-        CacheError
-            If the folder cannot be written.
-        """
-        key = origin.key
-        for again in (True, False):
-            name = f"{key}.{secrets.token_hex(8)}{suffix}"
-            try:
-                entry = self._written(origin, name, signature, carried, write, confirm, admit)
-            except SubregionError:
-                raise  # the source failed, not the cache
-            except FileNotFoundError as error:  # somebody removed the folder, or what was being written
-                if not again:
-                    raise self._cannot_write(error) from error
-            except OSError as error:
-                raise self._cannot_write(error) from error
-            else:
-                self._remove_older(key, os.path.basename(entry.data))
-                return entry
-            finally:
-                self._remove_unfinished(name)
-        raise AssertionError("unreachable")
-
-    def _written(
-        self,
-        origin: Origin,
-        name: str,
-        signature: Signature | None,
-        carried: Carried,
-        write: Callable[[str], Checksums],
-        confirm: Callable[[], None],
-        admit: Admit,
-    ) -> Entry:
-        unfinished, key = os.path.join(self.unfinished, name), origin.key
-        home = os.path.join(self.path, key[:2])
-        os.makedirs(self.unfinished, exist_ok=True)
-        os.makedirs(home, exist_ok=True)
-        try:
-            sums = write(unfinished).to_bytes()
-        except SubregionError as error:
-            if not str(error).startswith(unfinished):
-                raise
-            # What was written could not be read back, for a reason of the system, or because it is gone.
-            if (said := said_by_system(error)) is not None:
-                raise said from error
-            if isinstance(error, SourceNotFoundError | SourceIsDirectoryError):
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), unfinished) from error
-            raise
-        sizes = synced_sizes(unfinished)
-        mark = len(sums), google_crc32c.value(sums)
-        _write_synced(unfinished + SUFFIX, sums)
-        manifest = f"{unfinished}.json"
-        folder = os.path.isdir(unfinished)
-        document = manifest_of(name, sizes, folder, signature, mark, origin, carried)
-        _write_synced(manifest, document)
-        data, size = os.path.join(home, name), sum(sizes.values())
-        with admit(name, size + len(sums) + len(document)):
-            confirm()
-            current = self.look_up(key)
-            if current is not None and current.fits(signature):
-                return current  # another writer was faster, and readers may be about to open its entry
-            os.replace(unfinished, data)
-            try:
-                os.replace(unfinished + SUFFIX, data + SUFFIX)
-                self._show(manifest, key)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    self.take_away(data)
-                raise
-        sync_folder(home)
-        return Entry(origin, data, size, signature, mark, carried)
-
-    def _show(self, manifest: str, key: str) -> None:
-        """Rename a manifest to where readers look for it."""
-        place = self.manifest_path(key)
-        try:
-            os.replace(manifest, place)
-        except OSError:
-            if not os.path.isdir(place):
-                raise
-            self.take_away(place)  # no manifest of ours is a folder
-            os.replace(manifest, place)
-
-    def _cannot_write(self, error: OSError) -> SubregionError:
+    def cannot_write(self, error: OSError) -> SubregionError:
+        """Return the error for what the system said when something here was written."""
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return descriptor_limit_error(f"{self.path}: the cache cannot be written")
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -308,7 +177,7 @@ class Folder:
         if error.errno in (errno.EMFILE, errno.ENFILE):
             return descriptor_limit_error(path)
         if error.errno == errno.ENAMETOOLONG:
-            return self._cannot_write(error)
+            return self.cannot_write(error)
         return CacheError(
             f"{path}: the cache cannot be read: {error.strerror or error}. Give this user the right to read "
             f"it, choose another workdir, or backend=None to read the sources as they are."
@@ -348,14 +217,15 @@ class Folder:
             data = gone
         remove(data)
 
-    def _remove_unfinished(self, name: str) -> None:
+    def remove_unfinished(self, name: str) -> None:
+        """Remove what is left of an entry that was being written."""
         with contextlib.suppress(OSError), os.scandir(self.unfinished) as listing:
             for item in listing:
                 if item.name.startswith(name):
                     with contextlib.suppress(OSError):
                         remove(item.path)
 
-    def _remove_older(self, key: str, kept: str = "") -> None:
+    def remove_older(self, key: str, kept: str = "") -> None:
         """Remove data that no manifest names any more: of a rebuilt entry, or of a writer that was killed."""
         try:
             current = self.look_up(key)  # which may be newer than the one to be kept
@@ -410,7 +280,7 @@ class Folder:
         try:
             os.makedirs(self._locks, exist_ok=True)
         except OSError as error:
-            raise self._cannot_write(error) from error
+            raise self.cannot_write(error) from error
         with self._lock(key).waited_for(done, lambda: self._progress(key), (0.01, 0.5)):
             yield
 
@@ -476,15 +346,8 @@ class Folder:
             for path in paths:
                 with contextlib.suppress(OSError):
                     remove(path)
-            self._remove_older(key)
+            self.remove_older(key)
             lock.release()
-
-
-def _write_synced(path: str, data: bytes) -> None:
-    """Write a file, and bring it to the disk."""
-    with open(path, "wb") as file:
-        file.write(data)
-    sync_file(path)
 
 
 def _abandoned(paths: list[str]) -> bool:

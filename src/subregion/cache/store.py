@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING
 
 from subregion.cache.backend import Recipe
 from subregion.cache.checksums import Checksums
+from subregion.cache.conversion import Conversion, ReplacedError
 from subregion.cache.entries import Folder
-from subregion.cache.gc import room_for
 from subregion.cache.identity import Identity, identify
 from subregion.cache.leases import Lease, book_of, count_leases
 from subregion.cache.manifest import Entry
-from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
 from subregion.cache.policy import serves_in_place
 from subregion.cache.seen import Seen, Signature, Watched, WatchedFile, WatchedFolder
-from subregion.convert.convert import SUFFIXES, convert
-from subregion.convert.jpeg import can_keep, kept_frame
 from subregion.errors import (
     CacheError,
     DamagedFileError,
@@ -29,7 +26,6 @@ from subregion.errors import (
     SourcePermissionError,
     SourceReadError,
     SubregionError,
-    UnsupportedFormatError,
 )
 from subregion.formats.jpeg.intervals import IntervalLevel
 from subregion.formats.open import open_raster
@@ -37,7 +33,7 @@ from subregion.io.pool import POOL
 from subregion.io.source import SourceFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from subregion.convert.convert import Progress
     from subregion.formats.raster import Raster
@@ -174,7 +170,7 @@ class Store:
         if self.recipe.kind == "none":
             return None
         identity = identify(asset, self.mode)
-        found = self._fresh_entry(asset, identity)
+        found = self.fresh_entry(asset, identity)
         if found is not None:
             _note_use(found[0])
             return os.path.basename(found[0].data)
@@ -199,7 +195,7 @@ class Store:
         """Return the copy that is served for an asset as it is now; None if there is none, or none needed."""
         if self.recipe.kind == "none":
             return None
-        found = self._fresh_entry(asset, identify(asset, self.mode))
+        found = self.fresh_entry(asset, identify(asset, self.mode))
         return None if found is None else found[0]
 
     def opened(self, asset: Asset) -> OpenAsset | None:
@@ -275,7 +271,7 @@ class Store:
                 return self._open_once(asset, progress)
             except _EvictedError:
                 evictions += 1
-            except _ReplacedError as error:
+            except ReplacedError as error:
                 replaced = error.__cause__
                 attempts += 1
             except DescriptorLimitError:  # in a library that opens files by itself
@@ -307,24 +303,24 @@ class Store:
 
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         if self.recipe.kind == "none":
-            return self._in_place(asset)
+            return self.open_in_place(asset)
         folder = os.path.isdir(asset.path)
         source = None
         if self.recipe.kind == "auto" and folder:
             # A folder may hold a million files; none of them is looked at before it must be.
-            source = self._in_place(asset)
+            source = self.open_in_place(asset)
             if serves_in_place(source.raster):
                 return source
         watched, seen = self._look(asset, folder)
         identity = identify(asset, self.mode, seen)
-        found = self._fresh_entry(asset, identity)
+        found = self.fresh_entry(asset, identity)
         if found is None:
             if source is None:
-                source = self._in_place(asset)
+                source = self.open_in_place(asset)
             if self.recipe.kind == "auto" and serves_in_place(source.raster):
                 return source
             held: list[Lease | None] = []  # so that nobody removes it before it is opened
-            found = self._convert(asset, identity, seen, source, progress, held)
+            found = Conversion(self, asset, identity, progress).run(seen, source, held)
         entry, recipe = found
         return OpenAsset(self._open_entry(entry, recipe, asset), entry, watched, recipe)
 
@@ -337,14 +333,15 @@ class Store:
             return watched, watched.seen
         return WatchedFile.now(asset.path), Seen.now(asset.path) if self.mode != "DVC" else None
 
-    def _in_place(self, asset: Asset) -> OpenAsset:
+    def open_in_place(self, asset: Asset) -> OpenAsset:
+        """Open the source of an asset as it is."""
         watched = WatchedFile.now(asset.path)  # before it is opened, so that no change goes unnoticed
         try:
             source = open_raster(asset.path, asset.frame)
         except SubregionError as error:
             if watched.holds():
                 raise
-            raise _ReplacedError from error
+            raise ReplacedError from error
         if source.watched is not None:  # what tells a change of a folder is a file in it
             watched = WatchedFile(*source.watched)
         return OpenAsset(source, None, watched, self.recipe)
@@ -366,7 +363,7 @@ class Store:
         except SourceNotFoundError as error:
             if self.folder.look_up(entry.key) == entry:  # it asks for files that it never had
                 self.folder.discard(entry)
-            raise _ReplacedError from error
+            raise ReplacedError from error
         except DescriptorLimitError:
             raise
         except (SourceReadError, SourcePermissionError) as error:
@@ -378,7 +375,7 @@ class Store:
             # What the system lacks says nothing about the content.
             if not isinstance(error.__cause__, OSError | MemoryError):
                 self.discard_damaged(entry, asset)
-            raise _ReplacedError from error
+            raise ReplacedError from error
         _note_use(entry)
         return entry.carried.given(raster)
 
@@ -399,7 +396,7 @@ class Store:
             )
         self.folder.discard(entry)
 
-    def _fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
+    def fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
         """Return the entry that was made of the source as it is now, and how."""
         for form in self._forms(asset):
             entry = self.folder.look_up(Origin.of(asset.path, identity, form).key)
@@ -407,109 +404,8 @@ class Store:
                 return entry, form
         return None
 
-    def _convert(
-        self,
-        asset: Asset,
-        identity: Identity,
-        seen: Seen | None,
-        source: OpenAsset,
-        progress: Progress | None,
-        held: list[Lease | None],
-    ) -> tuple[Entry, Recipe]:
-        """Make an entry of the source as it was seen before it was identified and opened."""
-        begin = Seen.now(asset.path)
-        if begin.just_changed:  # what happens within this tick of the clock would go unnoticed
-            begin, source = Seen.settled(asset.path), self._in_place(asset)
-            if begin.just_changed:
-                raise _ReplacedError  # somebody is writing to it
-        elif source.watched is not None and not source.watched.holds():
-            raise _ReplacedError
-        if seen is not None and begin.state != seen.state:
-            raise _ReplacedError
 
-        def confirm() -> None:
-            """Refuse what was made of a source that was changed since, also if it was put back."""
-            if not begin.still(asset.path) or (self.mode == "DVC" and identify(asset, self.mode) != identity):
-                raise _ReplacedError
-
-        conversion = _Conversion(asset, identity, confirm, progress, held)
-        try:
-            return self._convert_by(conversion, source.raster)
-        except CacheError:
-            raise
-        except SubregionError as error:
-            if begin.still(asset.path):
-                raise
-            raise _ReplacedError from error
-
-    def _convert_by(self, conversion: _Conversion, source: Raster) -> tuple[Entry, Recipe]:
-        """Choose the form that suits the source."""
-        forms = self.recipe.forms
-        if len(forms) == 1:
-            return self._convert_as(forms[0], conversion, source)
-        kept, other = forms
-        if self.recipe.kind != "auto":
-            return self._convert_as(other if kept_frame(source) is None else kept, conversion, source)
-        if can_keep(source):
-            # What cannot be kept to the last pixel goes the way of all others, on which damage is reported.
-            with contextlib.suppress(DamagedFileError, UnsupportedFormatError):
-                return self._convert_as(kept, conversion, source)
-        return self._convert_as(other, conversion, source)
-
-    def _convert_as(self, recipe: Recipe, conversion: _Conversion, source: Raster) -> tuple[Entry, Recipe]:
-        asset, identity, progress = conversion.asset, conversion.identity, conversion.progress
-
-        def write(path: str) -> Checksums:
-            convert(source, path, recipe.kind, recipe.options, threads=self.threads, progress=progress)
-            return Checksums.of(path)
-
-        @contextlib.contextmanager
-        def admit(name: str, nbytes: int) -> Iterator[None]:
-            with room_for(self.folder, nbytes, self.max_size):
-                conversion.held.append(book_of(self.folder.path).hold(name, nbytes))
-                yield
-
-        origin = Origin.of(asset.path, identity, recipe)
-        with self.folder.turn(origin.key, lambda: self._fresh_entry(asset, identity) is not None):
-            found = self._fresh_entry(asset, identity)
-            if found is not None:
-                return found
-            entry = self.folder.publish(
-                origin,
-                SUFFIXES[recipe.kind],
-                identity.signature,
-                Carried.by(source),
-                write,
-                conversion.confirm,
-                admit,
-            )
-        self._discard_stale(asset, identity)
-        return entry, recipe
-
-    def _discard_stale(self, asset: Asset, identity: Identity) -> None:
-        """Take away what was made, in another form, of what the source was before."""
-        for form in self.recipe.forms if identity.signature is not None else ():
-            entry = self.folder.look_up(Origin.of(asset.path, identity, form).key)
-            if entry is not None and not entry.fits(identity.signature):
-                self.folder.discard(entry)
-
-
-@dataclass(frozen=True, slots=True)
-class _Conversion:
-    """What is to be converted, and what has to hold before anybody sees the outcome."""
-
-    asset: Asset
-    identity: Identity
-    confirm: Callable[[], None]
-    progress: Progress | None
-    held: list[Lease | None]
-
-
-class _ReplacedError(Exception):
-    """What was found is not there any more; look again."""
-
-
-class _EvictedError(_ReplacedError):
+class _EvictedError(ReplacedError):
     """The entry was removed to make room before it could be held."""
 
 
