@@ -258,13 +258,13 @@ def video(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Which frames are decoded, in order."""
     numbers: list[int] = []
-    remember = FrameDecoder._remember
+    remember = FrameDecoder.remember
 
     def noted(self: FrameDecoder, number: int, frame: Any) -> None:
         numbers.append(number)
         remember(self, number, frame)
 
-    monkeypatch.setattr(FrameDecoder, "_remember", noted)
+    monkeypatch.setattr(FrameDecoder, "remember", noted)
     return numbers
 
 

@@ -10,13 +10,11 @@ from numpy.typing import NDArray
 
 from subregion.blocks.cache import BLOCKS, VERIFIED
 from subregion.blocks.copying import copy_rows, rows_of
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead
+from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Decoder, Level, WindowRead
 from subregion.codecs.scratch import KEPT
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.io.threads import Work, carry_out
 
-#: How many pieces of work a thread gets at least, so that all end at about the same time.
-SHARES = 4
 #: Decoded bytes of the blocks that a thread takes at once, at most: neighbours in the file, decoded in one
 #: call where the codec can. With half of it threads wait more for each other; twice as much has to be fetched
 #: again from beyond the processor's cache.

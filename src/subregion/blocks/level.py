@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from subregion.geometry.window import Window
     from subregion.io.source import ByteSource
 
+#: How many pieces of work a thread gets at least, so that all end at about the same time.
+SHARES = 4
 #: A block that is wanted: its number in the level, and offset and bytes in the file; of several ranges the
 #: first offset and the sum. 0 bytes: it was never written. A plain tuple, as `Copy`: made by the dozen.
 Block: TypeAlias = "tuple[Any, int, int]"

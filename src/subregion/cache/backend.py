@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from subregion.convert.encodings import BLOCKSIZE
 from subregion.errors import ConfigError
 
 Backend: TypeAlias = "str | Mapping[str, Any] | None"
@@ -56,13 +57,13 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
     "npy": {},
     "cog": {
         "compress": _Option("auto", ", ".join(_COMPRESS), _one_of(*_COMPRESS)),
-        "blocksize": _Option(128, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
+        "blocksize": _Option(BLOCKSIZE, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
         "quality": _QUALITY,
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
     "zarr": {
         "compress": _Option("auto", ", ".join(_ZARR_COMPRESS), _one_of(*_ZARR_COMPRESS)),
-        "blocksize": _Option(128, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
+        "blocksize": _Option(BLOCKSIZE, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
     "jpeg": {

@@ -30,7 +30,7 @@ from subregion.convert.cog_layout import (
     pixel_tags,
     plan_layout,
 )
-from subregion.convert.encodings import encoding_for
+from subregion.convert.encodings import BLOCKSIZE, encoding_for
 from subregion.convert.strips import removed_on_error
 from subregion.convert.tiff_tags import Tag
 from subregion.errors import CacheError, UnsupportedFormatError
@@ -55,7 +55,7 @@ class CogConfig:
     """
 
     compress: str = "ZSTD"
-    blocksize: int = 256
+    blocksize: int = BLOCKSIZE
     quality: int = 90
     overviews: Literal["average", "nearest", "none"] = "average"
     level: int | None = None

@@ -15,6 +15,9 @@ from subregion.errors import ConfigError
 from subregion.libraries import cv2, imagecodecs, zstandard
 
 #: About how many pixels lie between two restart markers of a JPEG block. A marker costs five bytes: with half
+#: Rows and columns of a block where nothing else is asked for: a window then decodes little that it does not
+#: want, and a block is still worth its call.
+BLOCKSIZE = 128
 #: as many pixels files are 1 to 2 % larger, and windows take 1 to 2 % less time.
 _INTERVAL_PIXELS = 4096
 

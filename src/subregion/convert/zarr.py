@@ -27,7 +27,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from subregion.codecs.blosc_lz4 import encode_parts
 from subregion.convert.blocks import encode_levels, plan_levels
-from subregion.convert.encodings import Encode, encoding_for, raw_bytes
+from subregion.convert.encodings import BLOCKSIZE, Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
 from subregion.errors import ConfigError
 from subregion.libraries import google_crc32c, imagecodecs
@@ -59,7 +59,7 @@ class ZarrConfig:
     """
 
     compress: str = "LZ4"
-    blocksize: int = 128
+    blocksize: int = BLOCKSIZE
     overviews: Literal["average", "nearest", "none"] = "average"
 
 

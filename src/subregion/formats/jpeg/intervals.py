@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
+from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
 from subregion.blocks.union import unite
 from subregion.codecs.jpegstream import JpegStream, read_stream
 from subregion.codecs.turbo import jpeg_decoder, reduced_shapes
@@ -36,8 +36,8 @@ PIECE_BYTES = 16 << 20
 _FAR = 8
 #: Up to so many intervals a loop is faster than arrays.
 _FEW = 140
-#: How many pieces of work a thread gets at least, and pixels of windows that are decoded together, at most.
-_SHARES, _UNION_PIXELS = 4, 1 << 20
+#: Pixels of windows that are decoded together, at most.
+_UNION_PIXELS = 1 << 20
 #: Rows of intervals that are decoded together, at least, where windows are divided among threads: one above
 #: and one below of them are decoded, too.
 _LEAST_ROWS = 8
@@ -159,7 +159,7 @@ class IntervalLevel(Level):
             block, top, left = self._rectangle(reads[0].window)
             return BlockPlan([block], [[whole_copy(reads[0], top, left)]])
         groups = unite([read.window for read in reads], _UNION_PIXELS)
-        bands = -(-_SHARES * threads // len(groups)) if threads > 1 else 1
+        bands = -(-SHARES * threads // len(groups)) if threads > 1 else 1
         for union, members in groups:
             for window in self._divided(union, bands):
                 block, top, left = self._rectangle(window)

@@ -283,7 +283,7 @@ class FrameDecoder:
             if frame.is_corrupt:
                 raise self._av.InvalidDataError(0, "the decoder marks the frame as corrupt")
             self.number = found
-            self._remember(found, frame)
+            self.remember(found, frame)
             if found == number:
                 return True
         self.number = None
@@ -294,7 +294,8 @@ class FrameDecoder:
             return index.number_of(frame.pts)
         return None if self.number is None else self.number + 1
 
-    def _remember(self, number: int, frame: Any) -> None:
+    def remember(self, number: int, frame: Any) -> None:
+        """Keep a frame that was just decoded, and let go of the oldest."""
         self._remembered[number] = frame
         size = sum(plane.buffer_size for plane in frame.planes)
         while len(self._remembered) > 1 and len(self._remembered) * size > REMEMBERED_BYTES:
