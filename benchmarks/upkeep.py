@@ -23,6 +23,7 @@ from PIL import Image
 
 from subregion import SimpleFrames
 from subregion.cache.checksums import BAND
+from subregion.records import AS_IT_IS
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:
@@ -49,7 +50,7 @@ def multiply(workdir: Path, sources: Path, count: int) -> None:
     for number in range(count - 1):
         path = str(sources / f"{number}.png")
         os.symlink(first, path)
-        made = Origin(path, "PATH", path, None, entry.origin.recipe)
+        made = Origin(path, "PATH", path, AS_IT_IS, entry.origin.recipe)
         home = workdir / "_cache/frames" / made.key[:2]
         home.mkdir(exist_ok=True)
         name = f"{made.key}.{number:016x}{suffix}"

@@ -38,7 +38,7 @@ from subregion.errors import (
     UnknownImageError,
 )
 from subregion.io.pool import POOL
-from subregion.records import Asset
+from subregion.records import AS_IT_IS, Asset
 
 STORED = ["npy", "cog", "zarr"]
 
@@ -536,7 +536,7 @@ NO_SUMS = Checksums((), (), (), {})
 
 
 def origin(name: str) -> Origin:
-    return Origin(name, "PATH", name, None, parse_backend("npy"))
+    return Origin(name, "PATH", name, AS_IT_IS, parse_backend("npy"))
 
 
 def write_file(path: str) -> Checksums:

@@ -39,6 +39,7 @@ from subregion.formats.open import open_raster
 from subregion.formats.video import frames as movie
 from subregion.formats.video import index as frameindex
 from subregion.formats.video.decoder import FrameDecoder
+from subregion.records import View
 
 HEIGHT, WIDTH, COUNT = 96, 128, 60
 REGION = (slice(5, 30), slice(-40, None))
@@ -353,7 +354,7 @@ def test_ids_that_no_frame_has(video: Path) -> None:
     with pytest.raises(TypeError, match="enumerate"):
         VideoFrames([video])  # type: ignore[arg-type]
     with pytest.raises(RecordError, match=f"the video has {COUNT} frames, 0 to {COUNT - 1}"):
-        open_raster(str(video), COUNT)
+        open_raster(str(video), View(COUNT))
 
 
 def test_one_frame_without_a_collection(video: Path, tmp_path: Path, workdir: Path) -> None:

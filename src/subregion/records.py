@@ -6,7 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
@@ -31,6 +31,87 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """Which picture of a file is meant, and what its samples are.
+
+    Parameters
+    ----------
+    frame : int or None
+        Which frame of a video file, counted from 0 in the order of presentation; None for other files, and
+        for the first frame.
+    palette : str
+        What pixels of a palette are: ``"rgb"``, their colours, or ``"index"``, one band of indices.
+    labels : bool
+        Whether values are names of classes or objects, of which no average means anything.
+
+    Raises
+    ------
+    RecordError
+        If a value is of another type, or has no meaning.
+    """
+
+    frame: int | None = None
+    palette: str = "rgb"
+    labels: bool = False
+    name: str = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("frame",):
+            number = getattr(self, name)
+            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
+                raise RecordError(f"{name}={shown(number)}: must be a whole number, at least 0, or None.")
+        if not isinstance(self.palette, str) or self.palette not in PALETTES:
+            raise RecordError(f"palette={shown(self.palette)}: allowed are 'rgb', 'index'.")
+        if not isinstance(self.labels, bool):
+            raise RecordError(f"labels={shown(self.labels)}: allowed are True, False.")
+        # A string keeps its hash, and what is open is looked up by it at every read.
+        object.__setattr__(self, "name", repr(self.document) if self.document else "")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What is not as it is by default, for manifests and names of entries."""
+        values = ((each.name, getattr(self, each.name), each.default) for each in fields(self) if each.init)
+        return {name: value for name, value, default in values if value != default}
+
+    @classmethod
+    def from_document(cls, document: Any) -> View:
+        """Read it from a manifest.
+
+        Raises
+        ------
+        ValueError
+            If it is malformed.
+        """
+        if not isinstance(document, dict) or not document.keys() <= set(VIEW_OPTIONS):
+            raise ValueError("no picture of a file")
+        return cls(**document)
+
+    def check_only(self, path: str, kind: str, *names: str) -> None:
+        """Refuse what makes no sense for a kind of file.
+
+        Raises
+        ------
+        RecordError
+            Naming the file, the option and what it is.
+        """
+        for name, value in self.document.items():
+            if name not in names and name not in _FOR_ALL:
+                raise RecordError(
+                    f"{path}: {name}={shown(value)} is asked for, but it is {kind}; leave it out."
+                )
+
+
+PALETTES = ("rgb", "index")
+#: What can be said of any file.
+_FOR_ALL = ("palette", "labels")
+#: A file as it is.
+AS_IT_IS = View()
+#: The options that make a view.
+VIEW_OPTIONS = tuple(each.name for each in fields(View) if each.init)
+_AS_IT_IS = {name: getattr(AS_IT_IS, name) for name in VIEW_OPTIONS}
+
+
+@dataclass(frozen=True, slots=True)
 class Asset:
     """One file of an image.
 
@@ -52,9 +133,13 @@ class Asset:
         What the stored values stand for.
     hashid : str or None
         The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
-    frame : int or None
-        Which frame of a video file, counted from 0 in the order of presentation; None for other files, and
-        for the first frame.
+    frame, palette, labels
+        Which picture of the file is meant, and what its samples are; see `View`.
+
+    Attributes
+    ----------
+    view : View
+        The same, together.
 
     Raises
     ------
@@ -72,6 +157,9 @@ class Asset:
     quantization: Quantization | None = None
     hashid: str | None = None
     frame: int | None = None
+    palette: str = "rgb"
+    labels: bool = False
+    view: View = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         path = path_of(self.path)
@@ -89,8 +177,12 @@ class Asset:
             )
         if not isinstance(self.hashid, str | None):
             raise IdentityError(f"{self.path}: its hash must be text, not a {type(self.hashid).__name__}.")
-        if not isinstance(self.frame, int | None) or isinstance(self.frame, bool) or (self.frame or 0) < 0:
-            raise RecordError(f"{self.path}: frame={shown(self.frame)} must be a whole number, at least 0.")
+        given = {name: getattr(self, name) for name in VIEW_OPTIONS}
+        try:
+            view = AS_IT_IS if given == _AS_IT_IS else View(**given)
+        except RecordError as error:
+            raise RecordError(f"{self.path}: {error}") from None
+        object.__setattr__(self, "view", view)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from subregion.cache.seen import Seen, Signature, files_below
 from subregion.errors import CacheError, ConfigError, IdentityError, SubregionError, source_error
 from subregion.formats.zarr.metadata import is_zarr
 from subregion.io.descriptors import open_regular
-from subregion.records import Asset
+from subregion.records import AS_IT_IS, Asset, View
 
 MODES = ("PATH", "PIXELS", "DVC", "GIVEN")
 #: Characters of a hash that the caller gives.
@@ -34,14 +34,14 @@ class Identity:
         Absolute path, hash of the bytes, hash from DVC, or what the caller gave.
     signature : Signature or None
         What must still hold for an entry to be fresh; None where `value` alone names the content.
-    frame : int or None
-        Which frame of a video file.
+    view : View
+        Which picture of the source is meant.
     """
 
     mode: str
     value: str
     signature: Signature | None
-    frame: int | None = None
+    view: View = AS_IT_IS
 
 
 def check_mode(mode: object) -> str:
@@ -69,14 +69,14 @@ def identify(asset: Asset, mode: str, seen: Seen | None = None) -> Identity:
         If the source cannot be looked at, or has no identity in this mode.
     """
     if mode == "GIVEN":
-        return Identity(mode, _given(asset), None, asset.frame)
+        return Identity(mode, _given(asset), None, asset.view)
     if mode == "DVC":
-        return Identity(mode, dvc_hash(asset.path), None, asset.frame)
+        return Identity(mode, dvc_hash(asset.path), None, asset.view)
     if seen is None:
         seen = Seen.now(asset.path)
     if mode == "PATH":
-        return Identity(mode, asset.path, seen.signature, asset.frame)
-    return Identity(mode, _content_hash(asset.path, seen), None, asset.frame)
+        return Identity(mode, asset.path, seen.signature, asset.view)
+    return Identity(mode, _content_hash(asset.path, seen), None, asset.view)
 
 
 def _given(asset: Asset) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from subregion.cache.backend import FORMAT_VERSION, Recipe
 from subregion.cache.identity import MODES, Identity
-from subregion.records import Asset
+from subregion.records import Asset, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class Origin:
         What names its content; one of `identity.MODES`.
     value : str
         What it is named by: a path, or a hash.
-    frame : int or None
-        Which frame of a video file.
+    view : View
+        Which picture of the source is meant.
     recipe : Recipe
         How it is stored.
     version : int
@@ -36,14 +36,14 @@ class Origin:
     source: str
     mode: str
     value: str
-    frame: int | None
+    view: View
     recipe: Recipe
     version: int = FORMAT_VERSION
 
     @classmethod
     def of(cls, source: str, identity: Identity, recipe: Recipe) -> Origin:
         """Say how a source is to be stored that was identified."""
-        return cls(source, identity.mode, identity.value, identity.frame, recipe)
+        return cls(source, identity.mode, identity.value, identity.view, recipe)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Origin:
@@ -54,13 +54,11 @@ class Origin:
         ValueError, LookupError, TypeError, AttributeError
             If it is malformed.
         """
-        source, mode, value, frame = (document[key] for key in ("source", "mode", "identity", "frame"))
+        source, mode, value, view = (document[key] for key in ("source", "mode", "identity", "view"))
         if not isinstance(source, str) or not isinstance(value, str) or "\0" in source or mode not in MODES:
             raise ValueError("no source that was ever identified")
-        if type(frame) is not int and frame is not None:
-            raise ValueError("frames have whole numbers")
         recipe = Recipe(str(document["kind"]), tuple(sorted(document["config"].items())))
-        return cls(source, mode, value, frame, recipe, int(document["version"]))
+        return cls(source, mode, value, View.from_document(view), recipe, int(document["version"]))
 
     @property
     def document(self) -> dict[str, Any]:
@@ -69,7 +67,7 @@ class Origin:
             "source": self.source,
             "mode": self.mode,
             "identity": self.value,
-            "frame": self.frame,
+            "view": self.view.document,
             **self.recipe.document,
             "version": self.version,
         }
@@ -78,12 +76,12 @@ class Origin:
     def key(self) -> str:
         """The name of the entry; where the source was found is no part of it."""
         names: list[Any] = [self.mode, self.value, {**self.recipe.document, "version": self.version}]
-        if self.frame is not None:
-            names.append({"frame": self.frame})
+        if view := self.view.document:
+            names.append(view)
         document = json.dumps(names, sort_keys=True)
         return hashlib.blake2b(document.encode("utf-8", "surrogateescape"), digest_size=20).hexdigest()
 
     @property
     def asset(self) -> Asset:
         """The source, as a collection names it."""
-        return Asset(self.source, hashid=self.value if self.mode == "GIVEN" else None, frame=self.frame)
+        return Asset(self.source, hashid=self.value if self.mode == "GIVEN" else None, **self.view.document)

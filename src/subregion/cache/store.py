@@ -259,8 +259,8 @@ class Store:
             return forms
         return forms[::-1]
 
-    def _pooled_as(self, asset: Asset) -> tuple[str, str, str | None, int | None]:
-        return self.name, asset.path, asset.hashid, asset.frame
+    def _pooled_as(self, asset: Asset) -> tuple[str, str, str | None, str]:
+        return self.name, asset.path, asset.hashid, asset.view.name
 
     def _open(self, asset: Asset, progress: Progress | None = None) -> OpenAsset:
         replaced: BaseException | None = None
@@ -337,7 +337,7 @@ class Store:
         """Open the source of an asset as it is."""
         watched = WatchedFile.now(asset.path)  # before it is opened, so that no change goes unnoticed
         try:
-            source = open_raster(asset.path, asset.frame)
+            source = open_raster(asset.path, asset.view)
         except SubregionError as error:
             if watched.holds():
                 raise

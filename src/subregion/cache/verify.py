@@ -252,7 +252,7 @@ def _entries_of(store: Store, asset: Asset) -> tuple[list[Entry], list[str]]:
     except SubregionError:
         if store.mode != "PATH":
             return [], []  # nothing tells the name of its copy
-        keys = store.keys_by(asset, Identity("PATH", asset.path, None, asset.frame))
+        keys = store.keys_by(asset, Identity("PATH", asset.path, None, asset.view))
     for key in keys:
         try:
             entries.append(store.folder.inspect(key))
@@ -313,7 +313,7 @@ def _unlike_source(entry: Entry) -> str | None:
     """Tell where an entry shows other pixels than its source; of a lossy one, than a conversion makes now."""
     origin = entry.origin
     try:
-        source, copy = open_raster(origin.source, origin.frame), open_raster(entry.data)
+        source, copy = open_raster(origin.source, origin.view), open_raster(entry.data)
         if "quality" not in origin.recipe.options:
             return _first_difference(source, copy)
         with tempfile.TemporaryDirectory(prefix="subregion-verify-") as folder:

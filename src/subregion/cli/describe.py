@@ -125,7 +125,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
     SubregionError
         If the file is missing, unreadable, no image or damaged.
     """
-    raster = open_raster(asset.path, asset.frame)
+    raster = open_raster(asset.path, asset.view)
     in_place = policy.serves_in_place(raster)
     found: dict[str, CachedCopy] = {}
     for cache in caches:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -205,7 +206,11 @@ DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.
 
 
 @functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
-def _one_file(image_id: Any, path: str | os.PathLike[str], root: str, hashid: str | None) -> ImageRecord:
+def _one_file(
+    image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None
+) -> ImageRecord:
+    if isinstance(path, Asset):
+        return ImageRecord(image_id, (path if hashid is None else replace(path, hashid=hashid),))
     absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
     return ImageRecord(image_id, (Asset(absolute, hashid=hashid),))
 
@@ -248,6 +253,8 @@ def open_image(
     hashid_mode: str = "PATH",
     frame: int | None = None,
     *,
+    palette: str = "rgb",
+    labels: bool = False,
     max_size: Size = None,
 ) -> LazyFrame:
     """Open one image as an array that is read when it is indexed.
@@ -265,6 +272,10 @@ def open_image(
         What names the source; see `Frames`.
     frame : int or None
         Which frame of a video file, counted from 0; None for other files, and for the first.
+    palette : str
+        What pixels of a palette are: ``"rgb"``, their colours, or ``"index"``, one band of indices.
+    labels : bool
+        Whether values are names of classes or objects, of which no average means anything.
     max_size : int, str or None
         How many bytes all copies under `workdir` may have; see `Frames`.
 
@@ -281,7 +292,6 @@ def open_image(
     (100, 200, 3)
     """
     store = make_store(workdir, backend, hashid_mode, warn=False, max_size=max_size)
-    if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
-        raise ConfigError(f"frame={shown(frame)}: must be a whole number, at least 0.")
-    record = ImageRecord(None, (Asset(os.path.abspath(path_of(path)), frame=frame),))
+    asset = Asset(os.path.abspath(path_of(path)), frame=frame, palette=palette, labels=labels)
+    record = ImageRecord(None, (asset,))
     return LazyFrame(AlignableImageData.from_store(record, store))

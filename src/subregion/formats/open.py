@@ -9,7 +9,6 @@ from dataclasses import replace
 from subregion.codecs.jpegheader import read_header
 from subregion.errors import (
     DamagedFileError,
-    RecordError,
     SourceIsDirectoryError,
     SubregionError,
     TooLargeError,
@@ -35,6 +34,7 @@ from subregion.formats.zarr.open import open_zarr
 from subregion.geo.geotags import FileTag
 from subregion.io import limits
 from subregion.io.source import SourceFile
+from subregion.records import AS_IT_IS, View
 
 _TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -48,15 +48,15 @@ _CODEC_FILES = {
 _JPEG2000_MAGICS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 
 
-def open_raster(path: str, frame: int | None = None, immutable: bool = False) -> Raster:
+def open_raster(path: str, view: View = AS_IT_IS, immutable: bool = False) -> Raster:
     """Open an image file or a zarr folder, by blocks where its format allows it.
 
     Parameters
     ----------
     path : str
         The file.
-    frame : int or None
-        Which frame of a video file; None for other files, and for the first.
+    view : View
+        Which picture of it is meant, and what its samples are.
     immutable : bool
         Whether nobody writes to it, as to our copies, so that it may be read through a map.
 
@@ -73,15 +73,14 @@ def open_raster(path: str, frame: int | None = None, immutable: bool = False) ->
     try:
         file = SourceFile(path, immutable)
     except SourceIsDirectoryError:
-        if frame is not None:
-            raise _no_video(path, frame) from None
+        view.check_only(path, "no video file")
         return open_zarr(path, immutable)
     head = file.head(32)
     container = container_of(file, head)
     if container is not None:
-        return open_movie(file, container, 0 if frame is None else frame)
-    if frame is not None:
-        raise _no_video(path, frame)
+        view.check_only(path, "a video file", "frame")
+        return open_movie(file, container, view.frame or 0)
+    view.check_only(path, "no video file")
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
     if head[:2] in PNM_MAGICS:
@@ -136,10 +135,6 @@ def count_frames(path: str) -> int:
     if container is None:
         raise UnsupportedFormatError(f"{path}: is no video file of a known format.")
     return movie_of(file, container).count
-
-
-def _no_video(path: str, frame: int) -> RecordError:
-    return RecordError(f"{path}: frame={frame!r} is asked for, but this is no video file; leave it out.")
 
 
 def _open_tiff(file: SourceFile) -> Raster:
