@@ -11,7 +11,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
@@ -630,12 +629,11 @@ def test_frames_that_are_larger_than_the_limits(tmp_path: Path, monkeypatch: pyt
     assert subregion.open(path, backend=None).shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.timeout(60)
 def test_boxes_without_end(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     many, nothing = b"\0\0\0\x08free" * 1_000_000, b"\0\0\0\0moov"
     for boxes in (many, nothing, b"\0\0\0\x01moov" + b"\0" * 8, b"\0\0\0\x08moov" * 9):
         path.write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + boxes)
-        begun = time.perf_counter()
         with pytest.raises(SubregionError, match="a.mp4"):
             subregion.open(path, backend=None).shape  # noqa: B018 - opens it
-        assert time.perf_counter() - begun < 5
