@@ -25,8 +25,8 @@ from typer.testing import CliRunner, Result
 from subregion import SimpleFrames, __version__
 from subregion.cache.workdir import make_store
 from subregion.cli.describe import describe
+from subregion.cli.drawing import draw_blocks, reduced
 from subregion.cli.main import app
-from subregion.cli.show import draw_blocks, reduced
 from subregion.formats.open import open_raster
 from subregion.records import Asset
 

@@ -25,6 +25,9 @@ Workdir = Annotated[
     Path | None,
     typer.Option(readable=False, help="Where copies are kept; by default the user's cache folder."),
 ]
+ExistingWorkdir = Annotated[
+    Path, typer.Argument(metavar="WORKDIR", help="Where copies are kept.", readable=False)
+]
 HashidMode = Annotated[
     str, typer.Option(metavar="PATH|PIXELS|DVC", help="What names a source: its path, its bytes or DVC.")
 ]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from subregion.cache.workdir import make_store
 from subregion.cli.describe import find_copy
-from subregion.cli.show import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
+from subregion.cli.drawing import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
 from subregion.cli.terrain import Relief, write_png
 from subregion.collections.simple import SimpleFrames
 from subregion.errors import DamagedFileError
