@@ -1,40 +1,27 @@
-"""Collections of images that are read by region."""
+"""Collections of images that are read by region; what concerns their cache is in `cachedimages`."""
 
 from __future__ import annotations
 
-import os
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor
+from collections.abc import Iterable, Iterator
 from functools import partial
 from operator import is_
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.cache.prepare import prepare
-from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
-from subregion.errors import (
-    ConfigError,
-    DamagedFileError,
-    RegionError,
-    RegionTypeError,
-    SubregionError,
-    shown,
-    source_error,
-)
+from subregion.cachedimages import CachedImages
+from subregion.errors import ConfigError, RegionError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.image import AlignableImageData, LazyFrame
-from subregion.progress import counted
 from subregion.read.explain import Explanation
 from subregion.read.image import check_file_size
-from subregion.read.mending import mend, planned_again
+from subregion.read.mapping import map_image
+from subregion.read.mending import planned_again
 from subregion.read.options import (
     AS_STORED,
     DEFAULTS,
@@ -44,7 +31,7 @@ from subregion.read.options import (
     ReadArguments,
     read_options,
 )
-from subregion.read.plan import is_plain, named_bands, open_default, open_needed
+from subregion.read.plan import open_needed
 from subregion.read.region import read_region, read_regions
 from subregion.records import ImageRecord
 
@@ -52,12 +39,8 @@ if TYPE_CHECKING:
     import dask.array
     import xarray
 
-    from subregion.cache.backend import Backend
-    from subregion.cache.limits import Size
-    from subregion.cache.store import Store
 
-
-class Frames(ABC):
+class Frames(CachedImages):
     """A collection of images, read by region in time that depends on the region.
 
     A subclass supplies `image_ids` and `record`; all else is inherited. Instances hold no open files:
@@ -78,33 +61,6 @@ class Frames(ABC):
         How many bytes all copies under `workdir` may have, such as ``"200GB"``: where a conversion would lead
         beyond it, copies that were used least recently are removed. None is no limit.
     """
-
-    def __init__(
-        self,
-        workdir: str | os.PathLike[str] | None = None,
-        backend: Backend = None,
-        hashid_mode: str = "PATH",
-        *,
-        max_size: Size = None,
-    ) -> None:
-        self._store = make_store(workdir, backend, hashid_mode, max_size=max_size)
-        self._backend = backend
-        self._workdir = None if workdir is None else os.fspath(workdir)
-
-    @property
-    @abstractmethod
-    def image_ids(self) -> Sequence[Hashable]:
-        """The ids of all images, in order."""
-
-    @abstractmethod
-    def record(self, image_id: Any) -> ImageRecord:
-        """Return what is known of an image.
-
-        Raises
-        ------
-        UnknownImageError
-            If there is no such image.
-        """
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -135,34 +91,6 @@ class Frames(ABC):
 
     def _whole(self, image_id: Any) -> NDArray[Any]:
         return np.asanyarray(self.load_image(image_id))
-
-    @property
-    def backend(self) -> Backend:
-        """How images are stored, as it was given; setting it forgets what was opened."""
-        return self._backend
-
-    @backend.setter
-    def backend(self, backend: Backend) -> None:
-        store = make_store(
-            self._workdir, backend, self._store.mode, warn=False, max_size=self._store.max_size
-        )
-        self._store.forget()
-        self._backend, self._store = backend, store
-
-    @property
-    def hashid_mode(self) -> str:
-        """What names a source."""
-        return self._store.mode
-
-    @property
-    def workdir(self) -> Path:
-        """The folder that holds the cache."""
-        return self.cache_dpath.parent.parent
-
-    @property
-    def cache_dpath(self) -> Path:
-        """The folder that holds the entries."""
-        return Path(self._store.folder.path)
 
     def load_region(
         self,
@@ -286,12 +214,8 @@ class Frames(ABC):
             NumPy can share will do, such as a `torch.Tensor`. For ``nodata="ma"`` it is a masked array.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
-        scale, interpolation, antialias, nodata, dequantize
+        scale, interpolation, antialias, nodata, dequantize, fill, space
             As for `load_region`.
-        fill : float, str or None
-            What lies outside an image; see `load_region`.
-        space : str
-            ``"image"`` or ``"video"``; see `load_region`.
 
         Returns
         -------
@@ -347,11 +271,8 @@ class Frames(ABC):
         if noreturn:
             planned_again(lambda: open_needed(store, record, channels))
             return None
-        if store.recipe.kind == "npy" and is_plain(record, channels):
-            mapped = planned_again(lambda: _memmap(store, record, channels))
-            if mapped is not None:
-                return mapped
-        return read_region(store, record, None, channels)
+        mapped = map_image(store, record, channels)
+        return read_region(store, record, None, channels) if mapped is None else mapped
 
     def load_frame(self, image_id: Any, space: str = "image") -> LazyFrame:
         """Return an image, or its place in its video, as an array that is read when it is indexed."""
@@ -505,105 +426,3 @@ class Frames(ABC):
         """
         image = self.load_alignable(image_id, space)
         return image.explain(region, channels, fill=fill, **options)
-
-    def prepare(
-        self,
-        image_ids: Iterable[Any] | None = None,
-        workers: int = 0,
-        use_stamp: bool = True,
-        executor: Executor | None = None,
-        progress: bool = True,
-    ) -> None:
-        """Make every converted copy that is not there yet.
-
-        Parameters
-        ----------
-        image_ids : iterable of hashable or None
-            Which images; None for all.
-        workers : int
-            How many images to convert at once, in threads. With 0 one after the other; the blocks of each
-            are compressed on all cores either way.
-        use_stamp : bool
-            Whether to trust the note of an earlier run for images whose source and copy are unchanged.
-        executor : concurrent.futures.Executor or None
-            Runs the conversions instead of threads of ours: processes, or a cluster.
-        progress : bool
-            Whether to show a bar on standard error, if that is a terminal.
-
-        Raises
-        ------
-        PrepareError
-            After everything else was done, listing every image that failed and why.
-        """
-        prepare(self._store, self._these(image_ids), self.record, workers, use_stamp, executor, progress)
-
-    def verify(
-        self,
-        image_ids: Iterable[Any] | None = None,
-        *,
-        deep: bool = False,
-        pixels: bool = False,
-        repair: bool = False,
-        progress: bool = True,
-    ) -> VerifyReport:
-        """Look whether the converted copies are there, as they were written, and of the sources as they are.
-
-        Without options the manifest of each copy, the sizes of its files, and what tells where its pixels are
-        and what they mean are compared: some 0.2 ms for each. Nothing is changed unless `repair` is true.
-
-        Parameters
-        ----------
-        image_ids : iterable of hashable or None
-            Which images; None for all.
-        deep : bool
-            Whether to compare every byte of the copies with its checksum, at the speed of the disk.
-        pixels : bool
-            Whether to compare every pixel with the source, which is decoded for that; of a lossy copy, with
-            what a conversion makes of the source now.
-        repair : bool
-            Whether to make anew what is damaged, stale or missing. Damaged copies of sources that are gone
-            are kept.
-        progress : bool
-            Whether to show a bar on standard error, if that is a terminal.
-
-        Returns
-        -------
-        VerifyReport
-            `ok`, `checked`, and `damaged`, `stale`, `missing` and `orphaned` with a reason for each. It can
-            be printed, and `to_dict` makes JSON of it.
-
-        Raises
-        ------
-        SubregionError
-            If an image cannot be described, or the cache folder cannot be read.
-        """
-        assets = [
-            (image_id, asset) for image_id in self._these(image_ids) for asset in self.record(image_id).assets
-        ]
-        shown_assets = counted(assets, "verifying copies", progress)
-        return verify_assets(self._store, shown_assets, Depth(deep, pixels), repair)
-
-    def _these(self, image_ids: Iterable[Any] | None) -> list[Any]:
-        """Return the images that are meant; None is all."""
-        if isinstance(image_ids, str | bytes) or not isinstance(image_ids, Iterable | None):
-            raise RegionTypeError(
-                f"image_ids={shown(image_ids)}: a list of ids is needed, such as [{shown(image_ids)}]."
-            )
-        return list(self.image_ids if image_ids is None else image_ids)
-
-
-def _memmap(store: Store, record: ImageRecord, channels: Channels) -> NDArray[Any] | None:
-    """Map a whole npy copy; None where it has to be read instead."""
-    asset, opened = record.default_asset, open_default(store, record)
-    entry, raster = opened.entry, opened.raster
-    if entry is None or raster.driver != "NPY" or named_bands(asset, channels) is not None:
-        return None
-    try:
-        if os.stat(entry.data).st_size == entry.size:
-            return raster.memmap.view()
-        error: SubregionError = DamagedFileError(f"{entry.data}: was truncated.")
-    except FileNotFoundError as missing:
-        error = source_error(entry.data, missing)
-    except OSError:
-        return None  # its file system does not let files be mapped
-    raise mend(store, asset, opened, error)
