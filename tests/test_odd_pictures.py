@@ -230,6 +230,23 @@ def test_a_strip_that_holds_too_little_is_damage(tmp_path: Path, photograph: Pho
             read(path)
 
 
+@pytest.mark.parametrize("shape", [(32, 64), (64, 32), (1, 64)])
+def test_a_tile_that_is_all_of_the_image_and_too_small(
+    shape: tuple[int, int], tmp_path: Path, photograph: Photo, workdir: Path
+) -> None:
+    """Whoever goes through all rows is told of it in the same words as whoever reads a window."""
+    path = tmp_path / "a.tif"
+    small = imagecodecs.jpeg_encode(np.ascontiguousarray(photograph[: shape[0], : shape[1]]))
+    tifffile.imwrite(
+        path, iter([bytes(small)]), shape=(64, 64, 3), dtype="u1", tile=(64, 64), photometric="ycbcr",
+        compression="jpeg", subsampling=(2, 2), metadata=None,
+    )  # fmt: skip
+    for backend in (None, "cog", "zarr", "npy"):
+        frames = subregion.SimpleFrames({"a": path}, workdir, backend)
+        with pytest.raises(DamagedFileError, match=rf"a\.tif: the block at row 0.* {shape[0]} rows of"):
+            frames.load_region("a")
+
+
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_tiles_that_were_never_written(tmp_path: Path, photograph: Photo) -> None:
     import rasterio

@@ -178,7 +178,9 @@ def read_blocks(
 _NONE: frozenset[Any] = frozenset()
 
 
-def decode_block(level: Level, block: Block, decode: Decoder | None = None) -> NDArray[Any]:
+def decode_block(
+    level: Level, block: Block, parts: list[Copy], decode: Decoder | None = None
+) -> NDArray[Any]:
     """Fetch and decode one block that was written, all of it, to be kept by the caller.
 
     Parameters
@@ -187,6 +189,8 @@ def decode_block(level: Level, block: Block, decode: Decoder | None = None) -> N
         Of which it is.
     block : Block
         Which.
+    parts : list of Copy
+        What is wanted of it, and so has to be there.
     decode : callable or None
         The decoder that has given all blocks above, if they come in order only.
 
@@ -200,6 +204,8 @@ def decode_block(level: Level, block: Block, decode: Decoder | None = None) -> N
         if level.checked:
             _check(level, [block], data)
         pixels = (decode or level.decoder())(data[0], block[0], None)
+        if not level.exact:
+            _check_extent(pixels, parts)
     except (FailedReadError, MemoryError):
         raise
     except Exception as error:

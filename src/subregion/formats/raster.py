@@ -204,11 +204,11 @@ class Raster:
 def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
     height, width, bands = level.shape
     if not level.mapped:
-        blocks = level.plan([unplaced(level, Window(0, 0, height, width))]).blocks
+        blocks, copies = level.plan([unplaced(level, Window(0, 0, height, width))])
         if level.ordered or (len(blocks) == 1 and blocks[0][2]):
             decode = level.decoder() if level.ordered else None
-            for block in blocks:
-                yield from _cut(level, decode_block(level, block, decode)[:height, :width], rows)
+            for block, parts in zip(blocks, copies, strict=True):
+                yield from _cut(level, decode_block(level, block, parts, decode)[:height, :width], rows)
             return
         rows = max(1, round(rows / level.block[0])) * level.block[0]
     for row in range(0, height, rows):
