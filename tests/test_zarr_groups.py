@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,16 @@ from numpy.typing import NDArray
 
 import subregion
 from arrays import check, make, whole, write_ours
-from subregion import SimpleFrames
+from subregion import SimpleFrames, Window
+from subregion.blocks.execute import FailedReadError, execute, read_blocks
+from subregion.blocks.level import WindowRead
 from subregion.errors import (
     DamagedFileError,
     SourceIsDirectoryError,
     UnsupportedFormatError,
 )
 from subregion.formats.open import open_raster
+from subregion.formats.zarr.shards import ScatteredLevel
 from subregion.io.pool import POOL
 
 
@@ -146,3 +150,27 @@ def test_a_source_that_is_rewritten_in_part_is_read_anew(
     expected = photograph.copy()
     expected[100:300, 50:70] = 9
     np.testing.assert_array_equal(frames.load_region(0), expected)
+
+
+@pytest.mark.parametrize("compressors", [None, "auto"])
+def test_a_shard_that_is_replaced_between_plan_and_fetch(
+    compressors: Any, tmp_path: Path, photograph: NDArray[np.uint8]
+) -> None:
+    """Blocks are never taken from a shard by the index of the one that was there before."""
+    old, new = photograph[:128, :64], 255 - photograph[:128, :64]
+    new[:32, :32] = 0  # as nothing is stored for it, all other blocks lie elsewhere in their file
+    options: dict[str, Any] = {"chunks": (32, 32, 3), "shards": (64, 64, 3), "compressors": compressors}
+    level = open_raster(str(make(tmp_path / "a.zarr", old, **options))).full
+    assert isinstance(level, ScatteredLevel)
+    out = np.empty((32, 64, 3), np.uint8)
+    plan = level.plan([WindowRead(level, Window(32, 0, 32, 64), out)])
+    gone = level.plan([WindowRead(level, Window(0, 0, 32, 32), out[:, :32])])
+    make(tmp_path / "b.zarr", new, **options)
+    os.replace(tmp_path / "b.zarr/c/0/0/0", tmp_path / "a.zarr/c/0/0/0")
+    noticed = np.empty((64, 64, 3), np.uint8)
+    execute([WindowRead(level, Window(0, 0, 64, 64), noticed)])
+    np.testing.assert_array_equal(noticed, new[:64])
+    read_blocks(level, plan)
+    np.testing.assert_array_equal(out, new[32:64])
+    with pytest.raises(FailedReadError, match="taken away"):
+        read_blocks(level, gone)

@@ -6,10 +6,12 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.blocks.level import Block
 from subregion.codecs.zarr_filters import check
 from subregion.errors import DamagedFileError, SourceNotFoundError, decoding_error, source_error
 from subregion.formats.grid import GridLevel
@@ -134,15 +136,49 @@ class ChunkFiles(ByteSource):
         if spec.shard is None:
             number = _number(block, spec.grid)
             return number * SPAN, self._chunk_nbytes(spec.file_of(tuple(block)))
-        chunk = [at // count for at, count in zip(block, spec.in_shard, strict=True)]
-        number = _number(chunk, spec.grid)
+        number, inside = self._in_shard(block)
         if number not in seen:
             seen[number] = self._shard_now(self._path(number), spec.shard)
         shard = seen[number]
         if shard is None:
             return number * SPAN, 0
-        inside = tuple(at % count for at, count in zip(block, spec.in_shard, strict=True))
         return number * SPAN + int(shard.offsets[inside]), int(shard.nbytes[inside])
+
+    def stored(self, block: Sequence[int], mapped: bool) -> Any:
+        """Return the bytes of a block of a shard, from where the index of this very file says that they are.
+
+        The shard may have been replaced since the block was looked up, and its blocks lie elsewhere now. To
+        hold the shards of a read from then on would take any number of descriptors.
+
+        Parameters
+        ----------
+        block : sequence of int
+            Its position in the grid of blocks, on all axes of the array.
+        mapped : bool
+            Whether only some of its bytes will be touched.
+
+        Raises
+        ------
+        DamagedFileError
+            If it is not there any more, or its shard is damaged.
+        """
+        assert self.spec.shard is not None  # noqa: S101 - for mypy
+        number, inside = self._in_shard(block)
+        path = self._path(number)
+        shard = self._shard(path, self.spec.shard)
+        offset, nbytes = int(shard.offsets[inside]), int(shard.nbytes[inside])
+        if not nbytes:
+            raise _taken_away(path)
+        return shard.file.map_ranges([offset], [nbytes])[0] if mapped else shard.file.read(offset, nbytes)
+
+    def _in_shard(self, block: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of the shard that holds a block, and the position of the block in it."""
+        number, inside = 0, []
+        for at, count, shards in zip(block, self.spec.in_shard, self.spec.grid, strict=True):
+            shard, rest = divmod(at, count)
+            number = number * shards + shard
+            inside.append(rest)
+        return number, tuple(inside)
 
     def read_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
         """Return the bytes of blocks; see `ByteSource.read_ranges`.
@@ -275,9 +311,7 @@ class ScatteredLevel(GridLevel):
         self, plane: int, rows: Sequence[int], cols: Sequence[int]
     ) -> tuple[list[list[int]], list[list[int]]]:
         """Return address and bytes of a part of the grid, row by row; see `GridLevel.places`."""
-        block = [0] * len(self.files.spec.shape)
-        if self.axes.band is not None:
-            block[self.axes.band] = plane
+        block = self._position(plane, 0, 0)
         seen: dict[int, Shard | None] = {}
         offsets, nbytes = [], []
         for row in rows:
@@ -289,3 +323,23 @@ class ScatteredLevel(GridLevel):
             offsets.append([offset for offset, _ in line])
             nbytes.append([count for _, count in line])
         return offsets, nbytes
+
+    def fetch(self, blocks: Sequence[Block], cold: bool) -> list[Any]:
+        """Return the stored bytes of blocks; of shards as they are now, see `ChunkFiles.stored`."""
+        if self.files.spec.shard is None:
+            return GridLevel.fetch(self, blocks, cold)
+        _, grid_rows, grid_cols = self.offsets.shape
+        found = []
+        for number, _, _ in blocks:
+            line, col = divmod(number, grid_cols)
+            plane, row = divmod(line, grid_rows)
+            found.append(self.files.stored(self._position(plane, row, col), self.mapped))
+        return found
+
+    def _position(self, plane: int, row: int, col: int) -> list[int]:
+        """Return the position of a block on all axes of the array."""
+        block = [0] * len(self.files.spec.shape)
+        if self.axes.band is not None:
+            block[self.axes.band] = plane
+        block[self.axes.row], block[self.axes.col] = row, col
+        return block
