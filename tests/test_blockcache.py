@@ -42,7 +42,7 @@ def tiled(path: Path, pixels: NDArray[Any]) -> str:
 
 def test_a_block_is_kept_when_it_is_decoded_twice() -> None:
     cache = BlockCache(1000)
-    key = ("file", 1, 2)
+    key = ("file", 1, 2, 0)
     assert cache.get(key) is None
     cache.offer(key, block(7))
     assert cache.get(key) is None
@@ -57,13 +57,13 @@ def test_a_block_is_kept_when_it_is_decoded_twice() -> None:
 def test_the_limit_holds_and_the_least_recently_used_goes() -> None:
     cache = BlockCache(1000)
     for number in range(30):
-        cache.keep(("file", 1, number), block(number))
-        cache.get(("file", 1, 25))
+        cache.keep(("file", 1, number, 0), block(number))
+        cache.get(("file", 1, 25, 0))
         assert cache.info().nbytes <= 1000
-    assert cache.get(("file", 1, 25)) is not None
-    assert cache.get(("file", 1, 3)) is None
-    cache.keep(("file", 1, 99), block(1, 2000))
-    assert cache.get(("file", 1, 99)) is None
+    assert cache.get(("file", 1, 25, 0)) is not None
+    assert cache.get(("file", 1, 3, 0)) is None
+    cache.keep(("file", 1, 99, 0), block(1, 2000))
+    assert cache.get(("file", 1, 99, 0)) is None
     cache.resize(0)
     assert cache.info()[3:] == (0, 0, 0)
 
@@ -71,9 +71,9 @@ def test_the_limit_holds_and_the_least_recently_used_goes() -> None:
 def test_what_was_seen_long_ago_is_forgotten() -> None:
     cache = BlockCache(1000)
     for number in range(500):
-        assert not cache.note(("file", 1, number), 100)
-    assert not cache.note(("file", 1, 0), 100)
-    assert cache.note(("file", 1, 0), 100)
+        assert not cache.note(("file", 1, number, 0), 100)
+    assert not cache.note(("file", 1, 0, 0), 100)
+    assert cache.note(("file", 1, 0, 0), 100)
     assert len(cache._seen) + len(cache._seen_before) <= 12
 
 

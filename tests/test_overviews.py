@@ -36,8 +36,24 @@ def halved(image: NDArray[Any], method: Method, nodata: Any) -> NDArray[Any]:
     out = np.empty(((rows + 1) // 2, (cols + 1) // 2, bands), image.dtype)
     for r, c, b in np.ndindex(out.shape):
         square = image[2 * r : 2 * r + 2, 2 * c : 2 * c + 2, b]
-        out[r, c, b] = square[0, 0] if method == "nearest" else mean(list(square.flat), nodata, image.dtype)
+        samples = list(square.flat)
+        out[r, c, b] = (mode if method == "mode" else mean)(samples, nodata, image.dtype)
     return out
+
+
+def mode(samples: list[Any], nodata: Any, dtype: np.dtype[Any]) -> Any:
+    """The most frequent, and of several the first."""
+    valid = [x for x in samples if nodata is None or x != nodata]
+    return max(valid, key=valid.count) if valid else dtype.type(nodata)
+
+
+def picked(image: NDArray[Any], level: int) -> NDArray[Any]:
+    """What nearest gives at that scale."""
+    rows, cols = (
+        [min(i * 2**level + 2 ** (level - 1), size - 1) for i in range(-(-size // 2**level))]
+        for size in image.shape[:2]
+    )
+    return image[np.ix_(rows, cols)]
 
 
 def cut(image: NDArray[Any], heights: list[int]) -> list[NDArray[Any]]:
@@ -78,7 +94,14 @@ def images(draw: st.DrawFn, dtypes: list[str]) -> NDArray[Any]:
 
 
 @settings(max_examples=50, deadline=None)
-@given(images(INTEGERS), heights, st.sampled_from(["average", "nearest"]), st.sampled_from([None, 0, 9, -1]))
+@given(images(INTEGERS), heights)
+def test_nearest_takes_what_stands_in_the_middle(image: Any, heights: Any) -> None:
+    for number, level in enumerate(streamed(image, heights, 3, method="nearest")[1:], 1):
+        np.testing.assert_array_equal(level, picked(image, number))
+
+
+@settings(max_examples=50, deadline=None)
+@given(images(INTEGERS), heights, st.sampled_from(["average", "mode"]), st.sampled_from([None, 0, 9, -1]))
 def test_integers_equal_exact_means(image: Any, heights: Any, method: Method, nodata: int | None) -> None:
     expected = image
     for level in streamed(image, heights, 3, method=method, nodata=nodata)[1:]:
@@ -102,7 +125,7 @@ def test_floats_equal_means_of_what_is_there(
 
 
 @settings(max_examples=50, deadline=None)
-@given(images(["u1", "i8", "f4", "c8"]), heights, heights, st.sampled_from(["average", "nearest"]))
+@given(images(["u1", "i8", "f4", "c8"]), heights, heights, st.sampled_from(["average", "nearest", "mode"]))
 def test_the_cut_of_the_strips_does_not_matter(image: Any, one: Any, two: Any, method: Method) -> None:
     for first, second in zip(
         streamed(image, one, 4, method=method), streamed(image, two, 4, method=method), strict=True

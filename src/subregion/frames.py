@@ -31,6 +31,7 @@ from subregion.read.options import (
     ReadArguments,
     read_options,
 )
+from subregion.read.palette import read_palette
 from subregion.read.plan import open_needed
 from subregion.read.region import read_region, read_regions
 from subregion.records import ImageRecord
@@ -38,6 +39,8 @@ from subregion.records import ImageRecord
 if TYPE_CHECKING:
     import dask.array
     import xarray
+
+    from subregion.codecs.color import Palette
 
 
 class Frames(CachedImages):
@@ -273,6 +276,22 @@ class Frames(CachedImages):
             return None
         mapped = map_image(store, record, channels)
         return read_region(store, record, None, channels) if mapped is None else mapped
+
+    def palette(self, image_id: Any) -> Palette | None:
+        """Return what the indices of an image stand for; no pixel is read.
+
+        Parameters
+        ----------
+        image_id : hashable
+            Which image.
+
+        Returns
+        -------
+        Palette or None
+            Colours, and names where the file or GDAL's ``.aux.xml`` beside it has them; None if the default
+            file has no palette.
+        """
+        return read_palette(self._store, self.record(image_id))
 
     def load_frame(self, image_id: Any, space: str = "image") -> LazyFrame:
         """Return an image, or its place in its video, as an array that is read when it is indexed."""

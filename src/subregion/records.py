@@ -335,6 +335,16 @@ class ImageRecord:
                 yield asset
 
 
+def with_palette(record: ImageRecord, palette: str) -> ImageRecord:
+    """Return a record whose palette files are read so."""
+    if palette == "rgb":
+        return record
+    assets = tuple(
+        replace(each, palette=palette) if each.palette == "rgb" else each for each in record.assets
+    )
+    return replace(record, assets=assets)
+
+
 _IDENTITY = Affine.identity()
 #: A pixel of an image may be so many of a file at most, along either axis.
 _STEEPEST = 1e12

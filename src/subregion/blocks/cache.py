@@ -22,8 +22,9 @@ from subregion.forks import in_child
 if TYPE_CHECKING:
     from subregion.blocks.level import Level
 
-#: The file as it was opened, which of its levels, and the number of the block in the level.
-BlockKey: TypeAlias = tuple[str, int, int]
+#: The file as it was opened, which of its levels, and number and offset of the block: pages of a file may
+#: have levels of one size.
+BlockKey: TypeAlias = "tuple[str, int, int, int]"
 
 #: Bytes, unless the environment says otherwise.
 DEFAULT_LIMIT = 64 << 20
@@ -36,8 +37,8 @@ VERIFIED: WeakKeyDictionary[Level, set[Any]] = WeakKeyDictionary()
 
 
 def level_key(shape: tuple[int, int, int]) -> int:
-    """Return what tells the levels of a file apart: no two have one size."""
-    return shape[0] << 32 | shape[1]
+    """Return what tells the levels of a file apart: no two have one size, and colours have other bands."""
+    return (shape[0] << 32 | shape[1]) << 32 | shape[2]
 
 
 def whole_number(image: int) -> int:

@@ -167,7 +167,7 @@ def read_blocks(
             if kept or not level.exact:
                 _check_extent(pixels, parts)
                 if block[0] in kept and key is not None and level.file.in_place():
-                    BLOCKS.keep((*key, block[0]), pixels.copy())
+                    BLOCKS.keep((*key, block[0], block[1]), pixels.copy())
             copy_parts(pixels, parts, at_once)
     except (FailedReadError, MemoryError):
         raise
@@ -249,11 +249,14 @@ def _left(
                 out[outer] = level.fill
             continue
         if key is not None:
-            pixels = BLOCKS.get((*key, block[0]))
+            pixels = BLOCKS.get((*key, block[0], block[1]))
             if pixels is not None:
                 copy_parts(pixels, parts, at_once)
                 continue
-            if BLOCKS.note((*key, block[0]), level.block_nbytes) and level.block_nbytes <= BLOCKS.limit:
+            if (
+                BLOCKS.note((*key, block[0], block[1]), level.block_nbytes)
+                and level.block_nbytes <= BLOCKS.limit
+            ):
                 kept.add(block[0])
         left.blocks.append(block)
         left.copies.append(parts)

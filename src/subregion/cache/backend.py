@@ -12,7 +12,7 @@ from subregion.errors import ConfigError
 Backend: TypeAlias = "str | Mapping[str, Any] | None"
 
 #: Raised whenever the bytes that a converter writes change, so that older entries are made anew.
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 BACKENDS = ("auto", "npy", "cog", "zarr", "jpeg")
 
@@ -52,7 +52,7 @@ def _automatic_or(accept: Callable[[Any], Any]) -> Callable[[Any], Any]:
 _QUALITY = _Option(90, "a whole number from 1 to 100", _whole_number(1, 100))
 _COMPRESS = ("auto", "ZSTD", "DEFLATE", "LZW", "JPEG", "RAW")
 _ZARR_COMPRESS = ("auto", "LZ4", "ZSTD", "RAW")
-_OVERVIEWS = ("average", "nearest", "none")
+_OVERVIEWS = ("average", "nearest", "mode", "none")
 _OPTIONS: dict[str, dict[str, _Option]] = {
     "npy": {},
     "cog": {

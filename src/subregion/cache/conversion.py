@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from subregion.cache.checksums import Checksums
 from subregion.cache.gc import room_for
@@ -17,7 +17,7 @@ from subregion.cache.publish import publish
 from subregion.cache.seen import Seen
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.convert.jpeg import can_keep, kept_frame
-from subregion.errors import CacheError, DamagedFileError, SubregionError, UnsupportedFormatError
+from subregion.errors import CacheError, ConfigError, DamagedFileError, SubregionError, UnsupportedFormatError
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Recipe
@@ -26,6 +26,32 @@ if TYPE_CHECKING:
     from subregion.convert.convert import Progress
     from subregion.formats.raster import Raster
     from subregion.records import Asset
+
+
+def for_labels(recipe: Recipe, path: str) -> dict[str, Any]:
+    """Return the options by which indices and labels are stored: averages of them mean nothing.
+
+    Raises
+    ------
+    ConfigError
+        If they would be stored with a loss.
+    """
+    options = recipe.options
+    if recipe.kind == "jpeg" or options.get("compress") == "JPEG":
+        raise ConfigError(
+            f"{path}: labels cannot be stored as JPEG, which would change them; choose 'auto', or another "
+            f"compress."
+        )
+    if options.get("overviews") == "average":
+        options["overviews"] = "nearest"
+    return options
+
+
+def for_exact(recipe: Recipe, path: str) -> Recipe:
+    """Return the form by which labels are stored; see `for_labels`."""
+    form = recipe.forms[-1]
+    for_labels(form, path)
+    return form
 
 
 class ReplacedError(Exception):
@@ -94,6 +120,8 @@ class Conversion:
     def _in_a_form(self, source: Raster, begin: Seen, held: list[Lease | None]) -> tuple[Entry, Recipe]:
         """Choose the form that suits the source."""
         recipe = self.store.recipe
+        if self.identity.view.labels and recipe.kind in ("auto", "jpeg"):
+            return self._in_form(for_exact(recipe, self.asset.path), source, begin, held)
         if len(recipe.forms) == 1:
             return self._in_form(recipe.forms[0], source, begin, held)
         kept, other = recipe.forms
@@ -109,9 +137,14 @@ class Conversion:
         self, recipe: Recipe, source: Raster, begin: Seen, held: list[Lease | None]
     ) -> tuple[Entry, Recipe]:
         store, identity = self.store, self.identity
+        options = recipe.options
+        if recipe.kind != "jpeg" and source.as_indices is not None:
+            source = source.as_indices  # smaller, and what nodata and nearest are about
+        if identity.view.labels or source.palette is not None:
+            options = for_labels(recipe, self.asset.path)
 
         def write(path: str) -> Checksums:
-            convert(source, path, recipe.kind, recipe.options, threads=store.threads, progress=self.progress)
+            convert(source, path, recipe.kind, options, threads=store.threads, progress=self.progress)
             return Checksums.of(path)
 
         def confirm() -> None:

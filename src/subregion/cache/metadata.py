@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from subregion.codecs.color import Palette
 from subregion.convert.tiff_tags import FieldType
 from subregion.geo.geotags import GEO_TAGS, FileTag
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 #: More than this, in bytes, is not kept: thousands of ground control points, which give no affine.
 _MOST = 1 << 16
+#: Bytes of the colours of 16-bit indices.
+_MOST_PALETTE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +32,30 @@ class Carried:
         Where it lies on the ground.
     nodata : float or None
         The value that means "no pixel here".
+    palette : bytes
+        The colours of indices, one after the other, if the copy holds indices.
+    channels : int
+        How many bytes each of them has, 3 or 4.
+    names : tuple of str
+        What each index is called.
     """
 
     tags: tuple[FileTag, ...] = ()
     nodata: float | None = None
+    palette: bytes = b""
+    channels: int = 3
+    names: tuple[str, ...] = ()
 
     @classmethod
     def by(cls, source: Raster) -> Carried:
         """Take it from an open source."""
         tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS and _is_sound(tag))
         nodata = source.nodata if _is_number(source.nodata) else None
-        return cls(tags if sum(len(tag.value) for tag in tags) <= _MOST else (), nodata)
+        tags = tags if sum(len(tag.value) for tag in tags) <= _MOST else ()
+        if source.palette is None:
+            return cls(tags, nodata)
+        colors = source.palette.colors
+        return cls(tags, nodata, colors.tobytes(), colors.shape[1], source.palette.names)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Carried:
@@ -57,7 +75,13 @@ class Carried:
             raise ValueError("not what is ever kept")
         if not all(map(_is_sound, tags)) or sum(len(tag.value) for tag in tags) > _MOST:
             raise ValueError("not what is ever kept")
-        return cls(tags, nodata)
+        palette = base64.b64decode(document.get("palette", ""), validate=True)
+        channels, names = document.get("channels", 3), tuple(document.get("names", ()))
+        if channels not in (3, 4) or len(palette) % channels or len(palette) > _MOST_PALETTE:
+            raise ValueError("not what is ever kept")
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError("not what is ever kept")
+        return cls(tags, nodata, palette, channels, names)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -69,12 +93,19 @@ class Carried:
             ]
         if self.nodata is not None:
             found["nodata"] = self.nodata
+        if self.palette:
+            found["palette"] = base64.b64encode(self.palette).decode()
+            found["channels"], found["names"] = self.channels, list(self.names)
         return found
 
     def given(self, raster: Raster) -> Raster:
         """Return an open copy that says what its own format does not."""
         nodata = self.nodata if raster.nodata is None else raster.nodata
-        return replace(raster, tags=raster.tags or self.tags, nodata=nodata)
+        palette = None
+        if self.palette:
+            colors = np.frombuffer(self.palette, np.uint8).reshape(-1, self.channels)
+            palette = Palette(colors, self.names)
+        return replace(raster, tags=raster.tags or self.tags, nodata=nodata, palette=palette)
 
 
 def _is_number(value: object) -> bool:

@@ -377,7 +377,11 @@ class Store:
                 self.discard_damaged(entry, asset)
             raise ReplacedError from error
         _note_use(entry)
-        return entry.carried.given(raster)
+        raster = entry.carried.given(raster)
+        exact = asset.labels or raster.palette is not None
+        overviews = recipe.options.get("overviews")
+        raster = replace(raster, picked=overviews == "nearest" or (exact and overviews == "average"))
+        return raster.colored() if raster.palette is not None and asset.palette == "rgb" else raster
 
     def discard_damaged(self, entry: Entry, asset: Asset) -> None:
         """Take a damaged entry away, so that it is made anew.

@@ -95,11 +95,17 @@ def existing_cache(workdir: Path) -> Folder:
     return make_store(workdir, "auto", "PATH", warn=False).folder
 
 
-def asset_of(file: Path) -> Asset:
+#: The option of the commands that read pixels.
+Palette = Annotated[
+    str, typer.Option(metavar="rgb|index", help="What pixels of a palette are: colours, or their indices.")
+]
+
+
+def asset_of(file: Path, palette: str = "rgb") -> Asset:
     """Return the file as an asset of its own."""
     from subregion.records import Asset
 
-    return Asset(os.path.abspath(file))
+    return Asset(os.path.abspath(file), palette=palette)
 
 
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:

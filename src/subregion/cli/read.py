@@ -12,6 +12,7 @@ from subregion.cli.arguments import (
     Config,
     HashidMode,
     Overwrite,
+    Palette,
     Source,
     Workdir,
     asset_of,
@@ -52,6 +53,7 @@ def read(
     fill: Annotated[
         str | None, typer.Option(help="What lies outside the image: a number, or a mode such as 'reflect'.")
     ] = None,
+    palette: Palette = "rgb",
     workdir: Workdir = None,
     backend: Backend = "auto",
     config: Config = None,
@@ -86,7 +88,7 @@ def read(
     wanted = _in_pixels(region, window)
     write = writer(output, overwrite)
     store, _ = make_cache(workdir, backend, config, hashid_mode)
-    record = ImageRecord(str(file), (asset_of(file),))
+    record = ImageRecord(str(file), (asset_of(file, palette),))
     image = AlignableImageData.from_store(record, store)
     with status(f"reading {file}"):
         if bounds is not None:

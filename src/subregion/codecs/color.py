@@ -44,6 +44,54 @@ class Color(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Palette:
+    """What the indices of a picture stand for.
+
+    Parameters
+    ----------
+    colors : ndarray of uint8, shape (values, 3 or 4)
+        The colour of each index, RGB or RGBA.
+    names : tuple of str
+        What each index is called, where the file says so; otherwise empty.
+    """
+
+    colors: NDArray[np.uint8]
+    names: tuple[str, ...] = ()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.colors, dtype)
+
+    def __len__(self) -> int:
+        return len(self.colors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class First:
+    """The first of several samples, such as an index without its alpha.
+
+    Parameters
+    ----------
+    stored : numpy.dtype
+        The type of the samples.
+    samples : int
+        How many there are.
+    """
+
+    stored: np.dtype[np.generic]
+    samples: int
+    bands: int = 1
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """The type of the band afterwards."""
+        return self.stored
+
+    def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Take it."""
+        return samples[..., :1]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Lookup:
     """A table with a pixel for each value of the first sample: palettes, and greys of few bits.
 

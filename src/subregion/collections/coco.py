@@ -22,7 +22,7 @@ from subregion.errors import (
     shown,
 )
 from subregion.paths import path_of
-from subregion.records import ImageRecord
+from subregion.records import ImageRecord, View, with_palette
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend
@@ -42,6 +42,8 @@ class CocoFrames(VideoCollection):
         Later edits of a dict or a `CocoDataset` are seen; the images of a database are read once, now.
     workdir, backend, hashid_mode, max_size
         See `Frames`.
+    palette : str
+        What pixels of palette files are; see `SimpleFrames`.
     root : path or None
         The folder that relative paths start from; None is the folder of the file, that of the object, or
         the current one for a dict.
@@ -75,8 +77,10 @@ class CocoFrames(VideoCollection):
         root: str | os.PathLike[str] | None = None,
         id_to_hashid: Mapping[Any, str | Mapping[str, str]] | None = None,
         max_size: Size = None,
+        palette: str = "rgb",
     ) -> None:
         super().__init__(workdir, backend, hashid_mode, max_size=max_size)
+        self._palette = View(palette=palette).palette
         if isinstance(dataset, str | bytes | os.PathLike):
             path = os.path.abspath(path_of(dataset, "the dataset"))
             document: Lists | Mapping[str, Any] = read_dataset(path)
@@ -170,6 +174,7 @@ class CocoFrames(VideoCollection):
         image = self._images.typed(place, ImageEntry)
         video = self._video_of(place, image)
         record = self._maker.record(image_id, image, video, self._images.named(place))
+        record = with_palette(record, self._palette)
         if len(self._known) >= KNOWN_RECORDS:
             with contextlib.suppress(KeyError):  # another thread may have been faster
                 self._known.popitem(last=False)

@@ -23,7 +23,7 @@ from subregion.formats.zarr.metadata import is_zarr
 from subregion.frames import Frames
 from subregion.image import AlignableImageData, LazyFrame
 from subregion.paths import is_name, path_of
-from subregion.records import Asset, ImageRecord
+from subregion.records import Asset, ImageRecord, View
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend
@@ -39,6 +39,9 @@ class SimpleFrames(Frames):
         From image id to path. Relative paths are relative to the folder that is current now.
     workdir, backend, hashid_mode, max_size
         See `Frames`.
+    palette : str
+        What pixels of palette files are: ``"rgb"``, their colours, or ``"index"``, one band of indices. Files
+        without a palette are as ever.
     id_to_hashid : mapping or None
         From image id to the hash of its content, for ``hashid_mode="GIVEN"``.
 
@@ -55,13 +58,14 @@ class SimpleFrames(Frames):
 
     def __init__(
         self,
-        id_to_path: Mapping[Any, str | os.PathLike[str]],
+        id_to_path: Mapping[Any, str | os.PathLike[str] | Asset],
         workdir: str | os.PathLike[str] | None = None,
         backend: Backend = None,
         hashid_mode: str = "PATH",
         *,
         id_to_hashid: Mapping[Any, str] | None = None,
         max_size: Size = None,
+        palette: str = "rgb",
     ) -> None:
         if not isinstance(id_to_path, Mapping):
             raise RegionTypeError(
@@ -77,6 +81,7 @@ class SimpleFrames(Frames):
         self._id_to_hashid = None if id_to_hashid is None else dict(id_to_hashid)
         self._root = os.getcwd()
         self._ids: list[Any] | None = None
+        self._palette = View(palette=palette).palette
 
     @classmethod
     def from_folder(
@@ -88,6 +93,7 @@ class SimpleFrames(Frames):
         hashid_mode: str = "PATH",
         *,
         max_size: Size = None,
+        palette: str = "rgb",
     ) -> SimpleFrames:
         """Collect the files of a folder; a zarr folder is one image.
 
@@ -97,8 +103,8 @@ class SimpleFrames(Frames):
             Where to look.
         pattern : str or sequence of str
             Which files, as for `pathlib.Path.glob`; hidden ones are passed over.
-        workdir, backend, hashid_mode, max_size
-            See `Frames`.
+        workdir, backend, hashid_mode, max_size, palette
+            See `SimpleFrames`.
 
         Returns
         -------
@@ -135,7 +141,7 @@ class SimpleFrames(Frames):
             if not _hidden(place.relative_to(root)) and folders.isdisjoint(place.parents)
         }
         paths = {name: found[name] for name in sorted(found)}
-        return cls(paths, workdir, backend, hashid_mode, max_size=max_size)
+        return cls(paths, workdir, backend, hashid_mode, max_size=max_size, palette=palette)
 
     @classmethod
     def demo(
@@ -192,7 +198,7 @@ class SimpleFrames(Frames):
                     f"image {shown(image_id)}: its hash must be text, not a {type(hashid).__name__}."
                 )
         try:
-            return _one_file(image_id, path, self._root, hashid)  # type: ignore[arg-type]  # a path is hashable
+            return _one_file(image_id, path, self._root, hashid, self._palette)  # type: ignore[arg-type]  # a path is hashable
         except TypeError:
             path_of(path, f"image {shown(image_id)}")  # says what it is instead
             raise
@@ -207,12 +213,12 @@ DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.
 
 @functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
 def _one_file(
-    image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None
+    image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None, palette: str
 ) -> ImageRecord:
     if isinstance(path, Asset):
         return ImageRecord(image_id, (path if hashid is None else replace(path, hashid=hashid),))
     absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
-    return ImageRecord(image_id, (Asset(absolute, hashid=hashid),))
+    return ImageRecord(image_id, (Asset(absolute, hashid=hashid, palette=palette),))
 
 
 def _hidden(place: Path) -> bool:

@@ -31,7 +31,7 @@ def plan_levels(
     shape: tuple[int, int, int],
     dtype: np.dtype[Any],
     blocksize: int,
-    overviews: Literal["average", "nearest", "none"],
+    overviews: Literal["average", "nearest", "mode", "none"],
     nodata: float | int | None,
 ) -> Pyramid:
     """Return what makes the overviews of an image, down to about a block; with "none", no overviews."""

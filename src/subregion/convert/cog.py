@@ -48,7 +48,7 @@ class CogConfig:
         Edge of a block, in pixels: a multiple of 16.
     quality : int
         Of "JPEG", 1 to 100.
-    overviews : {"average", "nearest", "none"}
+    overviews : {"average", "nearest", "mode", "none"}
         How an overview pixel is made from four; "none" writes no overviews.
     level : int, optional
         Compression level of "ZSTD" or "DEFLATE", instead of the one that was measured to be best.
@@ -57,7 +57,7 @@ class CogConfig:
     compress: str = "ZSTD"
     blocksize: int = BLOCKSIZE
     quality: int = 90
-    overviews: Literal["average", "nearest", "none"] = "average"
+    overviews: Literal["average", "nearest", "mode", "none"] = "average"
     level: int | None = None
 
 

@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from subregion.libraries import cv2
 
-Method = Literal["average", "nearest"]
+Method = Literal["average", "nearest", "mode"]
 
 _BATCH = 1 << 18  # samples summed at a time, so that all temporaries stay in the processor's cache
 # What OpenCV averages exactly as we do, in a tenth of the time.
@@ -60,12 +60,13 @@ class Halving:
         Rows, columns and bands of the image that streams in.
     dtype : dtype
         Any integer, float or complex type.
-    method : {"average", "nearest"}
-        Mean of the square, or its top-left pixel. Means of integers are rounded to the nearest, halves up
-        (2.5 becomes 3 and -2.5 becomes -2); means of floats are taken in double precision.
+    method : {"average", "mode"}
+        Mean of the square, or the value that is most frequent in it, the first of several in the order of
+        reading. Means of integers are rounded to the nearest, halves up (2.5 becomes 3 and -2.5 becomes
+        -2); means of floats are taken in double precision.
     nodata : float or int, optional
-        Samples with this value, and NaN in any case, take no part in a mean. Where none takes part, the
-        result is `nodata`, or NaN if there is none. (A mean that happens to equal `nodata` is left so.)
+        Samples with this value, and NaN in any case, take no part. Where none takes part, the result is
+        `nodata`, or NaN if there is none. (A mean that happens to equal `nodata` is left so.)
 
     Attributes
     ----------
@@ -114,8 +115,8 @@ class Halving:
         if len(rows) % 2 and self._rows_left:
             self._waiting = rows[-1:].copy()
             rows = rows[:-1]
-        if self._method == "nearest":
-            return rows[::2, ::2].copy()
+        if self._method == "mode":
+            return _modes(rows, self._nodata)
         out = np.empty(((len(rows) + 1) // 2, *self.shape[1:]), self._dtype)
         pairs = len(rows) // 2
         self._average(rows[: 2 * pairs], out[:pairs])
@@ -136,6 +137,42 @@ class Halving:
                 _average_batch(taken[0::2], taken[1::2], batch, self._nodata)
 
 
+class Picking:
+    """A smaller image of pixels that stand in the middle of squares, from a stream of rows.
+
+    Pixel i along an axis is the source's pixel ``floor((i + 1/2) 2^level)``, or the last one: what nearest on
+    the full resolution gives at that scale.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the image that streams in.
+    level : int
+        How often it is halved, at least 1.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Rows, columns and bands of the stream that comes out.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], level: int) -> None:
+        rows, cols, bands = shape
+        step = 1 << level
+        self._rows = np.minimum(np.arange(-(-rows // step)) * step + step // 2, rows - 1)
+        self._cols = np.minimum(np.arange(-(-cols // step)) * step + step // 2, cols - 1)
+        self.shape = (len(self._rows), len(self._cols), bands)
+        self._seen = 0
+
+    def push(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Take the next rows, and give those of the smaller image among them; see `Halving.push`."""
+        first, stop = np.searchsorted(self._rows, (self._seen, self._seen + len(rows)))
+        wanted = self._rows[first:stop] - self._seen
+        self._seen += len(rows)
+        picked: NDArray[Any] = rows[wanted][:, self._cols]
+        return picked
+
+
 class Pyramid:
     """All overviews of an image, made in one pass over its rows.
 
@@ -147,8 +184,8 @@ class Pyramid:
         Of the image and of all overviews.
     levels : int
         How many overviews, at least 0.
-    method : {"average", "nearest"}
-        See `Halving`.
+    method : {"average", "nearest", "mode"}
+        See `Halving`, and `Picking` for the nearest.
     nodata : float or int, optional
         See `Halving`.
 
@@ -170,11 +207,13 @@ class Pyramid:
     ) -> None:
         self.method = method
         self.shapes = [shape]
-        self._halvings: list[Halving] = []
-        for _ in range(levels):
-            halving = Halving(self.shapes[-1], dtype, method, nodata)
-            self._halvings.append(halving)
-            self.shapes.append(halving.shape)
+        self._halvings: list[Halving | Picking] = []
+        for level in range(1, levels + 1):
+            if method == "nearest":
+                self._halvings.append(Picking(shape, level))
+            else:
+                self._halvings.append(Halving(self.shapes[-1], dtype, method, nodata))
+            self.shapes.append(self._halvings[-1].shape)
 
     def push(self, rows: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
         """Take the next rows of the image; give, per level, the rows that are now complete.
@@ -193,10 +232,32 @@ class Pyramid:
         """
         yield 0, rows
         for level, halving in enumerate(self._halvings, start=1):
+            if self.method == "nearest":  # each level is made of the image itself
+                if len(picked := halving.push(rows)):
+                    yield level, picked
+                continue
             rows = halving.push(rows)
             if not len(rows):
                 return
             yield level, rows
+
+
+def _modes(rows: NDArray[Any], nodata: Any) -> NDArray[Any]:
+    """Return the most frequent value of each 2 x 2 square, the first of several in the order of reading."""
+    if len(rows) % 2:
+        rows = np.concatenate((rows, rows[-1:]))
+    corners = list(_corners(rows[0::2], rows[1::2]))
+    counts = []
+    for one in corners:
+        count = np.zeros(one.shape, np.int8)
+        for other in corners:
+            count += one == other
+        if nodata is not None:
+            count[one == nodata] = 0
+        counts.append(count)
+    best = np.argmax(np.stack(counts), axis=0)
+    found: NDArray[Any] = np.choose(best, corners)
+    return found
 
 
 def _as_sample(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:

@@ -54,13 +54,13 @@ class ZarrConfig:
         Compression of the blocks; none changes pixels.
     blocksize : int
         Edge of a block, in pixels.
-    overviews : {"average", "nearest", "none"}
+    overviews : {"average", "nearest", "mode", "none"}
         How an overview pixel is made from four; "none" writes no overviews.
     """
 
     compress: str = "LZ4"
     blocksize: int = BLOCKSIZE
-    overviews: Literal["average", "nearest", "none"] = "average"
+    overviews: Literal["average", "nearest", "mode", "none"] = "average"
 
 
 def write_zarr(

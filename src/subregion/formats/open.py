@@ -88,12 +88,12 @@ def open_raster(path: str, view: View = AS_IT_IS, immutable: bool = False) -> Ra
         if raster is not None:
             return raster
     if head[:4] in _TIFF_MAGICS:
-        return _open_tiff(file)
+        return _open_tiff(file, view.palette == "index")
     if head.startswith(_PNG_MAGIC):
-        return _open_png(file)
+        return _open_png(file, view.palette == "index")
     if head.startswith(b"\xff\xd8\xff"):
         return _open_jpeg(file)
-    return _open_other(file, head)
+    return _open_other(file, head, view.palette == "index")
 
 
 def tags_of(path: str) -> tuple[FileTag, ...]:
@@ -137,9 +137,9 @@ def count_frames(path: str) -> int:
     return movie_of(file, container).count
 
 
-def _open_tiff(file: SourceFile) -> Raster:
+def _open_tiff(file: SourceFile, indices: bool) -> Raster:
     try:
-        return tiff.open_tiff(file)
+        return tiff.open_tiff(file, indices)
     except (StructureError, UnsupportedFormatError) as first:
         # What has no index may still be decoded from the top.
         try:
@@ -168,7 +168,7 @@ def _cause(error: SubregionError, file: SourceFile) -> str:
     return str(error).removeprefix(f"{file.path}: ").rstrip(".")
 
 
-def _open_png(file: SourceFile) -> Raster:
+def _open_png(file: SourceFile, indices: bool) -> Raster:
     head = file.head(33)
     if len(head) < 33 or head[12:16] != b"IHDR":
         raise DamagedFileError(f"{file.path}: the PNG ends before its header is complete.")
@@ -187,10 +187,13 @@ def _open_png(file: SourceFile) -> Raster:
             f"{file.path}: {file.size} bytes cannot hold the {width} x {height} pixels (width x height) "
             f"that the PNG header declares: it is truncated or its header is wrong."
         )
+    if kind == 3 and indices:
+        return open_pillow(file, ("PNG",), indices)
     # libvips makes alpha of the transparent colour of grey and RGB; Pillow leaves the bands as they are.
     kept = None if kind == 3 else samples
     level = top_down_level(file, Loader("pngload", "PNG"), bands=kept, bilevel=kind == 0 and bits == 1)
-    return Raster(file.path, "PNG", LAYOUT, level)
+    indexed = (lambda: open_pillow(file, ("PNG",), indices=True)) if kind == 3 else None
+    return Raster(file.path, "PNG", LAYOUT, level, indexed=indexed)
 
 
 def _open_jpeg(file: SourceFile) -> Raster:
@@ -207,7 +210,7 @@ def _open_jpeg(file: SourceFile) -> Raster:
     return open_jpeg_file(file)
 
 
-def _open_other(file: SourceFile, head: bytes) -> Raster:
+def _open_other(file: SourceFile, head: bytes, indices: bool) -> Raster:
     if head.startswith(_JPEG2000_MAGICS):
         raster = open_jpeg2000(file)
         with contextlib.suppress(SubregionError):  # whoever asks where it lies will hear of it
@@ -223,7 +226,7 @@ def _open_other(file: SourceFile, head: bytes) -> Raster:
     if head[4:8] == b"ftyp":
         return Raster(file.path, "HEIF", LAYOUT, top_down_level(file, Loader("heifload", "HEIF")))
     try:
-        return open_pillow(file)
+        return open_pillow(file, indices=indices)
     except UnsupportedFormatError as error:
         if b"\0" not in file.head(512) and b"<svg" in file.head(4096):
             raise UnsupportedFormatError(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.codecs.color import Palette
 from subregion.errors import (
     DamagedFileError,
     TooLargeError,
@@ -40,8 +41,8 @@ _PILLOW_FORMATS = (
 _GREEDY, _GREED = "fits_gzip", 100
 
 
-def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> Raster:
-    """Open whatever Pillow can decode.
+def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS, indices: bool = False) -> Raster:
+    """Open whatever Pillow can decode; of what has a palette its colours, or `indices`.
 
     Raises
     ------
@@ -53,7 +54,8 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> R
         If it declares more than the limits allow.
     """
     with _pillow_image(file, formats) as image:
-        name, shape, dtype = image.format or "?", *_pillow_shape(file.path, image)
+        name, shape, dtype = image.format or "?", *_pillow_shape(file.path, image, indices)
+        palette = _palette_of(image)
         if min(shape) < 1:
             raise DamagedFileError(f"{file.path}: declares {shape[1]} x {shape[0]} pixels (width x height).")
         limits.check_whole(file.path, *shape, dtype)
@@ -62,7 +64,12 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS) -> R
         # Those that are written in Python give some megabytes in a second.
         limits.check_bomb(file.path, file.size, need, slow=not decoders.isdisjoint(Image.DECODERS))
 
-    return whole_raster(file, name, shape, dtype, PillowPicture(tuple(formats)))
+    raster = whole_raster(file, name, shape, dtype, PillowPicture(tuple(formats), indices))
+    if palette is None:
+        return raster
+    if indices:
+        return replace(raster, palette=palette)
+    return replace(raster, indexed=lambda: open_pillow(file, formats, indices=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +80,17 @@ class PillowPicture(Picture):
     ----------
     formats : tuple of str
         Which of them are asked, in this order.
+    indices : bool
+        Whether indices are wanted of what has a palette.
     """
 
     formats: tuple[str, ...]
+    indices: bool = False
 
     def decode(self, file: SourceFile) -> NDArray[Any]:
         """Return all of the picture."""
         with _pillow_image(file, self.formats) as image:
-            return _pillow_pixels(file.path, image)
+            return _pillow_pixels(file.path, image, self.indices)
 
 
 @contextlib.contextmanager
@@ -149,8 +159,22 @@ _PILLOW_MODES: dict[str, tuple[int, str]] = {
 }  # fmt: skip
 
 
-def _pillow_shape(path: str, image: Any) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
+def _palette_of(image: Any) -> Palette | None:
+    """Return the palette of an image that was opened and not loaded."""
+    if image.mode not in ("P", "PA") or image.palette is None:
+        return None
+    swatch = Image.frombytes("P", (256, 1), bytes(range(256)))
+    swatch.palette, swatch.info = image.palette.copy(), dict(image.info)
+    swatch.palette.dirty = 1
+    return Palette(np.asarray(swatch.convert("RGBA" if _transparent(image) else "RGB"))[0])
+
+
+def _pillow_shape(
+    path: str, image: Any, indices: bool = False
+) -> tuple[tuple[int, int, int], np.dtype[np.generic]]:
     width, height = image.size
+    if indices and image.mode in ("P", "PA"):
+        return (height, width, 1), np.dtype(np.uint8)
     if image.mode == "P":
         return (height, width, 4 if _transparent(image) else 3), np.dtype(np.uint8)
     if image.mode not in _PILLOW_MODES:
@@ -165,7 +189,10 @@ def _transparent(image: Any) -> bool:
     return "transparency" in image.info or (image.palette is not None and image.palette.mode == "RGBA")
 
 
-def _pillow_pixels(path: str, image: Any) -> NDArray[Any]:
+def _pillow_pixels(path: str, image: Any, indices: bool = False) -> NDArray[Any]:
+    if indices and image.mode in ("P", "PA"):
+        image.load()
+        return np.asarray(image).reshape(image.height, image.width, -1)[..., :1]
     # Decided before the pixels are loaded, as the shape was.
     target = {"P": "RGBA" if image.mode == "P" and _transparent(image) else "RGB", "PA": "RGBA"}
     target |= dict.fromkeys(("CMYK", "YCbCr", "LAB", "HSV"), "RGB")

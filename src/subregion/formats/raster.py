@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from subregion.blocks.execute import FailedReadError, decode_block, execute, read_once
 from subregion.blocks.level import Level, WindowRead, unplaced
+from subregion.codecs.color import Lookup
 from subregion.errors import DamagedFileError
 from subregion.forks import computed_once
 from subregion.formats.grid import GridLevel
 from subregion.geometry.window import Window
 
 if TYPE_CHECKING:
+    from subregion.codecs.color import Palette
     from subregion.geo.geotags import FileTag
     from subregion.io.descriptors import State
     from subregion.io.source import ByteSource
@@ -57,6 +59,12 @@ class Raster:
         level that has none.
     lease : object
         Dropped together with it: the right to read a copy that others would remove.
+    palette : Palette or None
+        What its samples stand for, if they are indices.
+    indexed : callable or None
+        Returns the same image as indices, if it is one of colours that a palette gives.
+    picked : bool
+        Whether pixels of its overviews are those that nearest takes of the full resolution.
 
     Attributes
     ----------
@@ -81,6 +89,9 @@ class Raster:
     watched: tuple[str, State] | None = None
     sums: tuple[NDArray[np.uint32], ...] = ()
     lease: object = None
+    palette: Palette | None = None
+    indexed: Callable[[], Raster] | None = None
+    picked: bool = False
     shape: tuple[int, int, int] = field(init=False)
     dtype: np.dtype[np.generic] = field(init=False)
 
@@ -139,9 +150,44 @@ class Raster:
         """Return one resolution; the overviews are not looked for if it is the full one."""
         return self.full if number == 0 else self.levels[number]
 
+    def colored(self) -> Raster:
+        """Return the colours of an image of indices.
+
+        Raises
+        ------
+        ValueError
+            If it has no palette, or its levels are no grids of blocks.
+        """
+        palette = self.palette
+        if palette is None:
+            raise ValueError("there is no palette")
+
+        def colored(level: Level) -> GridLevel:
+            if not isinstance(level, GridLevel):
+                raise ValueError("only grids of blocks are coloured")
+            lookup = Lookup(palette.colors, level.dtype)
+            shape = *level.shape[:2], lookup.bands
+            return replace(level, color=lookup, shape=shape, dtype=lookup.dtype)
+
+        return replace(
+            self,
+            full=colored(self.full),
+            find_overviews=lambda: [colored(level) for level in self.levels[1:]],
+            palette=None,
+            indexed=lambda: self,
+        )
+
     def holds(self, level: Level) -> bool:
         """Whether a resolution that was read is one of this image."""
-        return level is self.full or level in self.__dict__.get("levels", ())
+        if level is self.full or level in self.__dict__.get("levels", ()):
+            return True
+        indices = self.__dict__.get("as_indices")
+        return indices is not None and indices.holds(level)
+
+    @computed_once
+    def as_indices(self) -> Raster | None:
+        """Return the same image as indices of its palette; None if it has none."""
+        return self if self.palette is not None else None if self.indexed is None else self.indexed()
 
     def _compared(self, level: Level, number: int) -> Level:
         """Return a level with the checksums of its blocks, if there are any."""

@@ -6,6 +6,7 @@ import errno
 import math
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from affine import Affine
 
@@ -13,11 +14,18 @@ from subregion.errors import DamagedFileError, source_error
 from subregion.geo.markup import parse_markup
 from subregion.io.descriptors import read_regular
 
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
 #: A world file is six short lines; more than this is something else.
 _MAX_WORLD = 1 << 12
 #: GDAL also keeps histograms in its file. Parsed, it may take a hundred times as much.
 _MAX_XML = 4 << 20
 _MAX_WKT = 1 << 16
+#: What a column of a raster attribute table is used for, as GDAL numbers it.
+_NAME, _MIN, _MIN_MAX = "2", "3", "5"
+#: Values of a class, at most.
+_MOST_NAMES = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,49 @@ def read_pam(path: str) -> Pam | None:
         raise DamagedFileError(f"{name}: is not what GDAL writes: {error}. Correct or remove it.") from error
     crs = (root.findtext("SRS") or "").strip() or None
     return Pam(name, matrix, crs, len(root.findall("GCPList/GCP")))
+
+
+def read_category_names(path: str) -> tuple[str, ...]:
+    """Read what GDAL notes of the classes of an image: its category names, or its raster attribute table.
+
+    Returns
+    -------
+    tuple of str
+        By value; empty text for values without a name. Empty if there are none.
+
+    Raises
+    ------
+    DamagedFileError
+        If the file beside the image is not one of GDAL's.
+    """
+    name = f"{path}.aux.xml"
+    data = _content(name, _MAX_XML)
+    if data is None:
+        return ()
+    try:
+        root = parse_markup(data)
+        listed = root.findall("PAMRasterBand[@band='1']/CategoryNames/Category")
+        if listed:
+            return tuple((each.text or "").strip() for each in listed)
+        table = root.find("PAMRasterBand[@band='1']/GDALRasterAttributeTable")
+        return () if table is None else _names_of_rows(table)
+    except ValueError as error:
+        raise DamagedFileError(f"{name}: is not what GDAL writes: {error}. Correct or remove it.") from error
+
+
+def _names_of_rows(table: Element) -> tuple[str, ...]:
+    """Return the names in a raster attribute table, by value."""
+    usages = [(each.findtext("Usage") or "").strip() for each in table.findall("FieldDefn")]
+    values = next((usages.index(usage) for usage in (_MIN_MAX, _MIN) if usage in usages), None)
+    if values is None or _NAME not in usages:
+        return ()
+    names: dict[int, str] = {}
+    for row in table.findall("Row"):
+        cells = [(each.text or "").strip() for each in row.findall("F")]
+        value = int(float(cells[values])) if len(cells) == len(usages) else -1
+        if 0 <= value < _MOST_NAMES:
+            names[value] = cells[usages.index(_NAME)]
+    return tuple(names.get(value, "") for value in range(max(names, default=-1) + 1))
 
 
 def read_world(path: str) -> World | None:

@@ -112,6 +112,7 @@ class Composition:
             and group.read.widening == (1.0, 1.0)
             and group.shown is None
             and group.quantization is None
+            and group.palette is None
             and group.band_count <= bilinear.TOGETHER
             and bilinear.suits(dtype)
             and np.can_cast(group.raster.dtype, dtype, "safe")
@@ -168,16 +169,22 @@ class Composition:
     def _draw(self, group: BandGroup, source: NDArray[Any]) -> None:
         """Put the pixels of one group where they belong."""
         nodata = self._plan.options.nodata
-        values, kept = _resampled(source, _valid(source, group.nodata), group.read, group.filter)
+        valid = _valid(source, group.nodata)
+        gap: Any = np.nan if nodata == "float" or group.nodata is None else group.nodata
+        if group.palette is not None:
+            source = group.palette.take(source[..., 0], axis=0, mode="clip")
+            valid = None if valid is None else np.broadcast_to(valid, source.shape)
+            if nodata != "float" and group.nodata is not None:
+                gap = group.palette.take(int(group.nodata), axis=0, mode="clip")
+        values, kept = _resampled(source, valid, group.read, group.filter)
         if kept is not None:
-            gap = np.nan if nodata == "float" or group.nodata is None else group.nodata
             values = np.where(kept, values, gap)
         if group.quantization is not None:
             values = values.astype(np.float64) * group.quantization.step + group.quantization.offset
             if kept is not None:
                 values = np.where(kept, values, np.nan)
         drawn = to_dtype(values, self._plan.dtype)
-        places = group.places or tuple(range(group.band_count))
+        places = group.places or tuple(range(drawn.shape[2]))
         rows, cols = group.read.target.slices
         out = self._part(group.read.target, places)
         if out is not None and group.shown is None and self._mask is None:

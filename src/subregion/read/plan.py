@@ -16,7 +16,7 @@ from subregion.errors import ConfigError, RecordError, RegionError, shown
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.geometry.placement import OutputGrid, SourceRead, plan_asset
 from subregion.geometry.region import Region, Selection, select
-from subregion.geometry.resample import Filter
+from subregion.geometry.resample import Filter, filter_of
 from subregion.geometry.window import Window
 from subregion.io.limits import SURELY_FITS, check_result
 from subregion.read.image import IDENTITY, OpenImage, check_asset, check_size
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
     from subregion.formats.raster import Raster
     from subregion.records import Asset, ImageRecord, Quantization
+
+
+NEAREST = filter_of("nearest")
 
 
 class BandGroup(NamedTuple):
@@ -56,6 +59,8 @@ class BandGroup(NamedTuple):
         What its values stand for, if they are to become that.
     shown : ndarray of bool, shape (rows, columns) of the target, or None
         Which pixels have their centre on the file; None for all.
+    palette : ndarray of uint8, shape (values, channels), or None
+        What becomes of indices that are read, which nodata is compared with; None if they are pixels.
     """
 
     raster: Raster
@@ -67,6 +72,7 @@ class BandGroup(NamedTuple):
     nodata: float | None = None
     quantization: Quantization | None = None
     shown: NDArray[np.bool_] | None = None
+    palette: NDArray[np.uint8] | None = None
 
     @property
     def band_count(self) -> int:
@@ -86,6 +92,7 @@ class BandGroup(NamedTuple):
             self.read.to_target is None
             and self.shown is None
             and self.quantization is None
+            and self.palette is None
             and options.nodata is None
             and (stored == dtype or np.can_cast(stored, dtype, "safe"))
         )
@@ -343,26 +350,54 @@ def _groups(
     """Plan what each file gives; those that lie alike share one read."""
     together: dict[tuple[int, Filter], list[int]] = {}
     for place, band in enumerate(bands):
-        key = image.places[band][0], options.filter_of(image.names[band])
+        number = image.places[band][0]
+        filter_ = NEAREST if image.asset(number).labels else options.filter_of(image.names[band])
+        key = number, filter_
         together.setdefault(key, []).append(place)
     reads: dict[Any, SourceRead] = {}
     for (number, filter_), places in together.items():
         asset, raster = image.asset(number), image.raster(number)
         to_image, levels = asset.to_image or IDENTITY, raster.level_shapes
-        alike = to_image, levels, filter_.name
+        alike = to_image, levels, filter_.name, raster.picked
         read = reads.get(alike)
         if read is None:
-            read = plan_asset(grid, to_image, levels, image.shape[:2], filter_, options.antialias)
+            read = _placed(grid, to_image, raster, image.shape[:2], filter_, options.antialias)
             reads[alike] = read
         wanted = tuple(image.places[bands[place]][1] for place in places)
+        nodata = raster.nodata if asset.nodata is None else asset.nodata
+        palette, chosen = None, None if wanted == tuple(range(raster.shape[2])) else wanted
+        compared = nodata is not None and (options.nodata is not None or read.to_target is not None)
+        if compared and raster.palette is None and (indices := raster.as_indices) is not None:
+            assert indices.palette is not None  # noqa: S101 - for mypy
+            raster, palette, chosen = indices, indices.palette.colors[:, list(wanted)], None
         yield BandGroup(
             raster,
-            None if wanted == tuple(range(raster.shape[2])) else wanted,
+            chosen,
             tuple(places),
             read,
             (1, 1),
             filter_,
-            raster.nodata if asset.nodata is None else asset.nodata,
+            nodata,
             asset.quantization if options.dequantize else None,
             image.covered(number, read, grid),
+            palette,
         )
+
+
+def _placed(
+    grid: OutputGrid,
+    to_image: Affine,
+    raster: Raster,
+    image_shape: tuple[int, int],
+    filter_: Filter,
+    antialias: bool,
+) -> SourceRead:
+    """Plan what to read of one file; nearest takes pixels of the full resolution, whatever else there is."""
+    levels = raster.level_shapes
+    if filter_.support > 0:
+        return plan_asset(grid, to_image, levels, image_shape, filter_, antialias)
+    if raster.picked:
+        read = plan_asset(grid, to_image, levels, image_shape, filter_, True)
+        if read.level == 0 or read.to_target is None:
+            return read
+    return plan_asset(grid, to_image, levels[:1], image_shape, filter_, False)

@@ -6,7 +6,17 @@ from typing import TypeAlias
 
 import numpy as np
 
-from subregion.codecs.color import Color, Inks, Inverted, Lab, Lookup, LumaChroma, PillowLumaChroma
+from subregion.codecs.color import (
+    Color,
+    First,
+    Inks,
+    Inverted,
+    Lab,
+    Lookup,
+    LumaChroma,
+    Palette,
+    PillowLumaChroma,
+)
 from subregion.formats.tiff.header import PlainPage
 from subregion.libraries import tifffile
 
@@ -42,8 +52,20 @@ def subsampling(page: Page) -> tuple[int, int]:
     return int(value[0]), int(value[1])
 
 
-def color_of(page: Page, stored: np.dtype[np.generic]) -> Color | None:
-    """Return what makes pixels of the samples of a page; None if they are pixels."""
+def palette_of(page: Page) -> Palette | None:
+    """Return the palette of a page; None if it has none."""
+    if int(page.photometric) != 3 or page.colormap is None:
+        return None
+    colormap = np.asarray(page.colormap)
+    table = colormap if colormap.dtype == np.uint8 else colormap >> 8
+    return Palette(np.ascontiguousarray(table.T.astype(np.uint8)))
+
+
+def color_of(page: Page, stored: np.dtype[np.generic], indices: bool = False) -> Color | None:
+    """Return what makes pixels of the samples of a page; None if they are pixels.
+
+    Those of a palette are its colours, or `indices`.
+    """
     photometric = int(page.photometric)
     bits, samples = page.bitspersample, page.samplesperpixel
     unsigned = stored.kind == "u"
@@ -53,10 +75,10 @@ def color_of(page: Page, stored: np.dtype[np.generic]) -> Color | None:
         return Lookup(greys[::-1] if photometric == 0 else greys)
     if photometric == 0 and unsigned:
         return Inverted(stored, samples, (1 << bits) - 1)
-    if photometric == 3 and unsigned and page.colormap is not None:
-        colormap = np.asarray(page.colormap)
-        table = colormap if colormap.dtype == np.uint8 else colormap >> 8
-        return Lookup(np.ascontiguousarray(table.T.astype(np.uint8)), stored, min(samples, 2))
+    if (palette := palette_of(page)) is not None and unsigned:
+        if indices:
+            return None if samples == 1 else First(stored, samples)
+        return Lookup(palette.colors, stored, min(samples, 2))
     if photometric == 5 and samples >= 4 and unsigned:
         alpha = samples == 5 and tuple(map(int, page.extrasamples)) in ((1,), (2,))
         return Inks(stored, samples, 4 if alpha else 3)

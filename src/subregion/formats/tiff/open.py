@@ -21,7 +21,7 @@ from subregion.forks import FOREIGN, IMPORTS
 from subregion.formats.grid import GridLevel, same_picture
 from subregion.formats.npy import one_block
 from subregion.formats.raster import Raster
-from subregion.formats.tiff.color import Page
+from subregion.formats.tiff.color import Page, palette_of
 from subregion.formats.tiff.header import FEW_BANDS, read_plain_page
 from subregion.formats.tiff.page import COMPRESSIONS, StructureError, check_size, nodata_of, page_level
 from subregion.geo.geotags import FileTag
@@ -40,8 +40,8 @@ KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 421
 _MOST_LEVELS = 64
 
 
-def open_tiff(file: SourceFile) -> Raster:
-    """Open the first page of a TIFF or BigTIFF as an index of blocks.
+def open_tiff(file: SourceFile, indices: bool = False) -> Raster:
+    """Open the first page of a TIFF or BigTIFF as a grid of blocks; of a palette its colours, or indices.
 
     Raises
     ------
@@ -52,26 +52,37 @@ def open_tiff(file: SourceFile) -> Raster:
     """
     plain = read_plain_page(file)
     if plain is not None:
-        return _raster(file, plain)
+        return _raster(file, plain, indices)
     with _tiff(file) as tiff:
         page = _first_page(file, tiff)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return Raster(file.path, "TIFF", "a page for each row, RAW", rows)
-        return _raster(file, page)
+        return _raster(file, page, indices)
 
 
-def _raster(file: SourceFile, page: Page) -> Raster:
-    full = page_level(file, page)
+def _raster(file: SourceFile, page: Page, indices: bool) -> Raster:
+    full = page_level(file, page, indices)
     _probe(full)
     file.expect_windows()
 
     def smaller() -> list[GridLevel]:
         with _tiff(file) as tiff:
-            return _overviews(file, tiff, full)
+            return _overviews(file, tiff, full, indices)
 
+    palette = palette_of(page)
     tags = tuple(_kept_tags(page))
-    return Raster(file.path, "TIFF", _layout(page), full, smaller, nodata=nodata_of(page), tags=tags)
+    return Raster(
+        file.path,
+        "TIFF",
+        _layout(page),
+        full,
+        smaller,
+        nodata=nodata_of(page),
+        tags=tags,
+        palette=palette if indices else None,
+        indexed=None if indices or palette is None else lambda: open_tiff(file, indices=True),
+    )
 
 
 def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
@@ -195,7 +206,7 @@ def _kept_tags(page: Page) -> Iterator[FileTag]:
         yield FileTag(code, kind, tag.count, data)
 
 
-def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel) -> list[GridLevel]:
+def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, indices: bool) -> list[GridLevel]:
     """Return the reduced pages that show the same picture, from large to small."""
     first = tiff.pages[0]
     candidates: list[Any] = []
@@ -218,7 +229,7 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel) -> li
         if int(page.subfiletype or 0) & 4:  # a transparency mask
             continue
         try:
-            level = page_level(file, page)
+            level = page_level(file, page, indices)
         except SubregionError:
             continue  # an overview that cannot be indexed is not offered; the full resolution serves
         alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)

@@ -56,8 +56,8 @@ class StructureError(DamagedFileError):
     """The tags of a TIFF cannot be made sense of; another library may be more patient."""
 
 
-def page_level(file: SourceFile, page: Page) -> GridLevel:
-    """Index the blocks of a page.
+def page_level(file: SourceFile, page: Page, indices: bool = False) -> GridLevel:
+    """Index the blocks of a page; of one with a palette its colours, or `indices`.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def page_level(file: SourceFile, page: Page) -> GridLevel:
     stored = _stored_dtype(file, page)
     if int(page.compression) == _OLD_JPEG:
         return _old_jpeg(file, page)
-    color = color_of(page, stored)
+    color = color_of(page, stored, indices)
     if page.is_tiled:
         block = (page.tilelength, page.tilewidth)
     else:
