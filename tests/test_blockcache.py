@@ -134,6 +134,19 @@ def test_small_pictures_are_decoded_once(tmp_path: Path, suffix: str) -> None:
     assert subregion.cache_info().hits == 4
 
 
+def test_no_decoder_begins_for_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To begin takes libvips five times as long as all else about such a read."""
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    frames = SimpleFrames({0: tmp_path / "a.png"}, tmp_path)
+    window = Window(3, 7, 60, 60)
+    _, expected = (frames.load_region(0, window) for _ in range(2))
+    began: list[Any] = []
+    monkeypatch.setattr(Loader, "start", lambda self, file: began.append(file))
+    np.testing.assert_array_equal(frames.load_region(0, window), expected)
+    np.testing.assert_array_equal(frames.load_regions([(0, window)] * 3, threads=2)[2], expected)
+    assert began == []
+
+
 def test_batches_use_it(tmp_path: Path) -> None:
     pixels = picture()
     frames = SimpleFrames({0: tiled(tmp_path / "a.tif", pixels)}, tmp_path)

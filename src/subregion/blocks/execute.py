@@ -154,6 +154,8 @@ def read_blocks(
         key = level.cache_key if BLOCKS.limit and decode is None else None
         if key is not None or 0 in [each[2] for each in plan.blocks]:
             plan, kept = _left(level, plan, key, at_once)
+            if not plan.blocks:  # decoders may take longer to begin than all of this
+                return
         data = level.fetch(plan.blocks, cold)
         if level.checked:
             _check(level, plan.blocks, data)
