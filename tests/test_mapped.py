@@ -148,6 +148,8 @@ def test_a_source_that_is_cut_is_an_error(
     path = write(tmp_path, photograph)
     cut = next(place for place in (path / "c").rglob("*") if place.is_file()) if path.is_dir() else path
     answers = cut_and_read(path, workdir, None, cut, size)
+    if write is write_copy and size == 20_000:  # a JPEG without its index, of which the first rows are there
+        assert answers.pop("beyond") == "read"
     assert set(answers.values()) <= {"DamagedFileError", "UnsupportedFormatError", "StructureError"}, answers
 
 
