@@ -93,6 +93,19 @@ def test_systems_without_such_calls(
     np.testing.assert_array_equal(frames.load_region(0)[..., 0], pixels)
 
 
+def test_rows_of_a_last_strip_that_is_shorter_are_announced(
+    tmp_path: Path, told: list[tuple[int, int]]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 60000, (1900, 1000), np.uint16)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels, rowsperstrip=1000)
+    with tifffile.TiffFile(path) as tiff:
+        start = tiff.pages[0].dataoffsets[1]
+    found = SimpleFrames({0: path}).load_region(0, Window(1890, 7, 3, 50))
+    np.testing.assert_array_equal(found[..., 0], pixels[1890:1893, 7:57])
+    assert told == [(start + 2 * (row * 1000 + 7), 100) for row in (890, 891, 892)]
+
+
 def test_intervals_of_a_jpeg_are_announced_row_by_row(
     tmp_path: Path, photograph: NDArray[np.uint8], told: list[tuple[int, int]]
 ) -> None:

@@ -183,13 +183,14 @@ class GridLevel(Level):
 
     def touched(self, block: Block, parts: Sequence[Copy]) -> list[tuple[int, int]]:
         """Return offset and bytes of what copies of a block come from; of a large mapped one only rows."""
-        _, offset, nbytes = block
+        number, offset, nbytes = block
         if not isinstance(self.codec, RawCodec) or self.codec.order == "F":
             return [(offset, nbytes)]
         if nbytes <= _LARGE and self.offsets.size > 1:
             return [(offset, nbytes)]
-        line = nbytes // self.block[0]
-        pixel = line // self.block[1]
+        _, wide, samples = self.codec.shape.of(number)  # the last strip may have fewer rows
+        pixel = samples * self.codec.stored.itemsize
+        line = wide * pixel
         return [
             (offset + row * line + cols.start * pixel, (cols.stop - cols.start) * pixel)
             for (rows, cols), *_ in parts
