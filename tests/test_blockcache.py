@@ -19,7 +19,7 @@ from PIL import Image
 import subregion
 from subregion import SimpleFrames, Window
 from subregion.blocks.cache import BlockCache
-from subregion.errors import ConfigError
+from subregion.errors import ConfigError, DamagedFileError
 from subregion.formats.open import open_raster
 from subregion.formats.pillow import open_pillow
 from subregion.formats.raster import Raster
@@ -229,3 +229,37 @@ def test_blocks_and_whole_images_of_a_file_are_not_mixed_up(
         whole = Raster(str(path), "TIFF", LAYOUT, top_down_level(file, Loader("tiffload", "TIFF")))
         np.testing.assert_array_equal(whole.read(Window(0, 0, 400, 600)), photograph)
     np.testing.assert_array_equal(by_blocks.read(Window(0, 0, 400, 600)), photograph)
+
+
+def damaged_below(path: Path, pixels: NDArray[Any]) -> Path:
+    """A picture of which the upper quarter can be decoded, and not all of the rest."""
+    if path.suffix == ".tif":
+        tifffile.imwrite(path, pixels, compression="jpeg", tile=(256, 256), photometric="rgb")
+    else:
+        Image.fromarray(pixels).save(path)
+    stored = bytearray(path.read_bytes())
+    half = len(stored) // 2
+    if path.suffix == ".tif":
+        stored[half : half + 2] = b"\xff\xd9"  # the end of a JPEG
+    else:
+        stored[half:-40:9] = b"\xff" * len(stored[half:-40:9])
+    path.write_bytes(stored)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("columns", [30, 300])
+def test_what_can_be_read_once_can_be_read_again(suffix: str, columns: int, tmp_path: Path) -> None:
+    """Whole blocks are decoded to keep them: that others of their rows are damaged changes nothing."""
+    shape = (256, 256, 3) if suffix == ".tif" else (256, 512, 3)
+    pixels = np.repeat(picture(shape[0], shape[1] // 8), 8, axis=1)
+    path = damaged_below(tmp_path / f"a{suffix}", pixels)
+    frames = SimpleFrames({0: path})
+    window = Window(3, 10, 20, columns)
+    first = frames.load_region(0, window)
+    for threads in (1, 2, 1, 2):
+        np.testing.assert_array_equal(frames.load_region(0, window), first)
+        np.testing.assert_array_equal(frames.load_regions([(0, window)] * 2, threads=threads)[1], first)
+    with pytest.raises(DamagedFileError, match=rf"a\{suffix}"):
+        frames.load_region(0)
+    np.testing.assert_array_equal(frames.load_region(0, window), first)

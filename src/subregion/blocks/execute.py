@@ -165,7 +165,10 @@ def read_blocks(
         for block, parts, pixels in zip(plan.blocks, plan.copies, found or data, strict=True):
             if found is None and decode is not None:
                 rows = parts[0][0][0] if len(parts) == 1 else rows_of(parts)
-                pixels = decode(pixels, block[0], None if block[0] in kept else rows)
+                whole = _whole(level, decode, pixels, block[0]) if block[0] in kept else None
+                if block[0] in kept and whole is None:
+                    kept, decode = kept - {block[0]}, level.decoder()
+                pixels = decode(pixels, block[0], rows) if whole is None else whole
             if kept or not level.exact:
                 _check_extent(pixels, parts)
                 if block[0] in kept and key is not None and level.file.in_place():
@@ -178,6 +181,19 @@ def read_blocks(
 
 
 _NONE: frozenset[Any] = frozenset()
+
+
+def _whole(level: Level, decode: Decoder, data: Any, number: Any) -> NDArray[Any] | None:
+    """Decode all of a block to keep it; None if it is damaged, maybe where nothing is wanted.
+
+    What a read gives must not depend on whether its blocks were read before.
+    """
+    try:
+        return decode(data, number, None)
+    except MemoryError:
+        raise
+    except Exception:  # noqa: BLE001 - whoever decodes what is wanted will tell
+        return None
 
 
 def decode_block(
