@@ -43,6 +43,12 @@ class View:
         What pixels of a palette are: ``"rgb"``, their colours, or ``"index"``, one band of indices.
     labels : bool
         Whether values are names of classes or objects, of which no average means anything.
+    picture : str or None
+        Which picture beside a whole slide: ``"label"``, ``"macro"`` or ``"thumbnail"``; None for the slide,
+        and for other files.
+    orientation : str
+        Whether rows and columns are those that are ``"stored"``, or as a viewer turns them by the EXIF tag:
+        ``"upright"``.
 
     Raises
     ------
@@ -53,6 +59,8 @@ class View:
     frame: int | None = None
     palette: str = "rgb"
     labels: bool = False
+    picture: str | None = None
+    orientation: str = "stored"
     name: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -64,6 +72,13 @@ class View:
             raise RecordError(f"palette={shown(self.palette)}: allowed are 'rgb', 'index'.")
         if not isinstance(self.labels, bool):
             raise RecordError(f"labels={shown(self.labels)}: allowed are True, False.")
+        if self.picture is not None and (
+            not isinstance(self.picture, str) or self.picture not in BESIDE_SLIDES
+        ):
+            listed = ", ".join(map(repr, BESIDE_SLIDES))
+            raise RecordError(f"picture={shown(self.picture)}: allowed are {listed}, None.")
+        if not isinstance(self.orientation, str) or self.orientation not in ORIENTATIONS:
+            raise RecordError(f"orientation={shown(self.orientation)}: allowed are 'stored', 'upright'.")
         # A string keeps its hash, and what is open is looked up by it at every read.
         object.__setattr__(self, "name", repr(self.document) if self.document else "")
 
@@ -102,8 +117,10 @@ class View:
 
 
 PALETTES = ("rgb", "index")
+BESIDE_SLIDES = ("label", "macro", "thumbnail")
+ORIENTATIONS = ("stored", "upright")
 #: What can be said of any file.
-_FOR_ALL = ("palette", "labels")
+_FOR_ALL = ("palette", "labels", "orientation")
 #: A file as it is.
 AS_IT_IS = View()
 #: The options that make a view.
@@ -133,7 +150,7 @@ class Asset:
         What the stored values stand for.
     hashid : str or None
         The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
-    frame, palette, labels
+    frame, palette, labels, picture, orientation
         Which picture of the file is meant, and what its samples are; see `View`.
 
     Attributes
@@ -159,6 +176,8 @@ class Asset:
     frame: int | None = None
     palette: str = "rgb"
     labels: bool = False
+    picture: str | None = None
+    orientation: str = "stored"
     view: View = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -131,6 +131,11 @@ class Level(ABC):
         """About how many bytes a decoded block has."""
         return self.block[0] * self.block[1] * self.shape[2] * self.dtype.itemsize
 
+    @property
+    def as_stored(self) -> Level:
+        """The same in the orientation in which it is stored."""
+        return self
+
     @abstractmethod
     def plan(self, reads: Sequence[WindowRead], threads: int = 1) -> BlockPlan:
         """Tell which blocks windows need, and which parts of them go where. Nothing is decoded.

@@ -169,7 +169,7 @@ class Conversion:
                 origin,
                 SUFFIXES[recipe.kind],
                 identity.signature,
-                Carried.by(source),
+                Carried.by(source, as_stored=recipe.kind == "jpeg" and "quality" not in recipe.options),
                 write,
                 confirm,
                 admit,

@@ -11,6 +11,7 @@ import numpy as np
 
 from subregion.codecs.color import Palette
 from subregion.convert.tiff_tags import FieldType
+from subregion.formats.turned import upright
 from subregion.geo.geotags import GEO_TAGS, FileTag
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Carried:
         How many bytes each of them has, 3 or 4.
     names : tuple of str
         What each index is called.
+    orientation : int
+        How the copy is turned when it is read, by the number of the EXIF tag; 1 if it was written turned.
     """
 
     tags: tuple[FileTag, ...] = ()
@@ -45,17 +48,28 @@ class Carried:
     palette: bytes = b""
     channels: int = 3
     names: tuple[str, ...] = ()
+    orientation: int = 1
 
     @classmethod
-    def by(cls, source: Raster) -> Carried:
-        """Take it from an open source."""
+    def by(cls, source: Raster, as_stored: bool = False) -> Carried:
+        """Take it from an open source.
+
+        Parameters
+        ----------
+        source : Raster
+            The source.
+        as_stored : bool
+            Whether the pixels of the copy lie as they are stored in the source, however that is read.
+        """
         tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS and _is_sound(tag))
         nodata = source.nodata if _is_number(source.nodata) else None
         tags = tags if sum(len(tag.value) for tag in tags) <= _MOST else ()
+        turned = source.orientation if as_stored else 1
         if source.palette is None:
-            return cls(tags, nodata)
+            return cls(tags, nodata, orientation=turned)
         colors = source.palette.colors
-        return cls(tags, nodata, colors.tobytes(), colors.shape[1], source.palette.names)
+        names = source.palette.names
+        return cls(tags, nodata, colors.tobytes(), colors.shape[1], names, turned)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Carried:
@@ -66,7 +80,7 @@ class Carried:
         ValueError, TypeError
             If it is malformed.
         """
-        nodata = document.get("nodata")
+        nodata, orientation = document.get("nodata"), document.get("orientation", 1)
         tags = tuple(
             FileTag(code, kind, count, base64.b64decode(value, validate=True))
             for code, kind, count, value in document.get("tags", ())
@@ -75,13 +89,15 @@ class Carried:
             raise ValueError("not what is ever kept")
         if not all(map(_is_sound, tags)) or sum(len(tag.value) for tag in tags) > _MOST:
             raise ValueError("not what is ever kept")
+        if type(orientation) is not int or not 1 <= orientation <= 8:
+            raise ValueError("no orientation")
         palette = base64.b64decode(document.get("palette", ""), validate=True)
         channels, names = document.get("channels", 3), tuple(document.get("names", ()))
         if channels not in (3, 4) or len(palette) % channels or len(palette) > _MOST_PALETTE:
             raise ValueError("not what is ever kept")
         if not all(isinstance(name, str) for name in names):
             raise ValueError("not what is ever kept")
-        return cls(tags, nodata, palette, channels, names)
+        return cls(tags, nodata, palette, channels, names, orientation)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -96,16 +112,29 @@ class Carried:
         if self.palette:
             found["palette"] = base64.b64encode(self.palette).decode()
             found["channels"], found["names"] = self.channels, list(self.names)
+        if self.orientation != 1:
+            found["orientation"] = self.orientation
         return found
 
-    def given(self, raster: Raster) -> Raster:
-        """Return an open copy that says what its own format does not."""
+    def given(self, raster: Raster, colors_wanted: bool) -> Raster:
+        """Return an open copy that says what its own format does not.
+
+        Parameters
+        ----------
+        raster : Raster
+            The copy.
+        colors_wanted : bool
+            Whether of indices the colours are wanted.
+        """
         nodata = self.nodata if raster.nodata is None else raster.nodata
         palette = None
         if self.palette:
-            colors = np.frombuffer(self.palette, np.uint8).reshape(-1, self.channels)
-            palette = Palette(colors, self.names)
-        return replace(raster, tags=raster.tags or self.tags, nodata=nodata, palette=palette)
+            table = np.frombuffer(self.palette, np.uint8).reshape(-1, self.channels)
+            palette = Palette(table, self.names)
+        given = replace(raster, tags=raster.tags or self.tags, nodata=nodata, palette=palette)
+        if palette is not None and colors_wanted:
+            given = given.colored()
+        return upright(given, self.orientation)
 
 
 def _is_number(value: object) -> bool:

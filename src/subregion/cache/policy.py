@@ -29,7 +29,7 @@ def serves_in_place(raster: Raster) -> bool:
     if not raster.windowed:
         return False
     high, wide = raster.block
-    if isinstance(raster.full, IntervalLevel):
+    if isinstance(raster.full.as_stored, IntervalLevel):
         # Making a copy with the best intervals, and an index of them, costs little and loses nothing.
         return high * wide * bands <= JPEG_BLOCK_IN_PLACE and raster.file.size <= JPEG_FILE_IN_PLACE
     return raster.mapped or high * wide * bands * raster.dtype.itemsize <= BLOCK_IN_PLACE

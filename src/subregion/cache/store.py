@@ -356,7 +356,7 @@ class Store:
             file = raster.file if isinstance(raster.file, SourceFile) else None
             sums.compare_opened(entry.data, file)
             raster = replace(raster, sums=sums.levels, lease=lease)
-            full = raster.full
+            full = raster.full.as_stored
             if recipe.kind == "jpeg" and not (isinstance(full, IntervalLevel) and full.is_copy):
                 # With another header it may still be a picture, but one of which windows cost all of it.
                 raise DamagedFileError(f"{entry.data}: is not as it was written.")
@@ -377,11 +377,9 @@ class Store:
                 self.discard_damaged(entry, asset)
             raise ReplacedError from error
         _note_use(entry)
-        raster = entry.carried.given(raster)
-        exact = asset.labels or raster.palette is not None
-        overviews = recipe.options.get("overviews")
-        raster = replace(raster, picked=overviews == "nearest" or (exact and overviews == "average"))
-        return raster.colored() if raster.palette is not None and asset.palette == "rgb" else raster
+        exact, overviews = asset.labels or entry.carried.palette, recipe.options.get("overviews")
+        raster = replace(raster, picked=overviews == "nearest" or bool(exact and overviews == "average"))
+        return entry.carried.given(raster, asset.palette == "rgb")
 
     def discard_damaged(self, entry: Entry, asset: Asset) -> None:
         """Take a damaged entry away, so that it is made anew.

@@ -313,7 +313,7 @@ def _unlike_source(entry: Entry) -> str | None:
     """Tell where an entry shows other pixels than its source; of a lossy one, than a conversion makes now."""
     origin = entry.origin
     try:
-        source, copy = open_raster(origin.source, origin.view), open_raster(entry.data)
+        source, copy = open_raster(origin.source, origin.view), entry.carried.given(open_raster(entry.data))
         if "quality" not in origin.recipe.options:
             return _first_difference(source, copy)
         with tempfile.TemporaryDirectory(prefix="subregion-verify-") as folder:

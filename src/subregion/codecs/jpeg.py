@@ -208,6 +208,39 @@ class JpegCodec(Codec):
 
 
 @dataclass(frozen=True, slots=True)
+class IntervalCodec(JpegCodec):
+    """Restart intervals of one JPEG, each taken for a JPEG of its own.
+
+    Parameters
+    ----------
+    head : bytes
+        What each begins with: the head of the whole, with the size of a block.
+    """
+
+    head: bytes = b""
+
+    def decoder(self) -> Decoder:
+        """Return what decodes intervals."""
+        decode = JpegCodec.decoder(self)
+
+        def interval(stored: Data, number: int, rows: slice | None) -> NDArray[Any]:
+            return decode(self._stream(stored), number, rows)
+
+        return interval
+
+    def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:
+        """Decode the interval, or the stream that was made of it."""
+        data = bytes(data)
+        return JpegCodec.decode(self, data if data.startswith(self.head) else self._stream(data), block, rows)
+
+    def _stream(self, stored: Data) -> bytes:
+        """Put a head in front of an interval, and an end in the place of the marker behind it."""
+        data = bytes(stored)
+        end = len(data) - 2 if data[-2:-1] == b"\xff" and data[-1:] != b"\0" else len(data)
+        return self.head + data[:end] + _END
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFront:
     """What stands in front of the coded pixels of a block.
 

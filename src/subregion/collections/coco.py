@@ -51,6 +51,9 @@ class CocoFrames(VideoCollection):
         For ``hashid_mode="GIVEN"``, from image id to the hash of its content; where an image has several
         files, to a mapping from the ``file_name`` of each, as the dataset writes it, to its hash. An image or
         a file that is not in it has the hash that stands in its entry as ``"hashid"``.
+    orientation : str
+        Whether rows and columns of the files are those that are ``"stored"``, or as viewers turn them by
+        their EXIF tag: ``"upright"``, as most tools record the sizes of photographs.
 
     Raises
     ------
@@ -78,6 +81,7 @@ class CocoFrames(VideoCollection):
         id_to_hashid: Mapping[Any, str | Mapping[str, str]] | None = None,
         max_size: Size = None,
         palette: str = "rgb",
+        orientation: str = "stored",
     ) -> None:
         super().__init__(workdir, backend, hashid_mode, max_size=max_size)
         self._palette = View(palette=palette).palette
@@ -102,7 +106,8 @@ class CocoFrames(VideoCollection):
             raise RegionTypeError(
                 f"id_to_hashid must map image ids to hashes, not be a {type(id_to_hashid).__name__}."
             )
-        self._maker = RecordMaker(root, dict(id_to_hashid or {}), self.hashid_mode == "GIVEN")
+        View(orientation=orientation)  # says what is wrong with it
+        self._maker = RecordMaker(root, dict(id_to_hashid or {}), self.hashid_mode == "GIVEN", orientation)
         self._known: OrderedDict[Any, tuple[Any, ImageRecord]] = OrderedDict()
 
     @property

@@ -30,11 +30,14 @@ class RecordMaker:
         The hashes that were given; see `CocoFrames`.
     given : bool
         Whether files are named by them.
+    orientation : str
+        Of all files; see `View`.
     """
 
     root: str
     hashes: Mapping[Any, Any]
     given: bool
+    orientation: str = "stored"
 
     def record(self, image_id: Any, image: ImageEntry, video: VideoEntry | None, owner: str) -> ImageRecord:
         """Return what an entry says of an image.
@@ -95,6 +98,7 @@ class RecordMaker:
             quantization=_quantization(entry.quantization, owner),
             hashid=hashid,
             frame=_frame(path, entry, image, owner),
+            orientation=self.orientation,
         )
 
     def _path(self, name: str, owner: str) -> str:

@@ -36,7 +36,8 @@ class SimpleFrames(Frames):
     Parameters
     ----------
     id_to_path : mapping
-        From image id to path. Relative paths are relative to the folder that is current now.
+        From image id to path, or to an `Asset` that says which picture of a file is meant. Relative paths
+        are relative to the folder that is current now.
     workdir, backend, hashid_mode, max_size
         See `Frames`.
     palette : str
@@ -44,6 +45,9 @@ class SimpleFrames(Frames):
         without a palette are as ever.
     id_to_hashid : mapping or None
         From image id to the hash of its content, for ``hashid_mode="GIVEN"``.
+    orientation : str
+        Whether rows and columns of all images are those that are ``"stored"``, or as viewers turn them by
+        their EXIF tag: ``"upright"``.
 
     Examples
     --------
@@ -66,6 +70,7 @@ class SimpleFrames(Frames):
         id_to_hashid: Mapping[Any, str] | None = None,
         max_size: Size = None,
         palette: str = "rgb",
+        orientation: str = "stored",
     ) -> None:
         if not isinstance(id_to_path, Mapping):
             raise RegionTypeError(
@@ -80,8 +85,8 @@ class SimpleFrames(Frames):
         self._id_to_path = dict(id_to_path)
         self._id_to_hashid = None if id_to_hashid is None else dict(id_to_hashid)
         self._root = os.getcwd()
+        self._view = View(palette=palette, orientation=orientation)
         self._ids: list[Any] | None = None
-        self._palette = View(palette=palette).palette
 
     @classmethod
     def from_folder(
@@ -94,6 +99,7 @@ class SimpleFrames(Frames):
         *,
         max_size: Size = None,
         palette: str = "rgb",
+        orientation: str = "stored",
     ) -> SimpleFrames:
         """Collect the files of a folder; a zarr folder is one image.
 
@@ -103,7 +109,7 @@ class SimpleFrames(Frames):
             Where to look.
         pattern : str or sequence of str
             Which files, as for `pathlib.Path.glob`; hidden ones are passed over.
-        workdir, backend, hashid_mode, max_size, palette
+        workdir, backend, hashid_mode, max_size, palette, orientation
             See `SimpleFrames`.
 
         Returns
@@ -141,7 +147,15 @@ class SimpleFrames(Frames):
             if not _hidden(place.relative_to(root)) and folders.isdisjoint(place.parents)
         }
         paths = {name: found[name] for name in sorted(found)}
-        return cls(paths, workdir, backend, hashid_mode, max_size=max_size, palette=palette)
+        return cls(
+            paths,
+            workdir,
+            backend,
+            hashid_mode,
+            max_size=max_size,
+            palette=palette,
+            orientation=orientation,
+        )
 
     @classmethod
     def demo(
@@ -198,7 +212,7 @@ class SimpleFrames(Frames):
                     f"image {shown(image_id)}: its hash must be text, not a {type(hashid).__name__}."
                 )
         try:
-            return _one_file(image_id, path, self._root, hashid, self._palette)  # type: ignore[arg-type]  # a path is hashable
+            return _one_file(image_id, path, self._root, hashid, self._view)  # type: ignore[arg-type]  # a path is hashable
         except TypeError:
             path_of(path, f"image {shown(image_id)}")  # says what it is instead
             raise
@@ -213,12 +227,12 @@ DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.
 
 @functools.lru_cache(maxsize=4096)  # images are read many times, and windows take microseconds
 def _one_file(
-    image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None, palette: str
+    image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None, view: View
 ) -> ImageRecord:
     if isinstance(path, Asset):
         return ImageRecord(image_id, (path if hashid is None else replace(path, hashid=hashid),))
     absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
-    return ImageRecord(image_id, (Asset(absolute, hashid=hashid, palette=palette),))
+    return ImageRecord(image_id, (Asset(absolute, hashid=hashid, **view.document),))
 
 
 def _hidden(place: Path) -> bool:
@@ -261,6 +275,8 @@ def open_image(
     *,
     palette: str = "rgb",
     labels: bool = False,
+    picture: str | None = None,
+    orientation: str = "stored",
     max_size: Size = None,
 ) -> LazyFrame:
     """Open one image as an array that is read when it is indexed.
@@ -282,6 +298,11 @@ def open_image(
         What pixels of a palette are: ``"rgb"``, their colours, or ``"index"``, one band of indices.
     labels : bool
         Whether values are names of classes or objects, of which no average means anything.
+    picture : str or None
+        Which picture beside a whole slide: ``"label"``, ``"macro"`` or ``"thumbnail"``; None is the slide.
+    orientation : str
+        Whether rows and columns are those that are ``"stored"``, or as a viewer turns a photograph by its
+        EXIF tag: ``"upright"``.
     max_size : int, str or None
         How many bytes all copies under `workdir` may have; see `Frames`.
 
@@ -298,6 +319,13 @@ def open_image(
     (100, 200, 3)
     """
     store = make_store(workdir, backend, hashid_mode, warn=False, max_size=max_size)
-    asset = Asset(os.path.abspath(path_of(path)), frame=frame, palette=palette, labels=labels)
+    asset = Asset(
+        os.path.abspath(path_of(path)),
+        frame=frame,
+        palette=palette,
+        labels=labels,
+        picture=picture,
+        orientation=orientation,
+    )
     record = ImageRecord(None, (asset,))
     return LazyFrame(AlignableImageData.from_store(record, store))

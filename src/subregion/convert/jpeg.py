@@ -174,7 +174,7 @@ def keep_jpeg(source: Raster, path: str, interval: int | str = "auto") -> None:
         check = CopyCheck(source.path, frame, aside)
         write_indexed(path, _with_intervals(file, frame, units), check.watch)
         raster = open_intervals(SourceFile(path))
-        if raster is None or raster.shape != source.shape:
+        if raster is None or raster.shape != source.full.as_stored.shape:
             raise DamagedFileError(f"{path}: is not the JPEG with restart intervals that it should be.")
         check.finish(raster)
 

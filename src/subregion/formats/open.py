@@ -20,12 +20,15 @@ from subregion.formats.jpeg.intervals import open_intervals
 from subregion.formats.jpeg.whole import open_jpeg_file
 from subregion.formats.npy import MAGIC as NPY_MAGIC
 from subregion.formats.npy import open_npy
+from subregion.formats.orientation import orientation_of
 from subregion.formats.pillow import open_pillow
 from subregion.formats.pnm import MAGICS as PNM_MAGICS
 from subregion.formats.pnm import open_pnm
 from subregion.formats.raster import Raster
 from subregion.formats.tiff import open as tiff
 from subregion.formats.tiff.page import StructureError
+from subregion.formats.tiff.slides import SlideError
+from subregion.formats.turned import upright
 from subregion.formats.video.container import container_of
 from subregion.formats.video.frames import movie_of, open_movie
 from subregion.formats.vips import LAYOUT, Loader, top_down_level
@@ -36,7 +39,6 @@ from subregion.io import limits
 from subregion.io.source import SourceFile
 from subregion.records import AS_IT_IS, View
 
-_TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CODEC_FILES = {
     b"\xff\x0a": ("JPEG XL", "jpegxl"),
@@ -80,20 +82,29 @@ def open_raster(path: str, view: View = AS_IT_IS, immutable: bool = False) -> Ra
     if container is not None:
         view.check_only(path, "a video file", "frame")
         return open_movie(file, container, view.frame or 0)
-    view.check_only(path, "no video file")
+    if head[:4] in tiff.TIFF_MAGICS:
+        view.check_only(path, "a TIFF", "picture")
+        if view.picture is not None:
+            return tiff.open_tiff(file, picture=view.picture)
+        raster = _open_tiff(file, view.palette == "index")
+    else:
+        view.check_only(path, "neither a video file nor a slide")
+        raster = _open_picture(file, head, view.palette == "index")
+    return raster if view.orientation == "stored" else upright(raster, orientation_of(file, raster))
+
+
+def _open_picture(file: SourceFile, head: bytes, indices: bool) -> Raster:
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
     if head[:2] in PNM_MAGICS:
         raster = open_pnm(file)
         if raster is not None:
             return raster
-    if head[:4] in _TIFF_MAGICS:
-        return _open_tiff(file, view.palette == "index")
     if head.startswith(_PNG_MAGIC):
-        return _open_png(file, view.palette == "index")
+        return _open_png(file, indices)
     if head.startswith(b"\xff\xd8\xff"):
         return _open_jpeg(file)
-    return _open_other(file, head, view.palette == "index")
+    return _open_other(file, head, indices)
 
 
 def tags_of(path: str) -> tuple[FileTag, ...]:
@@ -113,7 +124,7 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
             return ()
         raise
     head = file.head(32)
-    if head[:4] in _TIFF_MAGICS:
+    if head[:4] in tiff.TIFF_MAGICS:
         return tiff.tags_of(file)
     if head.startswith(_JPEG2000_MAGICS[0]):
         return tags_of_jp2(file)
@@ -140,6 +151,8 @@ def count_frames(path: str) -> int:
 def _open_tiff(file: SourceFile, indices: bool) -> Raster:
     try:
         return tiff.open_tiff(file, indices)
+    except SlideError:
+        raise
     except (StructureError, UnsupportedFormatError) as first:
         # What has no index may still be decoded from the top.
         try:

@@ -53,7 +53,7 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS, indi
     TooLargeError
         If it declares more than the limits allow.
     """
-    with _pillow_image(file, formats) as image:
+    with opened_by_pillow(file, formats) as image:
         name, shape, dtype = image.format or "?", *_pillow_shape(file.path, image, indices)
         palette = _palette_of(image)
         if min(shape) < 1:
@@ -89,12 +89,12 @@ class PillowPicture(Picture):
 
     def decode(self, file: SourceFile) -> NDArray[Any]:
         """Return all of the picture."""
-        with _pillow_image(file, self.formats) as image:
+        with opened_by_pillow(file, self.formats) as image:
             return _pillow_pixels(file.path, image, self.indices)
 
 
 @contextlib.contextmanager
-def _pillow_image(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
+def opened_by_pillow(file: SourceFile, formats: Sequence[str]) -> Iterator[Any]:
     """Open as ``Image.open`` does, without its limit on pixels: ours stand in `limits`."""
     # Plugins look at up to 16 bytes and do not expect fewer.
     prefix = file.head(16).ljust(16, b"\0")

@@ -17,6 +17,7 @@ from subregion.errors import DamagedFileError
 from subregion.forks import computed_once
 from subregion.formats.grid import GridLevel
 from subregion.geometry.window import Window
+from subregion.io import limits
 
 if TYPE_CHECKING:
     from subregion.codecs.color import Palette
@@ -65,6 +66,8 @@ class Raster:
         Returns the same image as indices, if it is one of colours that a palette gives.
     picked : bool
         Whether pixels of its overviews are those that nearest takes of the full resolution.
+    orientation : int
+        How it was turned, by the number of the EXIF tag; 1 if it is as it is stored.
 
     Attributes
     ----------
@@ -92,6 +95,7 @@ class Raster:
     palette: Palette | None = None
     indexed: Callable[[], Raster] | None = None
     picked: bool = False
+    orientation: int = 1
     shape: tuple[int, int, int] = field(init=False)
     dtype: np.dtype[np.generic] = field(init=False)
 
@@ -249,7 +253,16 @@ class Raster:
 
 def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
     height, width, bands = level.shape
-    if not level.mapped:
+    if level.as_stored is not level and not level.windowed:
+        # Its blocks are no strips of what is shown.
+        limits.check_whole(level.file.path, *level.shape, level.dtype)
+        pixels = np.empty(level.shape, level.dtype)
+        read_once(WindowRead(level, Window(0, 0, height, width), pixels))
+        yield from (pixels[row : row + rows] for row in range(0, height, rows))
+        return
+    if level.as_stored is not level and not level.mapped:
+        rows = max(1, round(rows / level.block[0])) * level.block[0]
+    elif not level.mapped:
         blocks, copies = level.plan([unplaced(level, Window(0, 0, height, width))])
         if level.ordered or (len(blocks) == 1 and blocks[0][2]):
             decode = level.decoder() if level.ordered else None

@@ -17,6 +17,7 @@ from subregion.errors import (
     SubregionError,
 )
 from subregion.formats.open import tags_of
+from subregion.formats.turned import Turn
 from subregion.geo.crs import import_pyproj, keys_of
 from subregion.geo.georeference import georeference_of
 from subregion.geo.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
@@ -72,6 +73,13 @@ def georeference(store: Store, record: ImageRecord, with_crs: bool = True) -> Ge
 
 
 def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
+    if asset.picture is not None:
+        raise NotGeoreferencedError(f"{asset.path}: nothing tells where its picture={asset.picture!r} lies.")
+    if asset.orientation != "stored":  # what tells is told of the picture as it is stored
+        source = store.in_place.open(asset).raster
+        shown = Turn.of(source.orientation).to_shown(*source.full.as_stored.shape[:2])
+        found = georeference_of(asset.path, tags_of(asset.path), with_crs).of_part(shown)
+        return found if asset.to_image is None else found.of_part(asset.to_image)
     opened = store.opened(asset)
     tags = () if opened is None else opened.raster.tags
     if not tags:

@@ -132,6 +132,7 @@ class OpenImage:
             error = RecordError(
                 f"{asset.path}: has width={shape[1]}, height={shape[0]} and no transform, but its image has "
                 f"width={self.shape[1]}, height={self.shape[0]}. Give the transform, or correct the size."
+                f"{_turned_hint(self.shape[1], self.shape[0], shape)}"
             )
             for each in {number, self._record.default} & set(self._opened):  # either may be wrong
                 mend_unlike(self._store, self._record.assets[each], self._opened[each], error)
@@ -203,8 +204,18 @@ def check_size(path: str, width: int | None, height: int | None, shape: tuple[in
     if width not in (None, cols) or height not in (None, rows):
         raise RecordError(
             f"{path}: width={width}, height={height} are declared, but the file has width={cols}, "
-            f"height={rows}. Correct the record, or leave the size out."
+            f"height={rows}. Correct the record, or leave the size out.{_turned_hint(width, height, shape)}"
         )
+
+
+def _turned_hint(width: int | None, height: int | None, shape: tuple[int, int, int]) -> str:
+    """Say what to do where a size is that of the picture as viewers turn it, or the other way round."""
+    if shape[0] == shape[1] or (height, width) != (shape[1], shape[0]):
+        return ""
+    return (
+        " Exchanged they fit: if the EXIF tag of the file turns it, and the size is that of what is shown, "
+        'read it with orientation="upright".'
+    )
 
 
 def check_file_size(store: Store, record: ImageRecord, width: int | None, height: int | None) -> None:

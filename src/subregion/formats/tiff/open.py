@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from subregion.codecs.page import PageCodec
 from subregion.errors import (
     DamagedFileError,
+    RecordError,
     SubregionError,
     UnsupportedFormatError,
     is_of_system,
@@ -24,6 +27,7 @@ from subregion.formats.raster import Raster
 from subregion.formats.tiff.color import Page, palette_of
 from subregion.formats.tiff.header import FEW_BANDS, read_plain_page
 from subregion.formats.tiff.page import COMPRESSIONS, StructureError, check_size, nodata_of, page_level
+from subregion.formats.tiff.slides import Slide, SlideError, is_leica, slide_of
 from subregion.geo.geotags import FileTag
 from subregion.io.descriptors import with_room
 from subregion.io.source import SourceFile
@@ -33,6 +37,8 @@ from subregion.libraries import tifffile
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
+#: How classic and big TIFFs begin, in either order of bytes.
+TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
 KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
 
@@ -40,8 +46,17 @@ KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 421
 _MOST_LEVELS = 64
 
 
-def open_tiff(file: SourceFile, indices: bool = False) -> Raster:
-    """Open the first page of a TIFF or BigTIFF as a grid of blocks; of a palette its colours, or indices.
+def open_tiff(file: SourceFile, indices: bool = False, picture: str | None = None) -> Raster:
+    """Open the first page of a TIFF or BigTIFF as a grid of blocks, or a picture beside a slide.
+
+    Parameters
+    ----------
+    file : SourceFile
+        The open file.
+    indices : bool
+        Whether indices are wanted of what has a palette, instead of its colours.
+    picture : str or None
+        ``"label"``, ``"macro"`` or ``"thumbnail"``.
 
     Raises
     ------
@@ -50,11 +65,15 @@ def open_tiff(file: SourceFile, indices: bool = False) -> Raster:
     DamagedFileError
         If its structure is malformed.
     """
+    if picture is not None:
+        return _beside(file, picture)
     plain = read_plain_page(file)
-    if plain is not None:
+    if plain is not None and not (270 in plain.tags and is_leica(plain.tags[270].data)):
         return _raster(file, plain, indices)
     with _tiff(file) as tiff:
         page = _first_page(file, tiff)
+        if page.is_scn:
+            return _leica(file, tiff)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return Raster(file.path, "TIFF", "a page for each row, RAW", rows)
@@ -85,6 +104,45 @@ def _raster(file: SourceFile, page: Page, indices: bool) -> Raster:
     )
 
 
+def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
+    """Open a slide whose first page may be the macro picture."""
+    slide = slide_of(tiff)
+    if slide is None:
+        raise DamagedFileError(f"{file.path}: its description does not say which of its pages is the slide.")
+    try:
+        return _raster(file, slide.levels[0], False)
+    except UnsupportedFormatError as error:
+        raise SlideError(str(error)) from error
+
+
+def _beside(file: SourceFile, picture: str) -> Raster:
+    """Open a picture beside a slide."""
+    with _tiff(file) as tiff:
+        _first_page(file, tiff)
+        slide = slide_of(tiff)
+        known = {} if slide is None else slide.pictures
+        if picture not in known:
+            listed = ", ".join(map(repr, sorted(known))) or "none"
+            raise RecordError(
+                f"{file.path}: has no picture={picture!r} beside the image; there is: {listed}."
+            )
+        page = known[picture]
+        # It may be as large as a level, whose decoded blocks must not be taken for its own.
+        file.identity = f"{file.identity}:{picture}"
+        raster = _raster(file, page, False)
+        return replace(raster, find_overviews=tuple)
+
+
+def orientation_of(file: SourceFile) -> Any:
+    """Return the value of the tag that says how the first page is to be turned; None if there is none."""
+    plain = read_plain_page(file)
+    if plain is not None:
+        return plain.tags.valueof(274)
+    with _tiff(file) as tiff:
+        value = _first_page(file, tiff).tags.valueof(274)
+        return int(value) if isinstance(value, int) else None
+
+
 def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
     """Read the tags of the first page that a converted file takes along; its blocks are not looked at.
 
@@ -102,6 +160,17 @@ def tags_in(stream: BinaryIO) -> tuple[FileTag, ...]:
     with np.errstate(all="ignore"), tifffile.TiffFile(stream) as tiff:
         page = tiff.pages[0]
         return tuple(_kept_tags(page)) if isinstance(page, tifffile.TiffPage) else ()
+
+
+@contextlib.contextmanager
+def tiff_of(file: SourceFile) -> Iterator[tifffile.TiffFile | None]:
+    """Open a TIFF for its tags; what is entered is None if it is no TIFF with a first page."""
+    if file.head(4) not in TIFF_MAGICS:
+        yield None
+        return
+    with _tiff(file) as tiff:
+        _first_page(file, tiff)
+        yield tiff
 
 
 class _tiff:  # noqa: N801 - a context manager, used like a function
@@ -208,6 +277,26 @@ def _kept_tags(page: Page) -> Iterator[FileTag]:
 
 def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, indices: bool) -> list[GridLevel]:
     """Return the reduced pages that show the same picture, from large to small."""
+    slide = slide_of(tiff)
+    flagged = [] if slide is not None and slide.kind != "pyramid" else _flagged(tiff)
+    found = []
+    shapes = {full.shape}
+    for page in flagged + (slide.levels[1:] if slide is not None and not flagged else []):
+        if int(page.subfiletype or 0) & 4:  # a transparency mask
+            continue
+        try:
+            level = _without_padding(page_level(file, page, indices), page, slide)
+        except SubregionError:
+            continue  # an overview that cannot be indexed is not offered; the full resolution serves
+        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)
+        if alike and level.shape not in shapes:  # levels are told apart by their sizes
+            shapes.add(level.shape)
+            found.append(level)
+    return sorted(found, key=lambda level: -level.shape[1])
+
+
+def _flagged(tiff: tifffile.TiffFile) -> list[Any]:
+    """Return the pages of a file that are flagged as reduced, and those below the first."""
     first = tiff.pages[0]
     candidates: list[Any] = []
     if isinstance(first, tifffile.TiffPage) and first.subifds and len(first.subifds) <= _MOST_LEVELS:
@@ -223,20 +312,13 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, indic
             candidates.append(page)
         else:
             break  # the next picture begins
-    found = []
-    shapes = {full.shape}
-    for page in candidates:
-        if int(page.subfiletype or 0) & 4:  # a transparency mask
-            continue
-        try:
-            level = page_level(file, page, indices)
-        except SubregionError:
-            continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)
-        if alike and level.shape not in shapes:  # levels are told apart by their sizes
-            shapes.add(level.shape)
-            found.append(level)
-    return sorted(found, key=lambda level: -level.shape[1])
+    return candidates
+
+
+def _without_padding(level: GridLevel, page: Any, slide: Slide | None) -> GridLevel:
+    """Leave out what only fills the last tiles of a level."""
+    size = None if slide is None else slide.sizes.get(page.index)
+    return level if size is None else replace(level, shape=(*size, level.shape[2]))
 
 
 def _layout(page: Page) -> str:

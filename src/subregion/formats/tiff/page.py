@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.codecs.codec import BlockShape, Codec, RawCodec
-from subregion.codecs.jpeg import JpegCodec
+from subregion.codecs.jpeg import IntervalCodec, JpegCodec
 from subregion.codecs.jpegheader import InMemory, find_frame
 from subregion.codecs.page import PageCodec, SubsampledCodec
 from subregion.codecs.streams import STREAMS, StreamCodec
@@ -35,6 +35,8 @@ COMPRESSIONS = {
 }
 _JPEG, _OLD_JPEG = 7, 6
 _APERIO_YCBCR = 33003
+#: Rows and columns of a JPEG that libjpeg decodes, at most.
+_LONGEST_JPEG = 65500
 #: Codecs whose blocks have a header of their own: the name of each in imagecodecs.
 _PICTURES = {
     **dict.fromkeys((_JPEG, 34892, 33007), "jpeg"),
@@ -163,6 +165,11 @@ def _places(
     stored: np.dtype[np.generic],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     count = math.prod(grid)
+    if isinstance(codec, IntervalCodec) and len(page.dataoffsets) != count:
+        raise UnsupportedFormatError(
+            f"{file.path}: its {len(page.dataoffsets)} JPEG restart intervals do not end where its rows do, "
+            f"so that there is no block index."
+        )
     if len(page.dataoffsets) < count:
         raise DamagedFileError(f"{file.path}: lists {len(page.dataoffsets)} blocks, its size needs {count}.")
     if len(page.databytecounts) < count:
@@ -233,7 +240,17 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
     if plain_samples and name in STREAMS and known:
         return StreamCodec(name, shape, stored.newbyteorder(byteorder), predictor)
     if _PICTURES.get(compression) == "jpeg" and stored in (np.uint8, np.uint16):
-        return JpegCodec(shape, page.jpegtables, *jpeg_colors(page, shape.samples), stored)
+        colors = jpeg_colors(page, shape.samples)
+        # Hamamatsu lists where the restart intervals of one huge JPEG are: each is a block.
+        head = getattr(page, "jpegheader", None)
+        if head is not None:
+            return IntervalCodec(shape, None, *colors, stored, head=head)
+        if max(page.imagelength, page.imagewidth) > _LONGEST_JPEG and shape.grid_rows == shape.grid_cols == 1:
+            raise UnsupportedFormatError(
+                f"{file.path}: is one JPEG of {page.imagewidth} x {page.imagelength} pixels (width x height) "
+                f"without a list of restart intervals, larger than decoders take."
+            )
+        return JpegCodec(shape, page.jpegtables, *colors, stored)
     if compression != 1 and compression not in tifffile.TIFF.DECOMPRESSORS:
         raise UnsupportedFormatError(
             f"{file.path}: nothing here can decode compression {page.compression!r}."
