@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from subregion.errors import PrepareError, SubregionError
     from subregion.frames import Frames
     from subregion.geometry.georeference import Georeference
+    from subregion.geometry.pixelsize import PixelSize
     from subregion.geometry.window import Window
     from subregion.image import AlignableImageData, LazyFrame, NativeCrop
     from subregion.read.clip import Clip
@@ -39,6 +40,7 @@ _HOMES = {
     "ImageRecord": ("subregion.records", "ImageRecord"),
     "LazyFrame": ("subregion.image", "LazyFrame"),
     "NativeCrop": ("subregion.image", "NativeCrop"),
+    "PixelSize": ("subregion.geometry.pixelsize", "PixelSize"),
     "PrepareError": ("subregion.errors", "PrepareError"),
     "SimpleFrames": ("subregion.collections.simple", "SimpleFrames"),
     "SubregionError": ("subregion.errors", "SubregionError"),
@@ -63,6 +65,7 @@ __all__ = [
     "ImageRecord",
     "LazyFrame",
     "NativeCrop",
+    "PixelSize",
     "PrepareError",
     "SimpleFrames",
     "SubregionError",

@@ -15,6 +15,7 @@ from subregion.cachedimages import CachedImages
 from subregion.errors import ConfigError, RegionError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
+from subregion.geometry.pixelsize import PixelSize
 from subregion.geometry.region import Region
 from subregion.geometry.window import Window
 from subregion.image import AlignableImageData, LazyFrame
@@ -112,6 +113,7 @@ class Frames(CachedImages):
         dequantize: bool = False,
         fill: Fill = None,
         space: str = "image",
+        resolution: float | tuple[float, float] | None = None,
     ) -> NDArray[Any]:
         """Read a region of an image.
 
@@ -152,6 +154,9 @@ class Frames(CachedImages):
         space : str
             Whose pixels the region counts: those of the ``"image"``, or of the ``"video"`` that it is a
             frame of.
+        resolution : float, tuple of float or None
+            How large the pixels of the result are to be, in micrometres or units of the reference system,
+            instead of `scale`; see `pixel_size`.
 
         Returns
         -------
@@ -182,7 +187,7 @@ class Frames(CachedImages):
             region = self.load_alignable(image_id, space)._by_bounds(region, bounds, crs)
         if width is not None or height is not None:
             check_file_size(self._store, record, width, height)
-        given = scale, interpolation, antialias, nodata, dequantize, fill
+        given = scale, interpolation, antialias, nodata, dequantize, fill, resolution
         # Nearly always nothing is given, so that must cost nothing.
         options = AS_STORED if all(map(is_, given, DEFAULTS)) else read_options(*given)
         return read_region(self._store, record, region, channels, options)
@@ -201,6 +206,7 @@ class Frames(CachedImages):
         dequantize: bool = False,
         fill: Fill = None,
         space: str = "image",
+        resolution: float | tuple[float, float] | None = None,
     ) -> Any:
         """Read many regions, of one image or of many.
 
@@ -217,8 +223,8 @@ class Frames(CachedImages):
             NumPy can share will do, such as a `torch.Tensor`. For ``nodata="ma"`` it is a masked array.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
-        scale, interpolation, antialias, nodata, dequantize, fill, space
-            As for `load_region`.
+        scale, interpolation, antialias, nodata, dequantize, fill, space, resolution
+            As for `load_region`. Under a resolution each image has a scale of its own.
 
         Returns
         -------
@@ -241,7 +247,7 @@ class Frames(CachedImages):
         >>> frames.load_regions(batch).shape
         (2, 64, 64, 3)
         """
-        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill, resolution)
         record = partial(self._record_in, space)
         return read_regions(self._store, record, requests, channels, out, threads, options)
 
@@ -327,6 +333,21 @@ class Frames(CachedImages):
         """
         return self.load_alignable(image_id).georeference()
 
+    def pixel_size(self, image_id: Any, space: str = "image") -> PixelSize | None:
+        """Tell how large the pixels of an image are.
+
+        As Aperio, Hamamatsu, Leica, Philips, OME-TIFF and OME-NGFF write it, otherwise by where the image
+        lies on the ground, otherwise by the resolution tags of a TIFF, if they are no resolution of a printer
+        (coarser than 10 micrometres). Only headers are read, and nothing is converted.
+
+        Returns
+        -------
+        PixelSize or None
+            ``y`` and ``x``, height and width in ``unit``: ``"micrometre"``, or that of the reference system,
+            such as ``"metre"``. None if the default file says nothing.
+        """
+        return self.load_alignable(image_id, space).pixel_size()
+
     def window(self, image_id: Any, bounds: Bounds, crs: Any = None) -> Window:
         """Return the pixels of an image that a rectangle on the ground covers.
 
@@ -383,7 +404,8 @@ class Frames(CachedImages):
         fill : float or None
             What lies outside the files of the image.
         **options
-            ``scale``, ``interpolation``, ``antialias``, ``nodata`` and ``dequantize``, as for `load_region`.
+            ``scale``, ``interpolation``, ``antialias``, ``nodata``, ``dequantize`` and ``resolution``, as for
+            `load_region`.
 
         Returns
         -------

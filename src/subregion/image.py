@@ -15,6 +15,7 @@ from subregion.cache.workdir import make_store
 from subregion.errors import RegionError, RegionTypeError
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
+from subregion.geometry.pixelsize import PixelSize
 from subregion.geometry.region import Region, select, without_axes, without_integers
 from subregion.geometry.window import Window
 from subregion.interop.lazy import to_dask, to_xarray
@@ -25,6 +26,7 @@ from subregion.read.mending import planned_again
 from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
 from subregion.read.plan import is_plain, plan_crops
 from subregion.read.region import execute_reads, read_region
+from subregion.read.resolution import pixel_size, resolved
 
 if TYPE_CHECKING:
     import dask.array
@@ -131,6 +133,7 @@ class AlignableImageData:
         nodata: str | None = None,
         dequantize: bool = False,
         fill: Fill = None,
+        resolution: float | tuple[float, float] | None = None,
     ) -> Any:
         """Read a region.
 
@@ -144,7 +147,7 @@ class AlignableImageData:
             Whether to return one array, or what each file holds at its own resolution.
         bounds, crs
             Which pixels, by a rectangle on the ground; see `window`.
-        scale, interpolation, antialias, nodata, dequantize, fill
+        scale, interpolation, antialias, nodata, dequantize, fill, resolution
             As for `Frames.load_region`; only for what is fused.
 
         Returns
@@ -154,7 +157,7 @@ class AlignableImageData:
         if bounds is not None or crs is not None:
             region = self._by_bounds(region, bounds, crs)
         if fused:
-            options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+            options = read_options(scale, interpolation, antialias, nodata, dequantize, fill, resolution)
             return read_region(self._store, self.record, region, channels, options)
         kept = kept_channels(channels)
         return planned_again(lambda: self._crops(region, kept))
@@ -197,6 +200,10 @@ class AlignableImageData:
         """Tell where the image lies on the ground; see `Frames.georeference`."""
         return georeference(self._store, self.record)
 
+    def pixel_size(self) -> PixelSize | None:
+        """Tell how large the pixels of the image are; see `Frames.pixel_size`."""
+        return pixel_size(self._store, self.record)
+
     def window(self, bounds: Bounds, crs: Any = None) -> Window:
         """Return the pixels that a rectangle on the ground covers; see `Frames.window`."""
         return window_of(self._store, self.record, bounds, crs)
@@ -210,7 +217,8 @@ class AlignableImageData:
         **options: Unpack[ReadArguments],
     ) -> dask.array.Array:
         """Return a lazy array of all pixels; see `Frames.to_dask`."""
-        return to_dask(self._store, self.record, channels, read_options(**options, fill=fill), chunks)
+        wanted = resolved(self._store, self.record, read_options(**options, fill=fill))
+        return to_dask(self._store, self.record, channels, wanted, chunks)
 
     def to_xarray(
         self,
@@ -221,7 +229,8 @@ class AlignableImageData:
         **options: Unpack[ReadArguments],
     ) -> xarray.DataArray:
         """Return a lazy array with names and coordinates; see `Frames.to_xarray`."""
-        return to_xarray(self._store, self.record, channels, read_options(**options, fill=fill), chunks)
+        wanted = resolved(self._store, self.record, read_options(**options, fill=fill))
+        return to_xarray(self._store, self.record, channels, wanted, chunks)
 
 
 class LazyFrame:
@@ -275,6 +284,10 @@ class LazyFrame:
     def georeference(self) -> Georeference:
         """Tell where the image lies on the ground; see `Frames.georeference`."""
         return self._image.georeference()
+
+    def pixel_size(self) -> PixelSize | None:
+        """Tell how large the pixels of the image are; see `Frames.pixel_size`."""
+        return self._image.pixel_size()
 
     def window(self, bounds: Bounds, crs: Any = None) -> Window:
         """Return the pixels that a rectangle on the ground covers, to index with; see `Frames.window`."""

@@ -12,6 +12,7 @@ from subregion.frames import Frames
 from subregion.geometry.region import ClipRegion, split_time
 from subregion.read.clip import read_clip
 from subregion.read.options import Channels, Fill, Interpolation, read_options
+from subregion.read.resolution import resolved_alike
 
 
 class VideoCollection(Frames):
@@ -52,6 +53,7 @@ class VideoCollection(Frames):
         fill: Fill = None,
         threads: int | None = None,
         details: bool = False,
+        resolution: float | tuple[float, float] | None = None,
     ) -> Any:
         """Read a region of space and time.
 
@@ -83,6 +85,8 @@ class VideoCollection(Frames):
             How many threads decode; None is one per core.
         details : bool
             Whether to tell what was read: images, frame indexes, and which channels were missing where.
+        resolution : float, tuple of float or None
+            As for `load_region`; the pixels of all frames must be of one size.
 
         Returns
         -------
@@ -100,7 +104,7 @@ class VideoCollection(Frames):
         SubregionError
             As for `load_region`.
         """
-        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill, resolution)
         owner = f"video {shown(video_id)}"
         every = self.frames_of(video_id)
         listed = every if frames is None else _listed(frames)
@@ -112,6 +116,8 @@ class VideoCollection(Frames):
                 raise RecordError(f"image {shown(each.image_id)}: is no frame of {owner}.")
         if not every:
             raise RecordError(f"{owner}: has no frames, so there is nothing to read.")
+        if resolution is not None:
+            options = resolved_alike(self._store, records or [record(every[0])], options)
         clip = read_clip(
             self._store,
             owner,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -29,6 +30,7 @@ class ReadArguments(TypedDict, total=False):
     antialias: bool
     nodata: str | None
     dequantize: bool
+    resolution: float | tuple[float, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,9 @@ class ReadOptions:
         What lies outside: a number, or a mode of `numpy.pad`; None is 0 for integers and NaN for floats.
     dtype : dtype or None
         Type of the result, which must hold that of the files; None is theirs.
+    resolution : tuple of float or None
+        How large the pixels of the result are to be, along rows and columns, from which the scale follows
+        for each image.
     """
 
     scale: tuple[float, float] = (1.0, 1.0)
@@ -60,6 +65,7 @@ class ReadOptions:
     dequantize: bool = False
     fill: Fill = None
     dtype: np.dtype[Any] | None = None
+    resolution: tuple[float, float] | None = None
 
     @property
     def as_stored(self) -> bool:
@@ -71,6 +77,7 @@ class ReadOptions:
             and self.antialias
             and not self.dequantize
             and self.dtype is None
+            and self.resolution is None
         )
 
     def filter_of(self, channel: str | None) -> Filter:
@@ -84,7 +91,7 @@ class ReadOptions:
 #: Pixels that are not resampled, as they are stored.
 AS_STORED = ReadOptions()
 #: What `read_options` takes if nothing is given.
-DEFAULTS = (1, "linear", True, None, False, None)
+DEFAULTS = (1, "linear", True, None, False, None, None)
 
 
 def read_options(
@@ -94,6 +101,7 @@ def read_options(
     nodata: str | None = None,
     dequantize: bool = False,
     fill: Fill = None,
+    resolution: float | tuple[float, float] | None = None,
 ) -> ReadOptions:
     """Check how pixels are wanted.
 
@@ -111,10 +119,36 @@ def read_options(
         if not isinstance(name, str):
             raise ConfigError(f"interpolation={shown(interpolation)}: names are text, such as 'nearest'.")
         filter_of(name)
-    return ReadOptions(_checked_scale(scale), interpolation, bool(antialias), nodata, bool(dequantize), fill)
+    checked = checked_scale(scale)
+    size = None if resolution is None else _checked_resolution(resolution)
+    if size is not None and checked != (1, 1):
+        raise ConfigError(f"give scale={shown(scale)} or resolution={shown(resolution)}, not both.")
+    return ReadOptions(
+        checked, interpolation, bool(antialias), nodata, bool(dequantize), fill, resolution=size
+    )
 
 
-def _checked_scale(scale: Any) -> tuple[float, float]:
+def _checked_resolution(resolution: Any) -> tuple[float, float]:
+    pair = resolution if isinstance(resolution, tuple) else (resolution, resolution)
+    if len(pair) == 2 and all(isinstance(each, Real) and not isinstance(each, bool) for each in pair):
+        with contextlib.suppress(OverflowError):
+            down, across = float(pair[0]), float(pair[1])
+            if 0 < down < math.inf and 0 < across < math.inf:
+                return down, across
+    raise ConfigError(
+        f"resolution={shown(resolution)}: a number above 0 is needed, the size of a pixel of the result, or "
+        f"a pair for rows and columns."
+    )
+
+
+def checked_scale(scale: Any) -> tuple[float, float]:
+    """Return a scale along rows and columns.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or one at which images vanish or every pixel becomes an image.
+    """
     pair = scale if isinstance(scale, tuple) else (scale, scale)
     if len(pair) == 2 and all(isinstance(each, Real) for each in pair):
         with contextlib.suppress(OverflowError):

@@ -23,6 +23,7 @@ from subregion.read.image import IDENTITY, OpenImage, check_asset, check_size
 from subregion.read.mending import mend_unlike
 from subregion.read.options import AS_STORED, Channels, ReadOptions
 from subregion.read.padding import Padding, Stepped, check_fill, plan_padding
+from subregion.read.resolution import resolved
 from subregion.records import unknown_channel
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def plan_read(
     """
     if (options is AS_STORED or options.as_stored) and is_plain(record, channels):
         return _plan_stored(store, record, region, channels, options)
+    if options.resolution is not None:
+        return plan_read(store, record, region, channels, resolved(store, record, options))
     image = OpenImage(store, record, channels)
     dtype = image.dtype_of(options)
     check_fill(options.fill, dtype)

@@ -88,6 +88,23 @@ def members_of(folder: str, document: Document) -> list[Member]:
     return [Member(*_only_array(folder))]
 
 
+def multiscales_of(folder: str, document: Document) -> Document | None:
+    """Return what OME-NGFF says of the levels of the picture that `members_of` finds; None if nothing.
+
+    Malformed metadata raise any exception.
+    """
+    attributes = attributes_of(document)
+    multiscales = _ome(attributes).get("multiscales")
+    if isinstance(multiscales, list) and multiscales:
+        first: Document = multiscales[0]
+        return first
+    if "bioformats2raw.layout" in _ome(attributes):
+        node = read_node(os.path.join(folder, "0"))
+        if node is not None and node[0] == "group":
+            return multiscales_of(folder, {**node[1], "attributes": _without_series(node[1])})
+    return None
+
+
 def _ome(attributes: Document) -> Document:
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes

@@ -1,0 +1,141 @@
+"""How large a pixel is, as microscopes and their files say it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from subregion.errors import SubregionError
+from subregion.formats.tiff import open as tiff
+from subregion.formats.tiff.slides import philips_spacings, slide_of
+from subregion.formats.zarr.groups import multiscales_of
+from subregion.formats.zarr.metadata import read_node
+from subregion.geo.markup import parse_markup
+from subregion.geometry.pixelsize import MICROMETRES, PixelSize
+from subregion.io.source import SourceFile
+
+if TYPE_CHECKING:
+    import tifffile
+
+_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
+#: Micrometres of what the resolution tags count in: inches and centimetres.
+_TAG_UNITS = {2: 25400.0, 3: 10000.0}
+#: A resolution that is coarser than so many micrometres was meant for a printer (2540 dots per inch).
+COARSEST = 10.0
+_APERIO_MPP = re.compile(r"\|\s*MPP\s*=\s*([0-9.eE+-]+)")
+#: What malformed metadata raise.
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+
+
+def microscope_size(path: str) -> PixelSize | None:
+    """Return the size of a pixel as Aperio, Hamamatsu, Leica, Philips, OME and NGFF have it.
+
+    None if the file is none of these, or does not say it. Only headers are read.
+
+    Raises
+    ------
+    SubregionError
+        If it cannot be read.
+    """
+    if os.path.isdir(path):
+        with contextlib.suppress(*_MALFORMED):
+            return _ngff(path)
+        return None
+    with contextlib.suppress(*_MALFORMED), tiff.tiff_of(SourceFile(path)) as file:
+        return None if file is None else _of_slide(file)
+    return None
+
+
+def printed_size(path: str) -> PixelSize | None:
+    """Return what ImageJ, or the resolution tags of a TIFF, say of the size of a pixel.
+
+    None if they say nothing, or something that can only be meant for a printer.
+    """
+    if os.path.isdir(path):
+        return None
+    with contextlib.suppress(*_MALFORMED), tiff.tiff_of(SourceFile(path)) as file:
+        if file is None:
+            return None
+        if file.is_imagej:
+            return _imagej(file)
+        size = _by_tags(file.pages[0])
+        return None if size is None or max(size.y, size.x) > COARSEST else size
+    return None
+
+
+def _of_slide(file: tifffile.TiffFile) -> PixelSize | None:
+    first: Any = file.pages[0]
+    if first.is_ome:
+        return _ome(first.description)
+    slide = slide_of(file)
+    if slide is None or slide.kind == "pyramid":
+        return None
+    page: Any = slide.levels[0]
+    if first.is_svs:
+        found = _APERIO_MPP.search(first.description)
+        return None if found is None else PixelSize.checked(float(found[1]), float(found[1]))
+    if slide.extent is not None:
+        height, width = slide.extent
+        return PixelSize.checked(height / page.imagelength, width / page.imagewidth)
+    if first.is_philips and (spacings := philips_spacings(first.description)):
+        return PixelSize.checked(spacings[0][0] * 1e3, spacings[0][1] * 1e3)
+    return _by_tags(page)
+
+
+def _by_tags(page: Any) -> PixelSize | None:
+    unit = _TAG_UNITS.get(int(page.tags.valueof(_RESOLUTION_UNIT, 2)))
+    across, down = (_ratio(page.tags.valueof(code)) for code in (_X_RESOLUTION, _Y_RESOLUTION))
+    return None if not (unit and across and down) else PixelSize.checked(unit / down, unit / across)
+
+
+def _ratio(value: Any) -> float:
+    if isinstance(value, tuple):
+        return float(value[0]) / value[1] if value[1] else 0.0
+    return float(value or 0)
+
+
+def _ome(description: str) -> PixelSize | None:
+    for node in parse_markup(description.encode()).iter():
+        if node.tag.rpartition("}")[2] == "Pixels":
+            sizes = []
+            for axis in "YX":
+                value, unit = node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")
+                if value is None or unit not in MICROMETRES:
+                    return None
+                sizes.append(float(value) * MICROMETRES[unit])
+            return PixelSize.checked(sizes[0], sizes[1])
+    return None
+
+
+def _imagej(file: tifffile.TiffFile) -> PixelSize | None:
+    page: Any = file.pages[0]
+    unit = MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ").lower())
+    across, down = (_ratio(page.tags.valueof(code)) for code in (_X_RESOLUTION, _Y_RESOLUTION))
+    return None if not (unit and across and down) else PixelSize.checked(unit / down, unit / across)
+
+
+def _ngff(path: str) -> PixelSize | None:
+    try:
+        node = read_node(path)
+    except SubregionError:
+        return None
+    multiscale = None if node is None else multiscales_of(path, node[1])
+    if multiscale is None:
+        return None
+    axes = multiscale["axes"]
+    names = [axis["name"] if isinstance(axis, dict) else axis for axis in axes]
+    place = {name: names.index(name) for name in ("y", "x")}
+    sizes = []
+    for name in ("y", "x"):
+        unit = MICROMETRES.get(str(axes[place[name]].get("unit", "")).lower())
+        if unit is None:
+            return None
+        size = unit
+        for each in (multiscale, multiscale["datasets"][0]):
+            for transformation in each.get("coordinateTransformations") or ():
+                if transformation.get("type") == "scale":
+                    size *= float(transformation["scale"][place[name]])
+        sizes.append(size)
+    return PixelSize.checked(sizes[0], sizes[1])
