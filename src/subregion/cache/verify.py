@@ -309,11 +309,16 @@ def _change_of(entry: Entry, depth: Depth) -> str | None:
     return "was changed since the copy was made."
 
 
+def _as_read(entry: Entry) -> Raster:
+    """Open a copy as those do who read it."""
+    return entry.carried.given(open_raster(entry.data), entry.origin.view.palette == "rgb")
+
+
 def _unlike_source(entry: Entry) -> str | None:
     """Tell where an entry shows other pixels than its source; of a lossy one, than a conversion makes now."""
     origin = entry.origin
     try:
-        source, copy = open_raster(origin.source, origin.view), entry.carried.given(open_raster(entry.data))
+        source, copy = open_raster(origin.source, origin.view), _as_read(entry)
         if "quality" not in origin.recipe.options:
             return _first_difference(source, copy)
         with tempfile.TemporaryDirectory(prefix="subregion-verify-") as folder:
