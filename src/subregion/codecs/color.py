@@ -6,8 +6,9 @@ Each `Color` works pixel by pixel, so it is applied to the window that is read a
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,32 +16,34 @@ from numpy.typing import NDArray
 from subregion.libraries import Image, ImageCms
 
 
-class Color(Protocol):
-    """A rule that turns stored samples into pixels."""
+class Color(ABC):
+    """A rule that turns stored samples into pixels: a value.
 
-    @property
-    def samples(self) -> int:
-        """How many samples a stored pixel has."""
-        ...
+    Attributes
+    ----------
+    samples : int
+        How many samples a stored pixel has.
+    stored : numpy.dtype
+        The type of the stored samples.
+    """
 
-    @property
-    def stored(self) -> np.dtype[np.generic]:
-        """The type of the stored samples."""
-        ...
+    __slots__ = ()
+    samples: int
+    stored: np.dtype[np.generic]
 
     @property
     def bands(self) -> int:
         """How many bands a pixel has afterwards."""
-        ...
+        return self.samples
 
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """The type of the bands afterwards."""
-        ...
+        return self.stored
 
+    @abstractmethod
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Turn (rows, columns, samples) into (rows, columns, bands)."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +69,7 @@ class Palette:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class First:
+class First(Color):
     """The first of several samples, such as an index without its alpha.
 
     Parameters
@@ -92,7 +95,7 @@ class First:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lookup:
+class Lookup(Color):
     """A table with a pixel for each value of the first sample: palettes, and greys of few bits.
 
     Parameters
@@ -128,12 +131,12 @@ class Lookup:
 
 
 @dataclass(frozen=True, slots=True)
-class Inverted:
+class Inverted(Color):
     """Min-is-white: the first sample counts down from `white`; further ones (alpha) stay.
 
     Parameters
     ----------
-    dtype : numpy.dtype
+    stored : numpy.dtype
         An unsigned integer type.
     samples : int
         Samples of a pixel.
@@ -141,29 +144,19 @@ class Inverted:
         The highest value that the stored bits can hold.
     """
 
-    dtype: np.dtype[np.generic]
+    stored: np.dtype[np.generic]
     samples: int
     white: int
-
-    @property
-    def stored(self) -> np.dtype[np.generic]:
-        """The type of the stored samples."""
-        return self.dtype
-
-    @property
-    def bands(self) -> int:
-        """How many bands a pixel has afterwards."""
-        return self.samples
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Invert the first sample."""
         pixels = samples.copy()
-        np.subtract(self.dtype.type(self.white), samples[..., 0], out=pixels[..., 0])
+        np.subtract(self.stored.type(self.white), samples[..., 0], out=pixels[..., 0])
         return pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Inks:
+class Inks(Color):
     """Cyan, magenta, yellow and black to RGB, by the formula of Pillow.
 
     Parameters
@@ -179,11 +172,6 @@ class Inks:
     stored: np.dtype[np.generic]
     samples: int = 4
     bands: int = 3
-
-    @property
-    def dtype(self) -> np.dtype[np.generic]:
-        """The type of the bands afterwards."""
-        return self.stored
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
@@ -203,7 +191,7 @@ class Inks:
 
 
 @dataclass(frozen=True, slots=True)
-class Lab:
+class Lab(Color):
     """CIE L*a*b* to sRGB, by littleCMS as Pillow does it.
 
     Parameters
@@ -229,16 +217,10 @@ class Lab:
             return np.empty((*lab.shape[:2], 3), np.uint8)
         if self.stored == np.uint16:
             lab = (lab >> 8).astype(np.uint8)
-        if self.signed:
+        if not self.signed:  # Pillow's raw mode takes a* and b* as two's complement
             lab = lab ^ np.array([0, 128, 128], np.uint8)
-        image = Image.frombytes("LAB", (lab.shape[1], lab.shape[0]), _lab_bytes(lab))
-        converted = _lab_transform().apply(image)
-        return np.asarray(converted)
-
-
-def _lab_bytes(lab: NDArray[np.uint8]) -> bytes:
-    # Pillow's raw mode takes a* and b* as two's complement.
-    return (lab ^ np.array([0, 128, 128], np.uint8)).tobytes()
+        image = Image.frombytes("LAB", (lab.shape[1], lab.shape[0]), lab.tobytes())
+        return np.asarray(_lab_transform().apply(image))
 
 
 @functools.cache
@@ -249,13 +231,11 @@ def _lab_transform() -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class PillowLumaChroma:
+class PillowLumaChroma(Color):
     """YCbCr to RGB as Pillow converts samples that are stored as they are."""
 
     samples: int = 3
-    bands: int = 3
     stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
-    dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
@@ -265,7 +245,7 @@ class PillowLumaChroma:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LumaChroma:
+class LumaChroma(Color):
     """YCbCr samples, one of each for every pixel, to RGB, by the integer tables of the TIFF specification.
 
     Parameters
@@ -285,7 +265,6 @@ class LumaChroma:
     samples: int = 3
     bands: int = 3
     stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
-    dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
