@@ -132,13 +132,11 @@ class ChunkFiles(ByteSource):
         seen : dict
             Shards that were looked at for the same read.
         """
-        spec = self.spec
-        if spec.shard is None:
-            number = _number(block, spec.grid)
-            return number * SPAN, self._chunk_nbytes(spec.file_of(tuple(block)))
-        number, inside = self._in_shard(block)
+        number, inside = self._in_file(block)
+        if self.spec.shard is None:
+            return number * SPAN, self._chunk_nbytes(self.spec.file_of(tuple(block)))
         if number not in seen:
-            seen[number] = self._shard_now(self._path(number), spec.shard)
+            seen[number] = self._shard_now(self._path(number))
         shard = seen[number]
         if shard is None:
             return number * SPAN, 0
@@ -162,21 +160,20 @@ class ChunkFiles(ByteSource):
         DamagedFileError
             If it is not there any more, or its shard is damaged.
         """
-        assert self.spec.shard is not None  # noqa: S101 - for mypy
-        number, inside = self._in_shard(block)
+        number, inside = self._in_file(block)
         path = self._path(number)
-        shard = self._shard(path, self.spec.shard)
+        shard = self._shard(path)
         offset, nbytes = int(shard.offsets[inside]), int(shard.nbytes[inside])
         if not nbytes:
             raise _taken_away(path)
         return shard.file.map_ranges([offset], [nbytes])[0] if mapped else shard.file.read(offset, nbytes)
 
-    def _in_shard(self, block: Sequence[int]) -> tuple[int, tuple[int, ...]]:
-        """Return the number of the shard that holds a block, and the position of the block in it."""
+    def _in_file(self, block: Sequence[int]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of the file that holds a block, and the position of the block in it."""
         number, inside = 0, []
-        for at, count, shards in zip(block, self.spec.in_shard, self.spec.grid, strict=True):
-            shard, rest = divmod(at, count)
-            number = number * shards + shard
+        for at, count, files in zip(block, self.spec.in_shard, self.spec.grid, strict=True):
+            file, rest = divmod(at, count)
+            number = number * files + file
             inside.append(rest)
         return number, tuple(inside)
 
@@ -241,7 +238,7 @@ class ChunkFiles(ByteSource):
             limits.check_stored(path, size)
         return size
 
-    def _shard_now(self, path: str, spec: ShardSpec) -> Shard | None:
+    def _shard_now(self, path: str) -> Shard | None:
         """Return a shard as it is now; None if it was never written."""
         try:
             state = state_of(os.stat(path))
@@ -250,10 +247,11 @@ class ChunkFiles(ByteSource):
             return None
         except OSError as error:
             raise source_error(path, error) from error
-        return self._shard(path, spec, state)
+        return self._shard(path, state)
 
-    def _shard(self, path: str, spec: ShardSpec, state: State | None = None) -> Shard:
-        key = ("shard", path)
+    def _shard(self, path: str, state: State | None = None) -> Shard:
+        key, spec = ("shard", path), self.spec.shard
+        assert spec is not None  # noqa: S101 - for mypy
         shard: Shard | None = POOL.get(key)
         if shard is None or (state is not None and state != shard.state):
             try:
@@ -264,9 +262,8 @@ class ChunkFiles(ByteSource):
         return shard
 
     def _file(self, path: str) -> SourceFile:
-        spec = self.spec.shard
         try:
-            return SourceFile(path) if spec is None else self._shard(path, spec).file
+            return SourceFile(path) if self.spec.shard is None else self._shard(path).file
         except SourceNotFoundError as error:
             raise _taken_away(path) from error
 
@@ -279,13 +276,6 @@ class ChunkFiles(ByteSource):
 def _taken_away(path: str) -> DamagedFileError:
     """Say that a file vanished that was there when its block was looked up."""
     return DamagedFileError(f"{path}: was taken away while it was open. Open it again.")
-
-
-def _number(position: Sequence[int], grid: Sequence[int]) -> int:
-    number = 0
-    for at, count in zip(position, grid, strict=True):
-        number = number * count + at
-    return number
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True, weakref_slot=True)
