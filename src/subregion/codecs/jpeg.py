@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +22,7 @@ from subregion.codecs.jpegheader import END, SCAN, InMemory, JpegHeader, find_fr
 from subregion.codecs.jpegstream import JpegFrame, JpegStream, read_stream
 from subregion.codecs.page import check_declared
 from subregion.codecs.scratch import scratch
+from subregion.codecs.turbo import INK_SAMPLINGS, SAMPLINGS
 from subregion.libraries import imagecodecs, simplejpeg
 
 #: Samples of a pixel, what streams hold and what is wanted, to TurboJPEG's name for it.
@@ -33,15 +33,7 @@ _COLORS = {
     (4, None, 4): "CMYK",
     (4, 4, 4): "CMYK",
 }
-#: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0 and 4:1:1, with and without a fourth ink.
-_LUMA = ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))
-_TURBO = frozenset(
-    [
-        ((1, 1),),
-        *((luma, (1, 1), (1, 1)) for luma in _LUMA),
-        *((luma, (1, 1), (1, 1), luma) for luma in _LUMA),
-    ]
-)
+_SAMPLINGS = SAMPLINGS | INK_SAMPLINGS
 _RGB = 2
 #: Says that the samples are RGB.
 _ADOBE_RGB = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
@@ -97,7 +89,12 @@ class JpegCodec(Codec):
         color = _COLORS.get((shape.samples, self.colors, self.output))
         if color is None or self.stored.itemsize > 1:
             return self.decode
-        fronts, decode, array, byte = _last_front(self), _turbo(), np.ndarray, np.dtype(np.uint8)
+        fronts, decode, array, byte = (
+            _last_front(self),
+            simplejpeg.decode_jpeg,
+            np.ndarray,
+            np.dtype(np.uint8),
+        )
         target = scratch(shape.rows * shape.cols * shape.samples)
         # All blocks of a row of the grid want the same part, and nearly always begin with the same bytes.
         front: BlockFront | None = fronts[0] if fronts else None
@@ -166,14 +163,15 @@ class JpegCodec(Codec):
             return None
         stream = _START + tables + data[2:]
         try:
-            pixels: NDArray[Any] = _turbo()(stream, color, False, False, 0, 0, 1.0, None, True)
+            # Warnings are errors: behind most are pixels that it made up.
+            decoded: NDArray[Any] = simplejpeg.decode_jpeg(stream, color, False, False, 0, 0, 1.0, None, True)
+            return decoded
         except ValueError as error:
             # Of several scans one may be lost in what is left over.
             harmless = _LEFT_OVER in str(error) and frame is not None and not frame.progressive
             if _DAMAGE.search(str(error)) and not harmless:
                 raise
             return None
-        return pixels
 
     def _read_front(self, data: bytes, last: BlockFront | None) -> BlockFront | None:
         """Read what stands in front of the coded pixels; None if others know better what to make of it.
@@ -204,7 +202,7 @@ class JpegCodec(Codec):
         """Whether TurboJPEG can decode it, and it is no larger than a block."""
         shape, sampling = self.shape, frame.sampling
         fits = frame.height <= shape.rows and frame.width <= shape.cols
-        return fits and sampling in _TURBO and len(sampling) == shape.samples
+        return fits and sampling in _SAMPLINGS and len(sampling) == shape.samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,10 +408,3 @@ def _walk(data: bytes) -> tuple[int, int, list[bytes]] | None:
         elif not (code in _TABLES or 0xDB <= code <= 0xEF or code == 0xFE):
             return None
     return None
-
-
-@functools.cache
-def _turbo() -> Callable[..., Any]:
-    """Return the decoder, whose warnings are errors: behind most are pixels that it made up."""
-    decode: Callable[..., Any] = simplejpeg.decode_jpeg
-    return decode

@@ -19,8 +19,11 @@ _SMALL = 64 << 10
 #: Below this edge decoders cannot tell one reduced size from the next.
 _MIN_REDUCED_EDGE = 64
 
-#: Samplings that TurboJPEG knows: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1, and grey.
-_TURBO = {((luma), (1, 1), (1, 1)) for luma in ((1, 1), (2, 1), (2, 2), (1, 2), (4, 1))} | {((1, 1),)}
+_LUMA = (1, 1), (2, 1), (2, 2), (1, 2), (4, 1)
+#: Samplings that TurboJPEG knows, as a frame has them: 4:4:4, 4:2:2, 4:2:0, 4:4:0, 4:1:1, and grey.
+SAMPLINGS = {(luma, (1, 1), (1, 1)) for luma in _LUMA} | {((1, 1),)}
+#: The same with a fourth ink.
+INK_SAMPLINGS = {(luma, (1, 1), (1, 1), luma) for luma in _LUMA}
 
 #: A JPEG, its rows and columns, by what it is reduced, and whether warnings are errors, to pixels.
 JpegDecoder = Callable[[Any, int, int, int, bool], NDArray[np.uint8]]
@@ -28,12 +31,12 @@ JpegDecoder = Callable[[Any, int, int, int, bool], NDArray[np.uint8]]
 
 def jpeg_decoder(frame: JpegFrame) -> JpegDecoder:
     """Return what decodes JPEGs of such a frame."""
-    return turbo_decoder(len(frame.sampling)) if frame.sampling in _TURBO else _vips_decoder
+    return turbo_decoder(len(frame.sampling)) if frame.sampling in SAMPLINGS else _vips_decoder
 
 
 def reduced_shapes(frame: JpegFrame) -> dict[int, tuple[int, int]]:
     """Return by what decoders reduce an image while they decode it, 1 first, and its size then."""
-    reducible = frame.sampling in _TURBO and max(frame.height, frame.width) >= _MIN_REDUCED_EDGE
+    reducible = frame.sampling in SAMPLINGS and max(frame.height, frame.width) >= _MIN_REDUCED_EDGE
     steps = (1, 2, 4, 8) if reducible else (1,)
     return {by: (-(-frame.height // by), -(-frame.width // by)) for by in steps}
 
