@@ -10,6 +10,7 @@ import functools
 import gzip
 import io
 import lzma
+import math
 import threading
 import zlib
 from collections.abc import Callable, Sequence
@@ -44,25 +45,15 @@ def too_much(most: int) -> ValueError:
 
 
 class _PerThread(threading.local):
-    """Decoder contexts: making one costs a third of decoding a small block."""
+    """The decompressor of a thread, which must not leave it: making one takes as long as some blocks do."""
 
     def __init__(self) -> None:
         self.zstd = zstandard.ZstdDecompressor()
 
 
 @functools.cache
-def zstd_contexts() -> _PerThread:
-    """Return the decompressor of each thread."""
+def _contexts() -> _PerThread:
     return _PerThread()
-
-
-def zstd_of_thread() -> tuple[Callable[[Any], int], Callable[[Any, int], bytes]]:
-    """Return what tells how many bytes a frame declares, and the decompressor of this thread.
-
-    The latter must not leave the thread. It allocates what a frame declares, whatever it is told, so that the
-    former has to be asked before.
-    """
-    return zstandard.frame_content_size, zstd_contexts().zstd.decompress
 
 
 def zstd(data: Any, most: int) -> bytes:
@@ -132,10 +123,10 @@ def _complete(found: bytes, most: int, ended: bool) -> bytes:
 
 
 def _zstd(data: Any, size: int, most: int) -> bytes:
-    declared, decompress = zstd_of_thread()
-    if declared(data) > most:
+    # The decompressor allocates what a frame declares, whatever it is told.
+    if zstandard.frame_content_size(data) > most:
         raise too_much(most)
-    return decompress(data, size)
+    return _contexts().zstd.decompress(data, size)
 
 
 def _zstd_block(data: Any, size: int) -> bytes:
@@ -203,18 +194,10 @@ class StreamCodec(Codec):
         """
         if self.predictor != 1 or self.shape.last_rows != self.shape.rows:
             return self.decode
-        rows, cols, samples = shape = self.shape.rows, self.shape.cols, self.shape.samples
-        stored, array = self.stored, np.ndarray
-        size = rows * cols * samples * stored.itemsize
+        shape, stored, array = self.shape.of(0), self.stored, np.ndarray
+        size = math.prod(shape) * stored.itemsize
         if self.compression == "ZSTD":
-            declared, undo = zstandard.frame_content_size, zstd_contexts().zstd.decompress
-
-            def frame(data: Data, number: int, wanted: slice | None) -> NDArray[Any]:
-                if declared(data) > size and declared(data) > with_left_over(size):
-                    raise too_much(with_left_over(size))
-                return array(shape, stored, undo(data, size))
-
-            return frame
+            return zstd_decoder(shape, stored, None, size, with_left_over(size))
         decompress = STREAMS[self.compression]
 
         def block(data: Data, number: int, wanted: slice | None) -> NDArray[Any]:
@@ -229,10 +212,8 @@ class StreamCodec(Codec):
         alike = self.predictor == 1 and self.shape.last_rows == self.shape.rows
         if not alike or self.compression != "ZSTD":
             return None
-        high, wide, samples = shape = self.shape.of(0)
-        pixel = samples * self.stored.itemsize
-        strides = wide * pixel, pixel, self.stored.itemsize
-        return zstd_many(data, shape, self.stored, strides, high * wide * pixel)
+        shape = self.shape.of(0)
+        return zstd_many(data, shape, self.stored, None, math.prod(shape) * self.stored.itemsize)
 
     def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:
         """Decompress the block and undo the predictor."""
@@ -250,11 +231,39 @@ class StreamCodec(Codec):
         return np.asarray(imagecodecs.floatpred_decode(samples, axis=-2, dist=1))
 
 
+def zstd_decoder(
+    shape: tuple[int, int, int],
+    stored: np.dtype[np.generic],
+    strides: tuple[int, ...] | None,
+    size: int,
+    most: int,
+) -> Decoder:
+    """Return what decompresses blocks of so many bytes in this thread; those that declare more are refused.
+
+    Parameters
+    ----------
+    shape, strides : tuple of int
+        Of the array that a block becomes; None if its samples lie as NumPy has them.
+    stored : numpy.dtype
+        Its type.
+    size, most : int
+        Bytes that a block holds, and that it may declare.
+    """
+    declared, undo, array = zstandard.frame_content_size, _contexts().zstd.decompress, np.ndarray
+
+    def block(data: Data, number: int, rows: slice | None) -> NDArray[Any]:
+        if declared(data) > size and declared(data) > most:
+            raise too_much(most)
+        return array(shape, stored, undo(data, size), 0, strides)
+
+    return block
+
+
 def zstd_many(
     data: Sequence[Data],
     shape: tuple[int, int, int],
     stored: np.dtype[np.generic],
-    strides: tuple[int, ...],
+    strides: tuple[int, ...] | None,
     size: int,
 ) -> list[NDArray[Any]]:
     """Decompress several blocks in one call.
@@ -263,5 +272,5 @@ def zstd_many(
     other to let go of the interpreter after each block, and for the system to wake it; in runs of eight 0.54.
     """
     sizes: Any = np.full(len(data), size, np.uint64)
-    found: Any = zstd_contexts().zstd.multi_decompress_to_buffer(list(data), decompressed_sizes=sizes)
+    found: Any = _contexts().zstd.multi_decompress_to_buffer(list(data), decompressed_sizes=sizes)
     return [np.ndarray(shape, stored, found[place], 0, strides) for place in range(len(data))]

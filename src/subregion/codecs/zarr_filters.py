@@ -20,13 +20,13 @@ from subregion.codecs.streams import (
     unlz4,
     unlzma,
     zstd,
+    zstd_decoder,
     zstd_many,
-    zstd_of_thread,
 )
 from subregion.libraries import google_crc32c, imagecodecs
 
 #: CRC-32C of any bytes followed by their own CRC-32C, little-endian (the residue of the polynomial).
-_CRC32C_RESIDUE = 0x48674BC7
+CRC32C_RESIDUE = 0x48674BC7
 #: Blocks of at most so many bytes together are decoded into the buffer of the thread.
 _BUFFER_NBYTES = 1 << 20
 
@@ -91,7 +91,7 @@ class ChunkCodec(Codec):
         processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
         """
         if self.kinds == ("zstd",):
-            return self._zstd_decoder()
+            return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, self.nbytes)
         if self._plain_blosc and self.nbytes <= _BUFFER_NBYTES:
             return self._blosc_decoder()
         return self.decode
@@ -100,17 +100,6 @@ class ChunkCodec(Codec):
     def _plain_blosc(self) -> bool:
         """Whether blocks are Blosc frames, with or without a checksum behind them."""
         return self.kinds in (("blosc",), ("crc32c", "blosc"))
-
-    def _zstd_decoder(self) -> Decoder:
-        (declared, decompress), array = zstd_of_thread(), np.ndarray
-        shape, stored, strides, size = self.shape, self.stored, self.strides, self.nbytes
-
-        def block(data: Data, number: int, rows: slice | None) -> NDArray[Any]:
-            if declared(data) > size:
-                raise too_much(size)
-            return array(shape, stored, decompress(data, size), 0, strides)
-
-        return block
 
     def _blosc_decoder(self) -> Decoder:
         size, checked = self.nbytes, self.checked
@@ -190,7 +179,7 @@ def crc32c(data: Data, size: int) -> memoryview:
 
 def check(data: bytes) -> None:
     """Refuse bytes that are not followed by their CRC-32C."""
-    if google_crc32c.value(data) != _CRC32C_RESIDUE:
+    if google_crc32c.value(data) != CRC32C_RESIDUE:
         raise ValueError("its checksum is wrong")
 
 

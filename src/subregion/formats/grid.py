@@ -13,18 +13,18 @@ from subregion.blocks.cache import level_key
 from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
 from subregion.blocks.ranges import read_joined
 from subregion.codecs.codec import RawCodec
+from subregion.codecs.zarr_filters import CRC32C_RESIDUE
+from subregion.errors import SubregionError
 from subregion.geometry.window import overlaps
 from subregion.libraries import google_crc32c
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from subregion.codecs.codec import Codec
     from subregion.codecs.color import Color
     from subregion.io.source import ByteSource
 
-#: CRC-32C of any bytes followed by their own CRC-32C, little-endian (the residue of the polynomial).
-_CRC32C_RESIDUE = 0x48674BC7
 #: Which plane to read, which of its samples (None: all), and into which bands of the output.
 PlaneJob: TypeAlias = "tuple[int, list[int] | None, slice | list[int]]"
 #: Of a mapped block of more bytes the disk is told of rows, not of all.
@@ -177,7 +177,7 @@ class GridLevel(Level):
 
     def check(self, number: int, data: Any) -> None:
         """Compare the stored bytes of a block with their checksum; see `Level.check`."""
-        expected = _CRC32C_RESIDUE if self.sums is None else self.sums[number]
+        expected = CRC32C_RESIDUE if self.sums is None else self.sums[number]
         if google_crc32c.value(bytes(data)) != expected:
             raise ValueError("it is not as it was written: its checksum is another")
 
@@ -220,7 +220,29 @@ def _plane_jobs(samples: int, bands: Sequence[int]) -> list[PlaneJob]:
     return [(plane, here, there) for plane, (here, there) in jobs.items()]
 
 
-def same_picture(small: Level, full: Level) -> bool:
+def overviews_among(candidates: Iterable[Callable[[], GridLevel]], full: Level) -> Iterator[GridLevel]:
+    """Yield the levels that show the same picture as the full resolution, each of another size.
+
+    Parameters
+    ----------
+    candidates : iterable of callable
+        Index a level each. One that cannot be indexed is not offered; the full resolution serves.
+    full : Level
+        The full resolution.
+    """
+    shapes = {full.shape}
+    for index in candidates:
+        try:
+            level = index()
+        except SubregionError:
+            continue
+        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and _same_picture(level, full)
+        if alike and level.shape not in shapes:  # levels are told apart by their sizes
+            shapes.add(level.shape)
+            yield level
+
+
+def _same_picture(small: Level, full: Level) -> bool:
     """Whether the proportions of an overview are those of the picture, within the rounding of one pixel."""
     ratio = full.shape[1] / small.shape[1]
     return ratio > 1 and abs(full.shape[0] / ratio - small.shape[0]) <= 1.5

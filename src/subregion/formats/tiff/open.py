@@ -7,6 +7,7 @@ import logging
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -21,7 +22,7 @@ from subregion.errors import (
     source_error,
 )
 from subregion.forks import FOREIGN, IMPORTS
-from subregion.formats.grid import GridLevel, same_picture
+from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.npy import one_block
 from subregion.formats.raster import Raster
 from subregion.formats.tiff.color import Page, palette_of
@@ -173,41 +174,19 @@ def tiff_of(file: SourceFile) -> Iterator[tifffile.TiffFile | None]:
         yield tiff
 
 
-class _tiff:  # noqa: N801 - a context manager, used like a function
-    """A TiffFile whose every complaint about structure is a `DamagedFileError`."""
-
-    def __init__(self, file: SourceFile) -> None:
-        self.file = file
-        self.tiff: tifffile.TiffFile | None = None
+@contextlib.contextmanager
+def _tiff(file: SourceFile) -> Iterator[tifffile.TiffFile]:
+    """Open a TiffFile whose every complaint about structure is a `DamagedFileError`."""
+    try:
         # tifffile computes with whatever numbers the tags hold.
-        self._errstate = np.errstate(all="ignore")
-
-    def __enter__(self) -> tifffile.TiffFile:
-        FOREIGN.__enter__()
-        self._errstate.__enter__()
-        try:
-            self.tiff = with_room(lambda: tifffile.TiffFile(self.file.path))
-        except BaseException as error:
-            self._errstate.__exit__(None, None, None)
-            FOREIGN.__exit__()
-            self._translate(error)
-            raise
-        return self.tiff
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if self.tiff is not None:
-            self.tiff.close()
-        self._errstate.__exit__(None, None, None)
-        FOREIGN.__exit__()
-        if error is not None:
-            self._translate(error)
-
-    def _translate(self, error: BaseException) -> None:
-        if isinstance(error, SubregionError | MemoryError) or not isinstance(error, Exception):
-            return
+        with FOREIGN, np.errstate(all="ignore"), with_room(lambda: tifffile.TiffFile(file.path)) as tiff:
+            yield tiff
+    except (SubregionError, MemoryError):
+        raise
+    except Exception as error:
         if is_of_system(error):
-            raise source_error(self.file.path, error) from error
-        raise StructureError(f"{self.file.path}: the TIFF structure is malformed: {error}") from error
+            raise source_error(file.path, error) from error
+        raise StructureError(f"{file.path}: the TIFF structure is malformed: {error}") from error
 
 
 def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
@@ -279,19 +258,13 @@ def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, indic
     """Return the reduced pages that show the same picture, from large to small."""
     slide = slide_of(tiff)
     flagged = [] if slide is not None and slide.kind != "pyramid" else _flagged(tiff)
-    found = []
-    shapes = {full.shape}
-    for page in flagged + (slide.levels[1:] if slide is not None and not flagged else []):
-        if int(page.subfiletype or 0) & 4:  # a transparency mask
-            continue
-        try:
-            level = _without_padding(page_level(file, page, indices), page, slide)
-        except SubregionError:
-            continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)
-        if alike and level.shape not in shapes:  # levels are told apart by their sizes
-            shapes.add(level.shape)
-            found.append(level)
+    pages = flagged + (slide.levels[1:] if slide is not None and not flagged else [])
+    pictures = [page for page in pages if not int(page.subfiletype or 0) & 4]  # others are masks
+
+    def level_of(page: Any) -> GridLevel:
+        return _without_padding(page_level(file, page, indices), page, slide)
+
+    found = overviews_among((partial(level_of, page) for page in pictures), full)
     return sorted(found, key=lambda level: -level.shape[1])
 
 

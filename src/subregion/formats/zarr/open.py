@@ -1,24 +1,18 @@
-"""Zarr arrays, versions 2 and 3, as indexes of blocks: in one file, in several shards, or a file each."""
+"""Zarr arrays, versions 2 and 3, as grids of blocks: in one file, in several shards, or a file each."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import (
-    DamagedFileError,
-    SourceIsDirectoryError,
-    SourceNotFoundError,
-    SubregionError,
-)
-from subregion.formats.grid import GridLevel, same_picture
+from subregion.errors import DamagedFileError, SourceIsDirectoryError, SourceNotFoundError
+from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.raster import Raster
 from subregion.formats.zarr.axes import Axes, picture_axes
 from subregion.formats.zarr.filters import chunk_codec
@@ -28,9 +22,6 @@ from subregion.formats.zarr.shards import ChunkFiles, ScatteredLevel, open_shard
 from subregion.io import limits
 from subregion.io.descriptors import State, state_of
 from subregion.io.source import ByteSource, SourceFile
-
-if TYPE_CHECKING:
-    pass
 
 
 def open_zarr(folder: str, immutable: bool = False) -> Raster:
@@ -77,7 +68,7 @@ def open_zarr(folder: str, immutable: bool = False) -> Raster:
         "ZARR",
         _layout(spec),
         full,
-        lambda: _overviews(smaller, full),
+        lambda: overviews_among((partial(_smaller, member) for member in smaller), full),
         nodata=_nodata(spec),
         watched=watched,
     )
@@ -173,19 +164,10 @@ def _level(
     )
 
 
-def _overviews(smaller: Sequence[Member], full: GridLevel) -> Iterator[GridLevel]:
-    """Open the smaller arrays that show the same picture; their files are only kept open by the pool."""
-    shapes = {full.shape}
-    for member in smaller:
-        try:
-            spec = parse_array(*member.array())
-            level = _scattered(spec, _checked_axes(spec, member.axes))
-        except SubregionError:
-            continue  # an overview that cannot be indexed is not offered; the full resolution serves
-        alike = level.dtype == full.dtype and level.shape[2] == full.shape[2] and same_picture(level, full)
-        if alike and level.shape not in shapes:  # levels are told apart by their sizes
-            shapes.add(level.shape)
-            yield level
+def _smaller(member: Member) -> GridLevel:
+    """Index a smaller array, whose files are only kept open by the pool."""
+    spec = parse_array(*member.array())
+    return _scattered(spec, _checked_axes(spec, member.axes))
 
 
 def _layout(spec: ArraySpec) -> str:
