@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.codecs.jpegheader import SCAN, InMemory, segments
 from subregion.convert.huffman import MARGIN, BlockFinder, BlockTables, HuffmanTable, words_of
 from subregion.errors import DamagedFileError, UnsupportedFormatError
 
@@ -106,10 +107,11 @@ def _new_head(path: str, stream: JpegStream, interval: int) -> _Head:
     tables: dict[int, HuffmanTable] = {}
     kept: list[bytes] = [b"\xff\xd8"]
     frame, scan = b"", b""
-    for code, segment in _segments(stream.head):
+    for code, start, stop in segments(InMemory(stream.head)):
+        segment = stream.head[start:stop]
         if code == 0xC4:
             tables |= _tables(segment[4:])
-        elif code == 0xDA:
+        elif code == SCAN:
             scan = segment
         elif code in (0xC0, 0xC1):
             frame = segment
@@ -144,21 +146,10 @@ def _new_head(path: str, stream: JpegStream, interval: int) -> _Head:
 def tables_of(head: bytes) -> dict[int, HuffmanTable]:
     """Return the Huffman tables in the head of a JPEG by class and number, as the scan names them."""
     tables: dict[int, HuffmanTable] = {}
-    for code, segment in _segments(head):
+    for code, start, stop in segments(InMemory(head)):
         if code == 0xC4:
-            tables |= _tables(segment[4:])
+            tables |= _tables(head[start + 4 : stop])
     return tables
-
-
-def _segments(head: bytes) -> Iterator[tuple[int, bytes]]:
-    at = 2
-    while at < len(head):
-        if head[at + 1] == 0xFF:
-            at += 1
-            continue
-        stop = at + 2 + int.from_bytes(head[at + 2 : at + 4], "big")
-        yield head[at + 1], head[at:stop]
-        at = stop
 
 
 def _tables(body: bytes) -> dict[int, HuffmanTable]:
@@ -185,9 +176,10 @@ class _Recoder:
         self._left = units * self._blocks
         self._component = np.array(head.component)
         self._firsts = [head.component.index(k) for k in range(max(head.component) + 1)]
-        self._codes = [_mean_codes(tables.dc[first]) for first in self._firsts]
-        self._sizes = [table.lookup(dc=True) for table in (tables.dc[first] for first in self._firsts)]
-        self._code_bits = [_code_bits(tables.dc[first]) for first in self._firsts]
+        dc = [tables.dc[first] for first in self._firsts]
+        self._codes = [_MeanCodes(table) for table in dc]
+        self._sizes = [table.lookup(dc=True) for table in dc]
+        self._code_bits = [_code_bits(table) for table in dc]
         self._bits = np.empty(0, np.uint8)
         self._start = 0
         self._means = np.zeros(len(self._firsts), np.int64)
@@ -214,13 +206,13 @@ class _Recoder:
         if whole == 0:
             self._bits = data
             return b""
-        written = self._intervals(data, starts[: whole + 1], last)
+        written = self._intervals(data, starts[: whole + 1])
         self._left -= whole
         first = int(starts[whole]) >> 3
         self._bits, self._start = data[first:], int(starts[whole]) & 7
         return written
 
-    def _intervals(self, data: NDArray[np.uint8], starts: NDArray[np.int64], last: bool) -> bytes:
+    def _intervals(self, data: NDArray[np.uint8], starts: NDArray[np.int64]) -> bytes:
         """Write the intervals that these blocks make; the last start is that of the block behind them."""
         blocks = len(starts) - 1
         component = np.resize(self._component, blocks)
@@ -229,23 +221,17 @@ class _Recoder:
         heads = np.arange(0, blocks, per_interval)
         # Bits as bytes of 0 and 1: joining slices of them is what takes the least time.
         bits = np.unpackbits(data[: (int(starts[-1]) >> 3) + 1]).data
-        columns: list[list[int]] = []
+        means_of, begins = [], []
         for k, first in enumerate(self._firsts):
             mine = np.flatnonzero(component == k)
             means = np.cumsum(differences[mine]) + self._means[k]
             at = heads + first
-            columns.append(means[np.searchsorted(mine, at)].tolist())
-            columns.append((starts[at] + lengths[at]).tolist())
-            columns.append((starts[at + self._blocks - first if k + 1 == len(self._firsts) else at]).tolist())
+            means_of.append(means[np.searchsorted(mine, at)])
+            begins.append(starts[at] + lengths[at])
             self._means[k] = means[-1]
-        begins = np.array(columns[1::3]).T.tolist()
-        means_of = np.array(columns[0::3]).T.tolist()
-        ends = np.stack(
-            [starts[heads + first] for first in self._firsts[1:]]
-            + [starts[np.minimum(heads + per_interval, blocks)]],
-            axis=1,
-        ).tolist()
-        return self._joined(bits, means_of, begins, ends)
+        ends = [starts[heads + first] for first in self._firsts[1:]]
+        ends.append(starts[np.minimum(heads + per_interval, blocks)])
+        return self._joined(bits, *(np.stack(each, axis=1).tolist() for each in (means_of, begins, ends)))
 
     def _first_symbols(
         self, words: NDArray[np.uint32], starts: NDArray[np.int64], component: NDArray[np.int64]
@@ -314,10 +300,6 @@ class _MeanCodes(dict[int, bytes]):
         text = format(code << size | extra, f"0{bits + size}b")
         found = self[value] = bytes(map(int, text))
         return found
-
-
-def _mean_codes(table: HuffmanTable) -> _MeanCodes:
-    return _MeanCodes(table)
 
 
 def _code_bits(table: HuffmanTable) -> NDArray[np.int64]:
