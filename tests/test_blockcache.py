@@ -44,9 +44,10 @@ def test_a_block_is_kept_when_it_is_decoded_twice() -> None:
     cache = BlockCache(1000)
     key = ("file", 1, 2, 0)
     assert cache.get(key) is None
-    cache.offer(key, block(7))
+    assert not cache.note(key, 100)
     assert cache.get(key) is None
-    cache.offer(key, block(7))
+    assert cache.note(key, 100)
+    cache.keep(key, block(7))
     kept = cache.get(key)
     assert kept is not None
     assert kept[0] == 7

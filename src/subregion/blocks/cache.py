@@ -30,7 +30,6 @@ BlockKey: TypeAlias = "tuple[str, int, int, int]"
 DEFAULT_LIMIT = 64 << 20
 VARIABLE = "SUBREGION_BLOCK_CACHE"
 
-
 #: Which blocks were found to be what they must be, for as long as their level is open: their bytes come from
 #: the disk once, and from memory after that.
 VERIFIED: WeakKeyDictionary[Level, set[Any]] = WeakKeyDictionary()
@@ -101,18 +100,13 @@ class BlockCache:
         """Return a block that is kept; it must not be written to."""
         block = self._kept.get(key)
         if block is None:
-            return None  # counted when it is offered, to take the lock once
+            return None  # counted by `note`, to take the lock once
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
             self._hits += 1
             self._hit_bytes += block.nbytes
         return block
-
-    def offer(self, key: BlockKey, block: NDArray[Any]) -> None:
-        """Keep a block that had to be decoded, if it was decoded before not long ago."""
-        if self.note(key, block.nbytes):
-            self.keep(key, block)
 
     def note(self, key: BlockKey, nbytes: int) -> bool:
         """Remember that a block had to be decoded, and tell whether that was so before not long ago."""

@@ -22,15 +22,13 @@ _AGE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)\s*([smhdw])", re.IGNORECASE)
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 
-def parse_size(value: Any, name: str = "max_size") -> int | None:
-    """Return a limit in bytes.
+def parse_size(value: Any) -> int | None:
+    """Return the limit `max_size` in bytes.
 
     Parameters
     ----------
     value : int, str or None
         Bytes, or text: ``"500MB"``, ``"1.5TB"`` (powers of 1000), ``"200GiB"`` (powers of 1024).
-    name : str
-        What it is, to name in messages.
 
     Returns
     -------
@@ -62,20 +60,19 @@ def parse_size(value: Any, name: str = "max_size") -> int | None:
             nbytes = -1
     if not 0 <= nbytes < MOST_BYTES:
         raise ConfigError(
-            f"{name}={shown(value)}: must be a number of bytes, or text such as '200GB', '1.5TB' or '500MiB'."
+            f"max_size={shown(value)}: must be a number of bytes, or text such as '200GB', '1.5TB' "
+            f"or '500MiB'."
         )
     return nbytes
 
 
-def parse_age(value: Any, name: str = "older_than") -> float | None:
-    """Return an age in seconds.
+def parse_age(value: Any) -> float | None:
+    """Return the age `older_than` in seconds.
 
     Parameters
     ----------
     value : float, str, datetime.timedelta or None
         Seconds, or text: ``"30d"``, ``"12h"``, ``"2w"``, ``"90m"``, ``"10s"``.
-    name : str
-        What it is, to name in messages.
 
     Raises
     ------
@@ -100,6 +97,6 @@ def parse_age(value: Any, name: str = "older_than") -> float | None:
         seconds = float(value) if -1 < value < MOST_SECONDS else -1.0
     if not 0 <= seconds < MOST_SECONDS:
         raise ConfigError(
-            f"{name}={shown(value)}: must be a number of seconds, or text such as '30d', '12h' or '2w'."
+            f"older_than={shown(value)}: must be a number of seconds, or text such as '30d', '12h' or '2w'."
         )
     return seconds

@@ -48,9 +48,9 @@ def declared_size(kind: str, file: Stored) -> Declared | None:
     return None if found is None or min(found.height, found.width, found.samples) < 1 else found
 
 
-def boxes(file: Stored, start: int = 0, stop: int | None = None) -> Iterator[tuple[bytes, int, int]]:
+def boxes(file: Stored) -> Iterator[tuple[bytes, int, int]]:
     """Yield kind, first byte of the content, and end of each box of the ISO format, up to one that is odd."""
-    at, end = start, file.size if stop is None else stop
+    at, end = 0, file.size
     for _ in range(_MAX_BOXES):
         if at + 8 > end:
             return

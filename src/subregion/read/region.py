@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from subregion.blocks.execute import FailedReadError, execute
 from subregion.blocks.level import WindowRead
-from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
+from subregion.errors import ConfigError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
 from subregion.io.limits import check_result
@@ -41,7 +41,6 @@ def read_region(
     region: Region | Selection = None,
     channels: Channels = None,
     options: ReadOptions = AS_STORED,
-    mended: list[str] | None = None,
 ) -> NDArray[Any]:
     """Read a region of an image.
 
@@ -57,8 +56,6 @@ def read_region(
         Which channels.
     options : ReadOptions
         How pixels are wanted.
-    mended : list of str or None
-        The sources whose copies were made anew are added.
 
     Returns
     -------
@@ -66,18 +63,11 @@ def read_region(
         C-contiguous, owned by the caller.
     """
     channels = None if channels is None else kept_channels(channels)
-    try:
-        return read_plan(store, plan_read(store, record, region, channels, options))
-    except MendedError as error:
-        if mended is not None:
-            mended.append(error.path)
-    return planned_again(
-        lambda: read_plan(store, plan_read(store, record, region, channels, options)), mended
-    )
+    return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options)))
 
 
-def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
-    """Carry out one plan; see `read_region`.
+def read_plan(store: Store, plan: ReadPlan) -> NDArray[Any]:
+    """Carry out one plan in this thread; see `read_region`.
 
     Raises
     ------
@@ -86,10 +76,10 @@ def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
     """
     out = np.empty(plan.shape, plan.dtype)
     if plan.stored:  # nearly always: nothing is left to be composed
-        execute_reads(store, plan.opened, [plan.groups[0].into(out)], threads)
+        execute_reads(store, plan.opened, [plan.groups[0].into(out)], 1)
         return out
     mask = np.empty(plan.shape, bool) if plan.options.nodata == "ma" else None
-    read_plans(store, [plan], [out], [mask], threads)
+    read_plans(store, [plan], [out], [mask], 1)
     return out if mask is None else np.ma.MaskedArray(out, mask)
 
 
