@@ -225,13 +225,10 @@ class ChunkFiles(ByteSource):
         return self.spec.file_of(tuple(reversed(chunk)))
 
     def _chunk_nbytes(self, path: str) -> int:
-        try:
-            size = os.stat(path).st_size
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._check_there(error)
+        status = self._status(path)
+        if status is None:
             return 0
-        except OSError as error:
-            raise source_error(path, error) from error
+        size = status.st_size
         if size == 0:
             raise DamagedFileError(f"{path}: is empty (0 bytes): its writer did not finish.")
         if size > _LARGE:
@@ -240,14 +237,8 @@ class ChunkFiles(ByteSource):
 
     def _shard_now(self, path: str) -> Shard | None:
         """Return a shard as it is now; None if it was never written."""
-        try:
-            state = state_of(os.stat(path))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            self._check_there(error)
-            return None
-        except OSError as error:
-            raise source_error(path, error) from error
-        return self._shard(path, state)
+        status = self._status(path)
+        return None if status is None else self._shard(path, state_of(status))
 
     def _shard(self, path: str, state: State | None = None) -> Shard:
         key, spec = ("shard", path), self.spec.shard
@@ -267,10 +258,16 @@ class ChunkFiles(ByteSource):
         except SourceNotFoundError as error:
             raise _taken_away(path) from error
 
-    def _check_there(self, error: OSError) -> None:
-        """Tell an array of which a file was never written from one that was taken away."""
-        if not is_zarr(self.path):
-            raise _taken_away(self.path) from error
+    def _status(self, path: str) -> os.stat_result | None:
+        """Look at a file; None if it was never written, but the array is still there."""
+        try:
+            return os.stat(path)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if not is_zarr(self.path):
+                raise _taken_away(self.path) from error
+            return None
+        except OSError as error:
+            raise source_error(path, error) from error
 
 
 def _taken_away(path: str) -> DamagedFileError:
