@@ -13,7 +13,7 @@ from subregion.codecs.jpegheader import without_stray
 from subregion.codecs.jpegstream import read_frame
 from subregion.codecs.scratch import KEPT
 from subregion.codecs.turbo import reduced_shapes, turbo_decoder
-from subregion.codecs.vips import is_harmless
+from subregion.codecs.vips import LENIENT, STRICT, is_harmless
 from subregion.formats.raster import Raster
 from subregion.formats.vips import LAYOUT, Loader, top_down_level
 from subregion.formats.whole import Picture, WholeLevel
@@ -74,22 +74,15 @@ class ReducedJpeg(Picture):
 
     def decode(self, file: SourceFile) -> NDArray[Any]:
         """Return all of the picture."""
-        data, turbo = file.read(0, file.size), turbo_decoder(self.bands)
-        try:
-            pixels = turbo(data, self.rows, self.cols, self.by, True)
-        except (ValueError, IndexError) as error:
-            if not is_harmless(str(error), file):
-                raise
-            pixels = self._cleaned(data, file)
+        pixels = self._decoded(file.read(0, file.size), file, STRICT)
         # Small ones lie in the buffer of the thread.
         return pixels.copy() if pixels.nbytes <= KEPT else np.asarray(pixels)
 
-    def _cleaned(self, data: bytes, file: SourceFile) -> NDArray[Any]:
-        """Decode without what belongs to nothing, as the decoder tells only of the first fault."""
-        data, turbo = without_stray(data), turbo_decoder(self.bands)
+    def _decoded(self, data: bytes, file: SourceFile, stage: int) -> NDArray[Any]:
+        """Decode as strictly as the file allows; see `codecs.vips.TopDown`."""
         try:
-            return turbo(data, self.rows, self.cols, self.by, True)
+            return turbo_decoder(self.bands)(data, self.rows, self.cols, self.by, stage < LENIENT)
         except (ValueError, IndexError) as error:
-            if not is_harmless(str(error), file):
+            if stage == LENIENT or not is_harmless(str(error), file):
                 raise
-            return turbo(data, self.rows, self.cols, self.by, False)
+        return self._decoded(without_stray(data) if stage == STRICT else data, file, stage + 1)
