@@ -139,18 +139,10 @@ def split_time(region: ClipRegion, count: int) -> tuple[range, Region]:
     """
     if region is None or region is Ellipsis or isinstance(region, Window):
         return range(count), region
-    items: tuple[Any, ...] = region if isinstance(region, tuple) else (region,)
-    dots = sum(item is Ellipsis for item in items)
-    if dots > 1:
-        raise RegionError(f"region {shown(region)}: '...' may stand only once.")
+    items, dots = _items(region, 4, "a clip has 4: frames, rows, columns, channels")
     rest: Region
     if len(items) == 2 and isinstance(items[1], Window):
         first, rest = items[0], items[1]
-    elif len(items) - dots > 4:
-        raise RegionError(
-            f"region {shown(region)}: {len(items) - dots} axes, but a clip has 4: "
-            f"frames, rows, columns, channels."
-        )
     else:
         if dots and len(items) == 5:  # the dots stand for nothing
             items = tuple(item for item in items if item is not Ellipsis)
@@ -247,18 +239,22 @@ def _whole(item: object) -> int | None:
         return None
 
 
+def _items(region: Any, most: int, what: str) -> tuple[tuple[Any, ...], int]:
+    """Return what a region has for each axis, and how many of it are dots: none, or one."""
+    items = region if isinstance(region, tuple) else (region,)
+    dots = sum(item is Ellipsis for item in items)
+    if dots > 1:
+        raise RegionError(f"region {shown(region)}: '...' may stand only once.")
+    if len(items) - dots > most:
+        raise RegionError(f"region {shown(region)}: {len(items) - dots} axes, but {what}.")
+    return items, dots
+
+
 def _three_slices(region: Any) -> tuple[slice | None, slice | None, slice | None]:
     if region is None or region is Ellipsis:
         return None, None, None
-    items = region if isinstance(region, tuple) else (region,)
-    count = sum(item is Ellipsis for item in items)
-    if count > 1:
-        raise RegionError(f"region {shown(region)}: '...' may stand only once.")
-    if len(items) - count > 3:
-        raise RegionError(
-            f"region {shown(region)}: {len(items) - count} axes, but an image has 3: rows, columns, channels."
-        )
-    if count:
+    items, dots = _items(region, 3, "an image has 3: rows, columns, channels")
+    if dots:
         at = next(i for i, item in enumerate(items) if item is Ellipsis)
         whole = (None,) * (4 - len(items))
         items = items[:at] + whole + items[at + 1 :]

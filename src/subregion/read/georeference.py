@@ -23,6 +23,7 @@ from subregion.geo.georeference import georeference_of
 from subregion.geo.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
 from subregion.geometry.georeference import Bounds, Georeference, check_bounds
 from subregion.geometry.window import Window
+from subregion.read.image import image_size
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
@@ -93,12 +94,7 @@ def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
 
 def image_shape(store: Store, record: ImageRecord) -> tuple[int, int]:
     """Return rows and columns of the grid of an image, without a conversion."""
-    if record.width is not None and record.height is not None:
-        return record.height, record.width
-    asset = record.default_asset
-    rows, cols, _ = store.header(asset).shape
-    width, height = (asset.to_image or Affine.identity()) @ (cols, rows)
-    return round(height), round(width)
+    return image_size(record, lambda: store.header(record.default_asset).shape)
 
 
 def window_of(store: Store, record: ImageRecord, bounds: Iterable[float], crs: Any = None) -> Window:

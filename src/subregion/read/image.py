@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,8 +61,8 @@ class OpenImage:
         self._record = record
         self._opened: dict[int, OpenAsset] = {}
         self.names, self.places = self._look_up(channels)
-        height, width = self._size()
-        self.shape = (height, width, len(self.places))
+        size = image_size(record, lambda: self.raster(record.default).shape)
+        self.shape = (*size, len(self.places))
         needed = sorted({asset for asset, _ in self.places} or {record.default})
         self.dtype = np.result_type(*(self.raster(asset).dtype for asset in needed))
         for asset in needed:
@@ -106,18 +106,6 @@ class OpenImage:
             if name not in known:
                 raise unknown_channel(name, tuple(known), f"image {record.image_id!r}")
         return list(wanted), [known[name] for name in wanted]
-
-    def _size(self) -> tuple[int, int]:
-        """Return rows and columns of the image."""
-        record = self._record
-        if record.width is not None and record.height is not None:
-            height, width = record.height, record.width
-        else:
-            asset = record.default_asset
-            rows, cols, _ = self.raster(record.default).shape
-            corner = (asset.to_image or IDENTITY) @ (cols, rows)
-            width, height = round(corner[0]), round(corner[1])
-        return height, width
 
     def _check_grid(self, number: int) -> None:
         """Refuse a file that cannot be laid on the grid of the image."""
@@ -171,6 +159,23 @@ class OpenImage:
         across = inverse.a * x + inverse.b * y + inverse.c
         down = inverse.d * x + inverse.e * y + inverse.f
         return np.asarray((across >= 0) & (across <= shape[1]) & (down >= 0) & (down <= shape[0]))
+
+
+def image_size(record: ImageRecord, default_shape: Callable[[], tuple[int, int, int]]) -> tuple[int, int]:
+    """Return rows and columns of the grid of an image.
+
+    Parameters
+    ----------
+    record : ImageRecord
+        The image.
+    default_shape : callable
+        Returns the shape of its default file; asked only where the record does not tell the size.
+    """
+    if record.width is not None and record.height is not None:
+        return record.height, record.width
+    rows, cols, _ = default_shape()
+    width, height = (record.default_asset.to_image or IDENTITY) @ (cols, rows)
+    return round(height), round(width)
 
 
 def check_asset(asset: Asset, shape: tuple[int, int, int]) -> None:
