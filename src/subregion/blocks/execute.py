@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from subregion.blocks.cache import BLOCKS, VERIFIED
 from subregion.blocks.copying import copy_rows, rows_of
-from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Decoder, Level, WindowRead
+from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Level, WindowRead
+from subregion.codecs.codec import Decoder
 from subregion.codecs.scratch import KEPT
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
 from subregion.io.threads import Work, carry_out

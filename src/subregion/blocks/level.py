@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from subregion.codecs.codec import Decoder
     from subregion.codecs.color import Color
     from subregion.geometry.window import Window
     from subregion.io.source import ByteSource
@@ -24,9 +25,6 @@ Block: TypeAlias = "tuple[Any, int, int]"
 Copy: TypeAlias = (
     "tuple[tuple[slice, slice], list[int] | None, NDArray[Any], tuple[slice, slice, slice | list[int]]]"
 )
-#: Stored bytes and number of a block, and which of its rows are wanted (None: all), to its samples: shape
-#: (rows, columns, samples), of the whole block, whose other rows may hold anything.
-Decoder: TypeAlias = "Callable[[Any, Any, slice | None], NDArray[Any]]"
 
 
 class WindowRead(NamedTuple):

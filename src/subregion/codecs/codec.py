@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-#: Stored bytes and number of a block, and which of its rows are wanted (None: all), to its samples. The array
-#: is that of the whole block; its other rows may hold anything, where the codec can do without them.
-Decoder: TypeAlias = "Callable[[Data, int, slice | None], NDArray[Any]]"
+#: Stored bytes and number of a block, and which of its rows are wanted (None: all), to its samples: shape
+#: (rows, columns, samples), of the whole block, whose other rows may hold anything.
+Decoder: TypeAlias = "Callable[[Any, Any, slice | None], NDArray[Any]]"
 Data: TypeAlias = "bytes | memoryview"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.cache import level_key
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
+from subregion.blocks.level import Block, BlockPlan, Copy, Level, WindowRead, whole_copy
 from subregion.blocks.ranges import read_joined
 from subregion.codecs.codec import RawCodec
 from subregion.codecs.zarr_filters import CRC32C_RESIDUE
@@ -21,7 +21,7 @@ from subregion.libraries import google_crc32c
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from subregion.codecs.codec import Codec
+    from subregion.codecs.codec import Codec, Decoder
     from subregion.codecs.color import Color
     from subregion.io.source import ByteSource
 

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.cache import level_key, whole_number
-from subregion.blocks.level import Block, BlockPlan, Decoder, Level, WindowRead, whole_copy
+from subregion.blocks.level import Block, BlockPlan, Level, WindowRead, whole_copy
 from subregion.errors import DamagedFileError
 from subregion.forks import FOREIGN
 from subregion.formats.raster import Raster
 from subregion.io import limits
 
 if TYPE_CHECKING:
+    from subregion.codecs.codec import Decoder
     from subregion.io.source import SourceFile
 
 

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
+from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Level, WindowRead, whole_copy
 from subregion.blocks.union import unite
 from subregion.codecs.jpegstream import JpegStream, read_stream
 from subregion.codecs.turbo import jpeg_decoder, reduced_shapes
@@ -28,6 +28,7 @@ from subregion.geometry.window import Window
 from subregion.io import limits
 
 if TYPE_CHECKING:
+    from subregion.codecs.codec import Decoder
     from subregion.io.source import SourceFile
 
 #: About how many decoded bytes one small JPEG may have; larger windows are read in several.
