@@ -71,31 +71,16 @@ def convert(
         check_encodable(source)
     row_bytes = source.shape[1] * source.shape[2] * source.dtype.itemsize
     strips = _Watched(source, max(16, min(256, STRIP_BYTES // row_bytes)), progress)
+    image, nodata = (path, source.shape, source.dtype, strips), source.nodata
     if kind == "npy":
-        write_npy(path, source.shape, source.dtype, strips)
+        write_npy(*image)
     elif kind == "zarr":
-        write_zarr(
-            path,
-            source.shape,
-            source.dtype,
-            strips,
-            ZarrConfig(**options),
-            nodata=source.nodata,
-            threads=threads,
-        )
+        write_zarr(*image, ZarrConfig(**options), nodata=nodata, threads=threads)
     elif kind == "jpeg":
         write_jpeg(path, source.shape, strips, options["quality"], options["interval"], threads)
     else:
-        write_cog(
-            path,
-            source.shape,
-            source.dtype,
-            strips,
-            CogConfig(**options),
-            nodata=source.nodata,
-            tags=[Tag(tag.code, FieldType(tag.kind), tag.count, tag.value) for tag in source.tags],
-            threads=threads,
-        )
+        tags = [Tag(tag.code, FieldType(tag.kind), tag.count, tag.value) for tag in source.tags]
+        write_cog(*image, CogConfig(**options), nodata=nodata, tags=tags, threads=threads)
     _check(path, source, strips, exact="quality" not in options)
 
 

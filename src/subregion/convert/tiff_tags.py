@@ -45,24 +45,8 @@ class FieldType(enum.IntEnum):
         return struct.calcsize("<" + self.form) * (2 if self in (self.RATIONAL, self.SRATIONAL) else 1)
 
 
-_FORMS = {
-    FieldType.BYTE: "B",
-    FieldType.ASCII: "B",
-    FieldType.SHORT: "H",
-    FieldType.LONG: "I",
-    FieldType.RATIONAL: "I",
-    FieldType.SBYTE: "b",
-    FieldType.UNDEFINED: "B",
-    FieldType.SSHORT: "h",
-    FieldType.SLONG: "i",
-    FieldType.SRATIONAL: "i",
-    FieldType.FLOAT: "f",
-    FieldType.DOUBLE: "d",
-    FieldType.IFD: "I",
-    FieldType.LONG8: "Q",
-    FieldType.SLONG8: "q",
-    FieldType.IFD8: "Q",
-}
+#: In the order of the types.
+_FORMS = dict(zip(FieldType, "BBHIIbBhiifdIQqQ", strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.cache import BLOCKS, level_key, whole_number
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead, whole_copy
+from subregion.blocks.level import Block, BlockPlan, Copy, Level, WindowRead, whole_copy
 from subregion.codecs.color import Inks
 from subregion.codecs.jpegheader import without_stray
 from subregion.codecs.vips import CLEANED, LENIENT, STRIP_ROWS, TopDown, is_harmless, said
@@ -21,21 +21,16 @@ from subregion.io import limits
 from subregion.libraries import pyvips
 
 if TYPE_CHECKING:
+    from subregion.codecs.codec import Decoder
     from subregion.io.source import SourceFile
 
 #: How the layout of such files is called.
 LAYOUT = "decoded in strips from the top"
 
 _VIPS_DTYPES = {
-    "uchar": np.uint8,
-    "char": np.int8,
-    "ushort": np.uint16,
-    "short": np.int16,
-    "uint": np.uint32,
-    "int": np.int32,
-    "float": np.float32,
-    "double": np.float64,
-}
+    "uchar": "u1", "char": "i1", "ushort": "u2", "short": "i2", "uint": "u4", "int": "i4", "float": "f4",
+    "double": "f8",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
