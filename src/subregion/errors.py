@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 
@@ -164,6 +164,12 @@ def shown(value: object) -> str:
     except Exception:  # noqa: BLE001 - objects of others may do anything, and a message has to come about
         return f"a {type(value).__name__}"
     return " ".join(text.split())
+
+
+def some_of(lines: Sequence[str], indent: str, most: int = 20) -> list[str]:
+    """Return lines for a message, indented; of many only the first, and how many more there are."""
+    found = [indent + line for line in lines[:most]]
+    return found if len(lines) <= most else [*found, f"{indent}... and {len(lines) - most} more"]
 
 
 def decoding_error(what: str, error: object) -> SubregionError:

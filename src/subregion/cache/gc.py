@@ -22,7 +22,7 @@ from subregion.cache.limits import Age, Size, parse_age, parse_size
 from subregion.cache.manifest import KEY_DIGITS, MAX_MANIFEST, claims_of
 from subregion.cache.removal import put_back, restore_abandoned, set_aside
 from subregion.cache.scan import Found, claims_by, manifest_by, scan
-from subregion.errors import SubregionError
+from subregion.errors import SubregionError, some_of
 from subregion.io.descriptors import read_regular
 
 #: A folder that has a limit and is full is emptied down to this share of it, so that it has not to be done
@@ -32,8 +32,6 @@ ROOM = 0.9
 PAUSE = 10
 #: So many manifests are set aside at a time.
 BATCH = 64
-
-_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +85,7 @@ class GcReport:
         ]
         if self.left_alone:
             lines.append(f"  left alone: {len(self.left_alone)}")
-            lines += [f"    {each}" for each in self.left_alone[:_LISTED]]
-            if len(self.left_alone) > _LISTED:
-                lines.append(f"    ... and {len(self.left_alone) - _LISTED} more")
+            lines += some_of(self.left_alone, "    ")
         return "\n".join(lines)
 
 

@@ -12,10 +12,7 @@ from subregion.cache.disk import last_change, sizes_of
 from subregion.cache.entries import Folder
 from subregion.cache.manifest import Entry, NoEntryError
 from subregion.cache.seen import look_at
-from subregion.errors import SubregionError
-
-#: Sources, and unfinished files, that the lines for people spell out.
-_LISTED = 20
+from subregion.errors import SubregionError, some_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +108,7 @@ class Inventory:
         ):
             if found:
                 lines.append(f"  {name}: {len(found)}")
-                lines += [f"    {each}" for each in found[:_LISTED]]
-                if len(found) > _LISTED:
-                    lines.append(f"    ... and {len(found) - _LISTED} more")
+                lines += some_of(found, "    ")
         return "\n".join(lines)
 
 

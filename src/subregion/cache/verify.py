@@ -26,7 +26,7 @@ from subregion.cache.manifest import Entry, NoEntryError
 from subregion.cache.origin import Origin
 from subregion.cache.store import Store
 from subregion.convert.convert import SUFFIXES, convert
-from subregion.errors import SubregionError, shown
+from subregion.errors import SubregionError, shown, some_of
 from subregion.formats.open import open_raster
 from subregion.formats.raster import Raster
 from subregion.geometry.window import Window
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 #: Rows that are compared with the source at a time, about.
 _ROWS = 256
-#: Findings of a kind that a printed report spells out.
-_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +104,8 @@ class VerifyReport:
             mended = sum(finding.mended for finding in findings)
             if findings:
                 lines.append(f"{name}: {len(findings)}" + (f", {mended} made anew" if mended else ""))
-            lines += [
-                f"  {finding.source}: {finding.reason}{' (made anew)' if finding.mended else ''}"
-                for finding in findings[:_LISTED]
-            ]
-            if len(findings) > _LISTED:
-                lines.append(f"  ... and {len(findings) - _LISTED} more")
+            told = [f"{each.source}: {each.reason}{' (made anew)' * each.mended}" for each in findings]
+            lines += some_of(told, "  ")
         return "\n".join(lines)
 
 
