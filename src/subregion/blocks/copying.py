@@ -26,8 +26,8 @@ def copy_rows(
 ) -> None:
     """Copy a rectangle as rows of opaque bytes, if it can be; otherwise pixel by pixel.
 
-    NumPy lets go of the interpreter to copy more than 500 elements. That takes three microseconds, and where
-    another thread waits for it, fifty until it is had again; so a row is one element here.
+    NumPy lets go of the interpreter to copy more than 500 elements, and where another thread waits for it, it
+    takes longer than the copy until it is had again; so a row is one element here.
     """
     rows, cols = inner
     if (

@@ -207,8 +207,8 @@ class Lab(Color):
     stored: np.dtype[np.generic]
     samples: int = 3
     signed: bool = True
-    bands: int = 3
-    dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+    bands: int = field(default=3, init=False)
+    dtype: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8), init=False)
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
@@ -234,8 +234,8 @@ def _lab_transform() -> Any:
 class PillowLumaChroma(Color):
     """YCbCr to RGB as Pillow converts samples that are stored as they are."""
 
-    samples: int = 3
-    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+    samples: int = field(default=3, init=False)
+    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8), init=False)
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""
@@ -254,6 +254,8 @@ class LumaChroma(Color):
         The weights of red, green and blue (tag YCbCrCoefficients).
     reference : tuple of float
         Black and white of Y, Cb and Cr (tag ReferenceBlackWhite).
+    samples : int
+        At least 3; further ones are dropped.
 
     Notes
     -----
@@ -263,8 +265,8 @@ class LumaChroma(Color):
     luma: tuple[float, float, float] = (0.299, 0.587, 0.114)
     reference: tuple[float, float, float, float, float, float] = (0, 255, 128, 255, 128, 255)
     samples: int = 3
-    bands: int = 3
-    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+    bands: int = field(default=3, init=False)
+    stored: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8), init=False)
 
     def __call__(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Convert a block of pixels."""

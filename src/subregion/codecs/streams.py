@@ -190,7 +190,7 @@ class StreamCodec(Codec):
     def decoder(self) -> Decoder:
         """Return the shortest way from bytes to samples.
 
-        Where all blocks are alike it spares three calls for each, some per cent of a large window.
+        Where all blocks are alike it spares three calls for each.
         """
         if self.predictor != 1 or self.shape.last_rows != self.shape.rows:
             return self.decode
@@ -268,8 +268,8 @@ def zstd_many(
 ) -> list[NDArray[Any]]:
     """Decompress several blocks in one call.
 
-    Two threads that decompress one by one take 0.77 of the time of one thread, because one waits for the
-    other to let go of the interpreter after each block, and for the system to wake it; in runs of eight 0.54.
+    Of two threads that decompress one by one, one waits after each block for the other to let go of the
+    interpreter, and for the system to wake it; docs/performance.md has the figures.
     """
     sizes: Any = np.full(len(data), size, np.uint64)
     found: Any = _contexts().zstd.multi_decompress_to_buffer(list(data), decompressed_sizes=sizes)

@@ -87,8 +87,8 @@ class ChunkCodec(Codec):
     def decoder(self) -> Decoder:
         """Return the shortest way from bytes to samples, for the codecs that are used most.
 
-        Its arrays share one buffer of the thread, which each block overwrites. That it stays in the
-        processor's cache saves a tenth of the time of a window, and so do the calls that are left out.
+        Its arrays share one buffer of the thread, which each block overwrites, so that it stays in the
+        processor's cache.
         """
         if self.kinds == ("zstd",):
             return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, self.nbytes)

@@ -85,8 +85,7 @@ def encoding_for(
 def _zstd(level: int) -> Encode:
     """Frames with their size and a checksum, so that a flipped bit is an error and not a wrong pixel.
 
-    Of all levels 3 is where more effort stops to pay: on a relief map it decodes as fast as any, level 1
-    gives 5 % more bytes, and level 5 takes 2.5 times as long for 7 % less.
+    Of all levels 3 is where more effort stops to pay, see docs/performance.md.
     """
     local = threading.local()  # a context serves one thread at a time, and is too dear to make for each block
 
@@ -120,8 +119,7 @@ def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Enc
 
     Restart markers let readers decode only the rows that they need; other readers pass over them.
 
-    RGB becomes YCbCr with half as many rows and columns of colour, as in nearly all photographs: on a relief
-    map full colour costs a fifth more bytes for 0.2 dB.
+    RGB becomes YCbCr with half as many rows and columns of colour, as in nearly all photographs.
     """
     if dtype != np.uint8 or bands not in (1, 3):
         raise ConfigError(

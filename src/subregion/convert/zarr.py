@@ -39,8 +39,8 @@ _CONVENTION = {
     "name": "multiscales",
     "description": "Multiscale layout of zarr datasets",
 }
-#: Rows of a block that LZ4 compresses together: a window decodes no others. Half a block of 128 px makes
-#: files 3 % larger and windows of 64 and 256 px a tenth faster; a quarter 7 %, and no faster.
+#: Rows of a block that LZ4 compresses together: a window decodes no others. Fewer make files larger and
+#: windows no faster; see docs/performance.md.
 ROWS_TOGETHER = 64
 
 
@@ -170,10 +170,9 @@ class _Shard:
 def _encoding(compress: str, dtype: np.dtype[Any]) -> tuple[list[dict[str, Any]], Encode]:
     """Return the codecs of a block as zarr names them, and what they do.
 
-    LZ4 is that of Blosc at high effort, which decodes as fast as the quick one and is up to 30 % smaller. Of
-    its levels 5 is where more effort stops to pay: on a relief map it is 1 % larger than level 9, which takes
-    2.4 times as long. Samples of several bytes are shuffled, which brings equal bytes together: smooth
-    pictures of 16 and 32 bits become 25 to 40 % smaller and are decoded faster.
+    LZ4 is that of Blosc at high effort, which decodes as fast as the quick one and is smaller; of its levels
+    5 is where more effort stops to pay, see docs/performance.md. Samples of several bytes are shuffled, which
+    brings equal bytes together: smooth pictures of 16 and 32 bits become smaller and are decoded faster.
     Blosc has no checksums, so each block gets one, as ZSTD frames have: a flipped bit is an error.
     Samples of one byte are compressed by some rows at a time, see `ROWS_TOGETHER`.
     """

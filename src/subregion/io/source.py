@@ -258,7 +258,7 @@ class SourceFile(ByteSource):
     def check_size(self) -> None:
         """Refuse the file if it became shorter: to touch a map behind the end of its file ends the process.
 
-        Takes 0.3 microseconds, so that it can be asked before each window.
+        It is one call, so that it can be asked before each window.
 
         Raises
         ------
@@ -292,10 +292,9 @@ class SourceFile(ByteSource):
     def view(self) -> memoryview | None:
         """Return the whole file as memory, if blocks may be taken from there instead of being read.
 
-        To copy compressed blocks out of the page cache takes a tenth of a window of 256 px, and a fifth of
-        one of 1024 px. But a file that becomes shorter while it is mapped ends the process, so only
-        immutable ones are, and the size is looked at at each call. It is None for the first window too:
-        making a map costs more than it saves there.
+        It spares a copy of compressed blocks out of the page cache. But a file that becomes shorter while it
+        is mapped ends the process, so only immutable ones are, and the size is looked at at each call. It is
+        None for the first window too: making a map costs more than it saves there.
 
         Raises
         ------

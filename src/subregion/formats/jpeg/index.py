@@ -106,7 +106,7 @@ class IntervalIndex:
     at: int = 0
 
     def to_bytes(self) -> bytes:
-        """Return what `read_index` reads, without the note."""
+        """Return what `find_index` reads of a copy, without the note."""
         edges = self.edges.astype(self.edges.dtype.newbyteorder("<"))
         sums = b"" if self.sums is None else self.sums.astype("<u2").tobytes()
         return b"".join((self.starts.astype("<i8").tobytes(), edges.tobytes(), sums))

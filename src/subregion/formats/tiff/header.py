@@ -1,6 +1,6 @@
-"""The first directory of a plain TIFF, read in a tenth of the time that a reader of every TIFF takes.
+"""The first directory of a plain TIFF, read in a fraction of the time that a reader of every TIFF takes.
 
-Most files of a collection are opened for one window, and then that time is half of the window's. What is
+Most files of a collection are opened for one window, and then that time is a large part of it. What is
 read here are tiles or strips of whole bytes, little endian, as GDAL and this library write them; all else is
 left to tifffile, and so is every doubt. The names are those of `tifffile.TiffPage`.
 """
