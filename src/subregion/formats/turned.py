@@ -10,7 +10,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.blocks.level import Block, BlockPlan, Copy, Decoder, Level, WindowRead
+from subregion.blocks.level import Block, BlockPlan, Copy, Level, WindowRead
+from subregion.codecs.codec import Decoder
 from subregion.codecs.color import Color
 from subregion.formats.raster import Raster
 from subregion.geo.geotags import GEO_TAGS
