@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from subregion.collections.simple import open_image as open  # noqa: A004 - subregion.open is meant to read like open
     from subregion.collections.video import VideoCollection
     from subregion.collections.videofile import VideoFrames
-    from subregion.errors import PrepareError, SubregionError
+    from subregion.errors import PerformanceWarning, PrepareError, SubregionError
     from subregion.frames import Frames
     from subregion.geometry.georeference import Georeference
     from subregion.geometry.pixelsize import PixelSize
@@ -40,6 +40,7 @@ _HOMES = {
     "ImageRecord": ("subregion.records", "ImageRecord"),
     "LazyFrame": ("subregion.image", "LazyFrame"),
     "NativeCrop": ("subregion.image", "NativeCrop"),
+    "PerformanceWarning": ("subregion.errors", "PerformanceWarning"),
     "PixelSize": ("subregion.geometry.pixelsize", "PixelSize"),
     "PrepareError": ("subregion.errors", "PrepareError"),
     "SimpleFrames": ("subregion.collections.simple", "SimpleFrames"),
@@ -65,6 +66,7 @@ __all__ = [
     "ImageRecord",
     "LazyFrame",
     "NativeCrop",
+    "PerformanceWarning",
     "PixelSize",
     "PrepareError",
     "SimpleFrames",

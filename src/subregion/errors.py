@@ -1,6 +1,6 @@
-"""Every error that `subregion` raises on purpose.
+"""Every error that `subregion` raises on purpose, and its kinds of warnings.
 
-Each is a `SubregionError` and at the same time the builtin kind that a caller who does not know this
+Each error is a `SubregionError` and at the same time the builtin kind that a caller who does not know this
 library would catch (`KeyError`, `OSError`, ...). A message names the file, the value, the limit and the
 way out. All of them survive `pickle`, so that worker processes can hand them back.
 """
@@ -137,6 +137,10 @@ class PrepareError(SubregionError, RuntimeError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.args[0], self.failures)
+
+
+class PerformanceWarning(UserWarning):
+    """What is done costs many times what it would cost in another way, which the message names."""
 
 
 _SHORT = reprlib.Repr()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import warnings
 
 from subregion.cache.backend import Backend, parse_backend
 from subregion.cache.entries import Folder
 from subregion.cache.identity import check_mode
 from subregion.cache.limits import Size, parse_size
 from subregion.cache.store import Store
-from subregion.errors import ConfigError
+from subregion.errors import ConfigError, PathTypeError, SourceNotFoundError
+from subregion.notices import warn_caller
+from subregion.paths import path_of
 
 
 def default_workdir() -> str:
@@ -54,13 +55,13 @@ def make_store(
     if workdir is None:
         workdir = default_workdir()
         if warn and recipe.kind != "none":
-            warnings.warn(
-                f"The workdir was not given: converted images go to {workdir}.", UserWarning, stacklevel=3
-            )
-    if not isinstance(workdir, str | os.PathLike):
-        raise ConfigError(f"workdir={workdir!r}: must be a path, not a {type(workdir).__name__}.")
-    folder = os.fsdecode(workdir)
-    if "\0" in folder:
-        raise ConfigError(f"workdir={folder!r}: no path holds a null byte.")
-    root = os.path.abspath(os.path.expanduser(folder))
+            warn_caller(f"The workdir was not given: converted images go to {workdir}.")
+    root = os.path.abspath(_folder_of(workdir))
     return Store(Folder(os.path.join(root, "_cache", "frames")), recipe, mode, max_size=most)
+
+
+def _folder_of(workdir: object) -> str:
+    try:
+        return path_of(workdir, "workdir")
+    except (PathTypeError, SourceNotFoundError) as error:
+        raise ConfigError(str(error)) from None

@@ -14,7 +14,7 @@ from subregion.collections.coco_schema import AssetEntry, ImageEntry, Pair, Quan
 from subregion.errors import ConfigError, RecordError, shown
 from subregion.formats.video.container import SUFFIXES
 from subregion.geometry.channels import parse_channels
-from subregion.paths import is_name
+from subregion.paths import is_name, path_of
 from subregion.records import Asset, ImageRecord, Quantization, VideoPlace
 
 
@@ -104,6 +104,8 @@ class RecordMaker:
     def _path(self, name: str, owner: str) -> str:
         if not is_name(name):
             raise RecordError(f"{owner}: file_name={shown(name)}: no file can have such a name.")
+        if ":/" in name:
+            name = path_of(name, f"{owner}: file_name")
         if os.path.isabs(name):
             return os.path.normpath(name)
         path = os.path.normpath(os.path.join(self.root, name))

@@ -9,7 +9,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -29,6 +28,7 @@ from subregion.formats.jpeg.index import SCAN_BYTES, IntervalScan
 from subregion.formats.jpeg.intervals import IntervalLevel, open_intervals
 from subregion.io.source import SourceFile
 from subregion.libraries import Image
+from subregion.notices import warn_caller
 
 if TYPE_CHECKING:
     from subregion.formats.raster import Raster
@@ -85,12 +85,11 @@ def jpegtran() -> str | None:
 
 @functools.cache
 def _warn_once() -> None:
-    warnings.warn(
+    warn_caller(
         "Progressive, arithmetic-coded and some other JPEGs are kept as JPEG only with the help of the "
         "program jpegtran, which is not on PATH; they are stored in a lossless form that is several times "
         "larger. Install libjpeg-turbo-progs (Debian, Ubuntu), libjpeg-turbo-utils (Fedora) or jpeg-turbo "
-        "(Homebrew).",
-        stacklevel=2,
+        "(Homebrew)."
     )
 
 

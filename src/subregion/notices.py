@@ -1,0 +1,85 @@
+"""What the library has to say beside results: warnings that point at the caller, and a log.
+
+The log is `LOGGER`, named ``subregion``, which is silent unless the program sets logging up.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import warnings
+from typing import Any, NamedTuple
+
+LOGGER = logging.getLogger("subregion")
+LOGGER.addHandler(logging.NullHandler())
+
+_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+
+
+class Caller(NamedTuple):
+    """A line of the program that called the library.
+
+    Parameters
+    ----------
+    filename : str
+        Its file.
+    lineno : int
+        The line.
+    module : str
+        The name of its module.
+    registry : dict
+        Where Python notes which warnings were shown for that module.
+    """
+
+    filename: str
+    lineno: int
+    module: str
+    registry: dict[Any, Any]
+
+
+_threads = threading.local()
+
+
+def caller() -> Caller:
+    """Return the innermost line on the stack that is not of this library.
+
+    In a thread that works for another one, that is the line that the other one was called from.
+    """
+    known: Caller | None = getattr(_threads, "caller", None)
+    if known is not None:
+        return known
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    module = frame.f_globals.get("__name__", "<unknown>")
+    return Caller(frame.f_code.co_filename, frame.f_lineno, module, registry)
+
+
+def work_for(other: Caller) -> None:
+    """Have warnings of this thread point at a caller: for threads that are started for one call.
+
+    Parameters
+    ----------
+    other : Caller
+        As `caller` gave it in the thread that was called.
+    """
+    _threads.caller = other
+
+
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and point into the file of whoever called the library, however deep inside it we are.
+
+    Parameters
+    ----------
+    message : str
+        What to say.
+    category : type
+        The kind of warning.
+    """
+    place = caller()
+    warnings.warn_explicit(
+        message, category, place.filename, place.lineno, place.module, registry=place.registry
+    )
