@@ -137,19 +137,40 @@ def test_prepare_lists_failures_and_does_the_rest(folder: Path, tmp_path: Path) 
     (folder / "good.png").write_bytes(Path(PHOTOGRAPH).read_bytes())
     (folder / "cut.png").write_bytes(Path(PHOTOGRAPH).read_bytes()[:5000])
     (folder / "notes.txt").write_text("no picture")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
     result = run("prepare", folder, "--workdir", tmp_path / "work")
     assert result.exit_code == 1
-    assert "1 of 3 images are ready" in result.stdout
-    lines = result.stderr.splitlines()
-    assert len(lines) == 2
-    assert any("cut.png" in line for line in lines)
-    assert any("notes.txt" in line for line in lines)
+    assert "1 of 2 images are ready" in result.stdout
+    passed_over, failed = result.stderr.splitlines()
+    assert "1 of 3 files are no images, such as 'notes.txt'" in passed_over
+    assert "1 link leads nowhere, such as 'gone.png'" in passed_over
+    assert "cut.png" in failed
+    named = run("prepare", folder / "notes.txt", "--workdir", tmp_path / "work")
+    assert "1 of 1" not in named.stdout
+    assert "notes.txt: is not an image" in named.stderr
 
 
 def test_prepare_of_nothing_is_an_error(folder: Path) -> None:
     result = run("prepare", folder, "--pattern", "*.png")
     assert result.exit_code == 1
     assert result.stderr == f"subregion: {folder}: no file in it matches *.png.\n"
+    (folder / "notes.txt").write_text("no picture")
+    result = run("prepare", folder)
+    assert result.exit_code == 1
+    assert "none of 1 files in it that match **/* is an image" in result.stderr
+
+
+def test_paths_are_urls_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.new("L", (8, 9)).save(folder / "a b.png")
+    output = tmp_path / "out.npy"
+    url = (folder / "a b.png").as_uri()
+    assert run("read", url, "~/out.npy", "--workdir", (tmp_path / "w").as_uri()).exit_code == 0
+    assert np.load(output).shape == (9, 8, 1)
+    for command in (["prepare"], ["info"], ["read", "a.png"]):
+        result = run(*command[:1], "s3://bucket/a.png", *command[1:])
+        assert result.exit_code == 1
+        assert "mount the bucket" in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from subregion.errors import ConfigError, shown
+from subregion.paths import path_of
 
 if TYPE_CHECKING:
     from subregion.cache.entries import Folder
     from subregion.cache.store import Store
     from subregion.records import Asset
+
+
+def local_path(text: str | os.PathLike[str]) -> Path:
+    """Return the path that a word names: a ``file://`` URL is one too."""
+    return Path(path_of(text))
+
 
 Backend = Annotated[
     str, typer.Option(metavar="none|npy|cog|zarr|jpeg|auto", help="How images are stored for fast reading.")
@@ -23,10 +30,12 @@ Config = Annotated[
 ]
 Workdir = Annotated[
     Path | None,
-    typer.Option(readable=False, help="Where copies are kept; by default the user's cache folder."),
+    typer.Option(
+        parser=local_path, metavar="FOLDER", help="Where copies are kept; by default the user's cache folder."
+    ),
 ]
 ExistingWorkdir = Annotated[
-    Path, typer.Argument(metavar="WORKDIR", help="Where copies are kept.", readable=False)
+    Path, typer.Argument(metavar="WORKDIR", help="Where copies are kept.", parser=local_path)
 ]
 HashidMode = Annotated[
     str, typer.Option(metavar="PATH|PIXELS|DVC", help="What names a source: its path, its bytes or DVC.")
@@ -38,7 +47,7 @@ MaxSize = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Source = Annotated[
-    Path, typer.Argument(metavar="FILE", help="The image.", show_default=False, readable=False)
+    Path, typer.Argument(metavar="FILE", help="The image.", show_default=False, parser=local_path)
 ]
 
 
@@ -109,20 +118,23 @@ def asset_of(file: Path, palette: str = "rgb") -> Asset:
 
 
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:
-    """Return the files that were named and those of the folders that were named, by name as it was given."""
-    from subregion.collections.simple import SimpleFrames
-    from subregion.errors import SourceNotFoundError
+    """Return the files that were named and the images of folders that were named, by name as it was given.
+
+    What is passed over in a folder is told on standard error.
+    """
+    from subregion.cli.console import complain
+    from subregion.collections.folder import find_images
+    from subregion.formats.zarr.metadata import is_zarr
 
     found: dict[str, str] = {}
     for source in sources:
-        if not source.is_dir():
+        if not source.is_dir() or is_zarr(str(source)):
             found[str(source)] = str(source)
             continue
-        inside = SimpleFrames.from_folder(source, tuple(pattern or ("**/*",)))
-        if not len(inside):
-            raise SourceNotFoundError(f"{source}: no file in it matches {' or '.join(pattern or ['**/*'])}.")
-        for name in inside.image_ids:
-            found[str(source / str(name))] = inside.record(name).default_asset.path
+        inside = find_images(source, tuple(pattern or ("**/*",)))
+        if inside.remark is not None:
+            complain(inside.remark)
+        found |= {str(source / name): path for name, path in inside.paths.items()}
     return found
 
 

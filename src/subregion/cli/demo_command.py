@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from subregion.cli.arguments import local_path
+
 
 def demo(
-    output: Annotated[Path, typer.Option(help="The folder for what is made.")] = Path("demo-output"),
+    output: Annotated[
+        Path, typer.Option(parser=local_path, metavar="FOLDER", help="The folder for what is made.")
+    ] = Path("demo-output"),
     quick: Annotated[bool, typer.Option("--quick", help="A smaller picture and fewer regions.")] = False,
 ) -> None:
     """Convert photographs and a landscape of 105 megapixels, time each backend, and draw a contact sheet.

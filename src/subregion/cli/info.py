@@ -16,6 +16,7 @@ from subregion.cli.arguments import (
     asset_of,
     existing_cache,
     holds_cache,
+    local_path,
     make_cache,
     slices,
 )
@@ -34,7 +35,7 @@ def info(
             metavar="FILE_OR_WORKDIR",
             help="Images, or folders of copies.",
             show_default=False,
-            readable=False,
+            parser=local_path,
         ),
     ],
     workdir: Workdir = None,
@@ -70,7 +71,7 @@ def info(
     names = [backend] if backend is not None else ["npy", "cog", "zarr", "jpeg"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     if region is not None:
-        _explain(files, region, make_cache(workdir, backend or "none", config, hashid_mode)[0], as_json)
+        _explain(files, region, make_cache(workdir, backend or "auto", config, hashid_mode)[0], as_json)
         return
     documents = [
         _tell_cache(file, as_json) if holds_cache(file) else _tell_image(file, stores, as_json)

@@ -18,6 +18,7 @@ from subregion.cli.arguments import (
     Workdir,
     cache_folder,
     listed,
+    local_path,
     make_cache,
 )
 from subregion.cli.console import complain, print_json
@@ -35,7 +36,7 @@ def prepare(
             metavar="FOLDER_OR_FILES",
             help="Images, or folders of images.",
             show_default=False,
-            readable=False,
+            parser=local_path,
         ),
     ],
     pattern: Annotated[

@@ -17,6 +17,7 @@ from subregion.cli.arguments import (
     Workdir,
     asset_of,
     four_numbers,
+    local_path,
     make_cache,
     number_or_mode,
     slices,
@@ -29,7 +30,10 @@ from subregion.errors import ConfigError
 def read(
     file: Source,
     output: Annotated[
-        Path, typer.Argument(metavar="OUTPUT", help="A .png, .tif or .npy file.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="A .png, .tif or .npy file.", show_default=False, parser=local_path
+        ),
     ],
     region: Annotated[
         str | None,

@@ -15,6 +15,7 @@ from subregion.cli.arguments import (
     Source,
     Workdir,
     asset_of,
+    local_path,
     make_cache,
 )
 from subregion.cli.console import status
@@ -25,23 +26,28 @@ def show(
     file: Source,
     output: Annotated[
         Path | None,
-        typer.Argument(metavar="OUTPUT.png", help="By default FILE-blocks.png here.", show_default=False),
+        typer.Argument(
+            metavar="OUTPUT.png",
+            help="By default FILE-blocks.png here.",
+            show_default=False,
+            parser=local_path,
+        ),
     ] = None,
     workdir: Workdir = None,
-    backend: Backend = "none",
+    backend: Backend = "auto",
     config: Config = None,
     hashid_mode: HashidMode = "PATH",
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a thumbnail of an image with its grid of blocks, and its levels beside it.
 
-    With a backend, it is the converted copy that is drawn.
+    Where a backend keeps a copy, that is drawn, and made first if need be; with 'none' it is the file itself.
 
     [bold]Examples[/bold]
 
       subregion show scan.tif
 
-      subregion show huge.png blocks.png --backend cog
+      subregion show huge.png blocks.png --backend none
     """
     import numpy as np
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subregion.cache.workdir import make_store
+from subregion.collections.folder import find_images
 from subregion.errors import (
     ConfigError,
     IdentityError,
@@ -17,12 +18,11 @@ from subregion.errors import (
     SourceNotFoundError,
     UnknownImageError,
     shown,
-    source_error,
 )
-from subregion.formats.zarr.metadata import is_zarr
 from subregion.frames import Frames
 from subregion.image import AlignableImageData, LazyFrame
-from subregion.paths import is_name, path_of
+from subregion.notices import warn_caller
+from subregion.paths import path_of
 from subregion.records import Asset, ImageRecord, View
 
 if TYPE_CHECKING:
@@ -101,7 +101,10 @@ class SimpleFrames(Frames):
         palette: str = "rgb",
         orientation: str = "stored",
     ) -> SimpleFrames:
-        """Collect the files of a folder; a zarr folder is one image.
+        """Collect the images of a folder; a zarr folder is one image.
+
+        Files that cannot be images, by name and first bytes, and links that lead nowhere are passed over,
+        with one warning that tells how many. A file that is named like an image is taken, whatever is in it.
 
         Parameters
         ----------
@@ -120,35 +123,13 @@ class SimpleFrames(Frames):
         Raises
         ------
         SourceNotFoundError
-            If there is no such folder.
+            If there is no such folder, or no image in it.
         """
-        root = Path(path_of(folder, "the folder")).absolute()
-        patterns = _checked_patterns(pattern)
-        try:
-            os.scandir(root).close()
-        except NotADirectoryError:
-            raise SourceNotFoundError(f"{root}: is no folder.") from None
-        except OSError as error:
-            raise source_error(root, error) from error
-        files: set[Path] = set()
-        folders: set[Path] = set()
-        try:
-            for each in patterns:
-                for place in root.glob(each):
-                    if place.is_file():
-                        files.add(place)
-                    elif place != root and is_zarr(str(place)):
-                        folders.add(place)
-        except OSError as error:
-            raise source_error(root, error) from error
-        found = {
-            place.relative_to(root).as_posix(): str(place)
-            for place in files | folders
-            if not _hidden(place.relative_to(root)) and folders.isdisjoint(place.parents)
-        }
-        paths = {name: found[name] for name in sorted(found)}
+        found = find_images(folder, pattern)
+        if found.remark is not None:
+            warn_caller(found.remark)
         return cls(
-            paths,
+            found.paths,
             workdir,
             backend,
             hashid_mode,
@@ -233,27 +214,6 @@ def _one_file(
         return ImageRecord(image_id, (path if hashid is None else replace(path, hashid=hashid),))
     absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
     return ImageRecord(image_id, (Asset(absolute, hashid=hashid, **view.document),))
-
-
-def _hidden(place: Path) -> bool:
-    return any(part.startswith(".") for part in place.parts)
-
-
-def _checked_patterns(pattern: Any) -> tuple[str, ...]:
-    """Return patterns that `pathlib.Path.glob` takes."""
-    patterns = (pattern,) if isinstance(pattern, str) else pattern
-    if isinstance(patterns, bytes) or not isinstance(patterns, Iterable):
-        raise ConfigError(f"pattern={shown(pattern)}: text is needed, such as '**/*.png', or a list of it.")
-    checked = tuple(str(each) if isinstance(each, str) else each for each in patterns)
-    for each in checked:
-        parts = Path(each).parts if isinstance(each, str) and is_name(each) else ()
-        if not parts or Path(each).is_absolute() or ".." in parts:
-            raise ConfigError(
-                f"pattern={shown(each)}: text is needed that is relative to the folder, such as '**/*.png'."
-            )
-        if any("**" in part and part != "**" for part in parts):
-            raise ConfigError(f"pattern={shown(each)}: '**' stands alone, between slashes: 'a/**/*.png'.")
-    return checked
 
 
 def _unknown_image(image_id: Any, known: Mapping[Any, Any]) -> UnknownImageError:
