@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +18,15 @@ from PIL import Image
 import subregion
 from faces import refused
 from subregion import (
+    AlignableImageData,
     Asset,
     CocoFrames,
+    ImageRecord,
     SimpleFrames,
     VideoFrames,
+    Window,
 )
-from subregion.errors import SourceNotFoundError
+from subregion.errors import ConfigError, RegionError, SourceNotFoundError
 
 
 @pytest.fixture
@@ -85,8 +91,7 @@ def test_every_kind_of_image_is_known_by_its_first_bytes(
             picture.convert("P").save(file, kind) if kind == "gif" else picture.save(file, kind)
     with (tmp_path / "npy").open("wb") as file:
         np.save(file, photograph)
-    found = SimpleFrames.from_folder(tmp_path)
-    assert set(found.image_ids) >= {*kinds, "npy"} - {"ico"}  # four bytes, as many other files have them
+    assert set(SimpleFrames.from_folder(tmp_path).image_ids) == {*kinds, "npy"}
 
 
 # --- paths ------------------------------------------------------------------------------------------------
@@ -145,3 +150,169 @@ def test_urls_of_other_places_say_what_can_be_done(url: str, tmp_path: Path) -> 
         assert "download it" in message
         assert ("mount" in message) == (not url.startswith("http"))
     refused(lambda: subregion.open("file://elsewhere/a.png"), SourceNotFoundError, "host 'elsewhere'")
+
+
+# --- what windows of whole files cost --------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 20, (1200, 1000, 3), np.uint8)
+    for number in range(4):
+        Image.fromarray(pixels + number).save(tmp_path / f"{number}.png", compress_level=1)
+    return tmp_path
+
+
+def warned(read: Callable[[], object]) -> list[warnings.WarningMessage]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read()
+    return [each for each in caught if issubclass(each.category, subregion.PerformanceWarning)]
+
+
+@pytest.mark.parametrize("read", ["load_region", "load_regions", "load_frame"])
+def test_the_third_window_that_costs_a_whole_file_is_warned_of(read: str, large: Path) -> None:
+    frames = SimpleFrames.from_folder(large, "*.png")
+
+    def window(number: int) -> object:
+        region = (slice(5, 60), slice(7, 70))
+        if read == "load_frame":
+            return frames.load_frame(f"{number}.png")[region]
+        if read == "load_region":
+            return frames.load_region(f"{number}.png", region)
+        return frames.load_regions([(f"{number}.png", region)] * 2, threads=2)
+
+    assert not warned(lambda: (window(0), window(1)))
+    (warning,) = warned(lambda: window(2))
+    assert warning.filename == __file__
+    assert 'backend="auto"' in str(warning.message)
+    assert "46 times" in str(warning.message)
+    assert issubclass(subregion.PerformanceWarning, UserWarning)
+    assert not warned(lambda: (window(3), window(0)))
+    assert not warned(lambda: pickle.loads(pickle.dumps(frames)).load_region("0.png", slice(5)))
+    frames = SimpleFrames.from_folder(large, "*.png")
+    assert warned(lambda: [window(number) for number in range(4)])  # another collection
+
+
+def test_a_batch_of_many_threads_is_warned_of_in_the_calling_one(large: Path) -> None:
+    frames = SimpleFrames.from_folder(large, "*.png")
+    requests = [(name, (slice(50), slice(50))) for name in frames.image_ids]
+    (warning,) = warned(lambda: frames.load_regions(requests, threads=4))
+    assert warning.filename == __file__
+
+
+def test_what_is_not_warned_of(large: Path, photograph: NDArray[np.uint8], workdir: Path) -> None:
+    frames = SimpleFrames.from_folder(large, "*.png")
+    assert not warned(lambda: [frames.load_image(name) for name in frames.image_ids])
+    assert not warned(lambda: [frames.load_region(name, slice(1, None)) for name in frames.image_ids])
+    Image.fromarray(photograph).save(large / "small.bmp")
+    np.save(large / "large.npy", np.zeros((2000, 2000), np.uint8))
+    others = SimpleFrames.from_folder(large, ["*.bmp", "*.npy"])
+    assert not warned(lambda: [others.load_region(name, slice(5)) for name in list(others.image_ids) * 4])
+    paths = {name: large / str(name) for name in frames.image_ids}
+    for backend in ("auto", "npy"):
+        copies = SimpleFrames(paths, workdir, backend)
+        assert not warned(lambda: [copies.load_region(name, slice(5)) for name in copies.image_ids])  # noqa: B023
+    assert not warned(lambda: [subregion.open(path, None)[:5] for path in paths.values()])
+
+
+def test_backends_by_default(large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    copies = tmp_path / "cache/subregion/_cache/frames"
+    record = SimpleFrames.from_folder(large, "*.png").record("0.png")
+    assert SimpleFrames.from_folder(large, "*.png").backend is None
+    assert not copies.exists()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert AlignableImageData(record)[:5].shape == (5, 1000, 3)
+    assert len(list(copies.glob("??/*.tif"))) == 1
+    assert CocoFrames({"images": []}).backend == VideoFrames({}).backend == "auto"
+
+
+# --- what collections say of themselves -------------------------------------------------------------------
+
+
+def test_asking_for_an_id_reads_nothing(folder: Path) -> None:
+    frames = SimpleFrames({1: folder / "missing.png", "a": folder / "a.png"})
+    dataset = CocoFrames({"images": [{"id": 1, "file_name": "missing.png"}]}, backend=None)
+    for each in (frames, dataset):
+        assert 1 in each
+        assert np.int64(1) in each
+        others: tuple[Any, ...] = ("missing.png", 2, None, [], {}, np.zeros(3))
+        for other in others:
+            assert other not in each
+    films = VideoFrames(folder / "missing.mkv", backend=None)
+    assert "a" not in films
+    assert -1 not in films
+    assert "missing.mkv" in repr(films.video_ids)
+
+
+def test_what_things_are_called(folder: Path, workdir: Path) -> None:
+    frames = SimpleFrames({1: folder / "a.png", 2: folder / "missing.png"}, workdir, "npy")
+    assert repr(frames) == f"<SimpleFrames: 2 images, backend='npy', workdir={str(workdir)!r}>"
+    assert repr(VideoFrames(folder / "missing.mkv", workdir)).startswith(
+        "<VideoFrames: 1 videos, frames not counted yet, backend='auto', workdir="
+    )
+    dataset = CocoFrames({"images": [{"id": 1, "file_name": "x.png", "width": 5, "height": 4}]}, workdir)
+    assert repr(dataset).startswith("<CocoFrames: 1 images, 0 videos, backend='auto', workdir=")
+    assert repr(dataset.load_frame(1)).endswith("x.png', 4 rows, 5 columns>")
+    assert repr(frames.load_frame(2)) == f"<LazyFrame: {str(folder / 'missing.png')!r}>"
+    picture = frames.load_frame(1)
+    assert "shape" not in repr(picture)
+    assert not workdir.exists()
+    assert picture.shape == (400, 600, 3)
+    assert repr(picture).endswith("a.png', shape=(400, 600, 3), dtype=uint8>")
+    assert repr(frames.load_alignable(1)).startswith("<AlignableImageData: image 1, '/")
+    asset = Asset("/a/b.tif", channels=("r", "g"), nodata=0)
+    assert repr(asset) == "Asset('/a/b.tif', channels=('r', 'g'), nodata=0)"
+    assert eval(repr(asset)) == asset
+    record = ImageRecord(7, (asset,), width=5)
+    assert repr(record) == f"ImageRecord(7, ({asset!r},), width=5)"
+
+
+# --- batches and indexes ----------------------------------------------------------------------------------
+
+
+def test_batches_are_stacked_or_not(folder: Path, photograph: NDArray[np.uint8]) -> None:
+    frames = SimpleFrames(dict.fromkeys(range(100), folder / "a.png"))
+    for count in (2, 100):  # more than are open at the same time, too
+        same = [(number, Window(number, 0, 4, 5)) for number in range(count)]
+        expected = [photograph[number : number + 4, :5] for number in range(count)]
+        unlike = [*same[:-1], (count - 1, Window(0, 0, 4, 6))]
+        for stack in (None, True):
+            together = frames.load_regions(same, stack=stack)
+            assert isinstance(together, np.ndarray)
+            np.testing.assert_array_equal(together, np.stack(expected))
+        apart = frames.load_regions(same, stack=False)
+        assert isinstance(apart, list)
+        for got, wanted in zip(apart, expected, strict=True):
+            assert got.base is None
+            np.testing.assert_array_equal(got, wanted)
+        masked = frames.load_regions(same, stack=False, nodata="ma")
+        assert all(isinstance(each, np.ma.MaskedArray) for each in masked)
+        assert isinstance(frames.load_regions(unlike), list)
+        assert isinstance(frames.load_regions(unlike, stack=False), list)
+        with pytest.raises(ConfigError, match="stack=True needs regions of one shape"):
+            frames.load_regions(unlike, stack=True)
+    assert frames.load_regions([], stack=False) == frames.load_regions([]) == []
+    refused(lambda: frames.load_regions([], stack=True), ConfigError, "no regions")
+    refused(lambda: frames.load_regions(same, stack="yes"), ConfigError, "stack='yes'")  # type: ignore[arg-type]
+    out = np.zeros((100, 4, 5, 3), np.uint8)
+    assert frames.load_regions(same, out=out, stack=True) is out
+    refused(lambda: frames.load_regions(same, out=out, stack=False), ConfigError, "leave one out")
+
+
+def test_brackets_drop_axes_and_methods_keep_them(folder: Path, photograph: NDArray[np.uint8]) -> None:
+    frames = SimpleFrames({1: folder / "a.png"})
+    for picture in (frames.load_frame(1), frames.load_alignable(1), subregion.open(folder / "a.png", None)):
+        np.testing.assert_array_equal(picture[5], photograph[5])
+        np.testing.assert_array_equal(picture[-1, :, 0], photograph[-1, :, 0])
+    calls: list[Callable[[], object]] = [
+        lambda: frames.load_region(1, 5),  # type: ignore[arg-type]
+        lambda: frames.load_regions([(1, 5)]),  # type: ignore[list-item]
+        lambda: frames.load_alignable(1).load_region(5),  # type: ignore[arg-type]
+        lambda: frames.explain(1, 5),  # type: ignore[arg-type]
+    ]
+    for call in calls:
+        refused(call, RegionError, r"write slice\(5, 6\) to keep it")
+    assert frames.load_region(1, slice(5, 6)).shape == (1, 600, 3)

@@ -6,9 +6,11 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from subregion.blocks.wholes import Tally
 from subregion.cache.prepare import prepare
 from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
@@ -18,6 +20,7 @@ from subregion.progress import counted
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
+    from subregion.cache.store import Store
     from subregion.records import ImageRecord
 
 
@@ -41,7 +44,7 @@ class CachedImages(ABC):
         *,
         max_size: Size = None,
     ) -> None:
-        self._store = make_store(workdir, backend, hashid_mode, max_size=max_size)
+        self._store = self._counting(make_store(workdir, backend, hashid_mode, max_size=max_size))
         self._backend = backend
         self._workdir = None if workdir is None else os.fspath(workdir)
 
@@ -71,7 +74,11 @@ class CachedImages(ABC):
             self._workdir, backend, self._store.mode, warn=False, max_size=self._store.max_size
         )
         self._store.forget()
-        self._backend, self._store = backend, store
+        self._backend, self._store = backend, self._counting(store)
+
+    def _counting(self, store: Store) -> Store:
+        """Have what windows cost be counted, where sources are read as they are."""
+        return replace(store, tally=Tally()) if store.recipe.kind == "none" else store
 
     @property
     def hashid_mode(self) -> str:
@@ -87,6 +94,14 @@ class CachedImages(ABC):
     def cache_dpath(self) -> Path:
         """The folder that holds the entries."""
         return Path(self._store.folder.path)
+
+    def __repr__(self) -> str:
+        folder = os.fspath(self.workdir)
+        return f"<{type(self).__name__}: {self._count_shown()}, backend={self.backend!r}, workdir={folder!r}>"
+
+    def _count_shown(self) -> str:
+        """Tell how many images there are; nothing is opened for it."""
+        return f"{len(self.image_ids)} images"
 
     def prepare(
         self,

@@ -198,6 +198,7 @@ class Frames(CachedImages):
         channels: Channels = None,
         *,
         out: Any = None,
+        stack: bool | None = None,
         threads: int | None = None,
         scale: float | tuple[float, float] = 1,
         interpolation: Interpolation = "linear",
@@ -221,6 +222,9 @@ class Frames(CachedImages):
         out : ndarray, tensor or buffer, shape (N, rows, columns, channels), or None
             Filled in place and returned, if given; pixels are cast to its type. Anything in main memory that
             NumPy can share will do, such as a `torch.Tensor`. For ``nodata="ma"`` it is a masked array.
+        stack : bool or None
+            True for one array, which is an error if the shapes of the regions differ; False for a list of
+            arrays; None for one array if the shapes agree, otherwise a list.
         threads : int or None
             How many threads decode; None is one per core, 1 the calling thread alone.
         scale, interpolation, antialias, nodata, dequantize, fill, space, resolution
@@ -229,13 +233,13 @@ class Frames(CachedImages):
         Returns
         -------
         ndarray or numpy.ma.MaskedArray, shape (N, rows, columns, channels), or list of them, or `out`
-            In the order of the requests; a list where the shapes of the regions differ.
+            In the order of the requests; see `stack`.
 
         Raises
         ------
         ConfigError
             If `out` has another shape, or a type that cannot hold the pixels or their mask, or cannot be
-            written into.
+            written into; under ``stack=True``, if the shapes of the regions differ or there are none.
         SubregionError
             As for `load_region`.
 
@@ -249,7 +253,7 @@ class Frames(CachedImages):
         """
         options = read_options(scale, interpolation, antialias, nodata, dequantize, fill, resolution)
         record = partial(self._record_in, space)
-        return read_regions(self._store, record, requests, channels, out, threads, options)
+        return read_regions(self._store, record, requests, channels, out, threads, options, stack=stack)
 
     def load_image(
         self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from subregion.cache.workdir import make_store
-from subregion.errors import RegionError, RegionTypeError
+from subregion.errors import RegionError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.georeference import Bounds, Georeference
 from subregion.geometry.pixelsize import PixelSize
@@ -60,14 +60,17 @@ class NativeCrop:
 class AlignableImageData:
     """The files of one image, read by region of the image.
 
+    Between brackets, integers drop their axis as NumPy's do; `load_region` always gives three axes.
+
     Parameters
     ----------
     record : ImageRecord
         The image.
     backend : None, str or dict
-        As for `Frames`.
+        As for `Frames`; ``"auto"`` makes a converted copy on the first read of a file that is slow to read by
+        window.
     workdir : path or None
-        As for `Frames`.
+        Where copies are kept; None is the user's cache folder.
     hashid_mode : str
         As for `Frames`.
 
@@ -85,12 +88,12 @@ class AlignableImageData:
     def __init__(
         self,
         record: ImageRecord,
-        backend: Backend = None,
+        backend: Backend = "auto",
         workdir: str | os.PathLike[str] | None = None,
         hashid_mode: str = "PATH",
     ) -> None:
         self.record = record
-        self._store = make_store(workdir, backend, hashid_mode)
+        self._store = make_store(workdir, backend, hashid_mode, warn=False)
 
     @classmethod
     def from_store(cls, record: ImageRecord, store: Store) -> AlignableImageData:
@@ -116,8 +119,25 @@ class AlignableImageData:
     def _raster(self) -> Raster:
         return self._store.open(self.record.default_asset).raster
 
-    def __getitem__(self, region: Region) -> NDArray[Any]:
-        return read_region(self._store, self.record, region)
+    @property
+    def _shown(self) -> str:
+        """Path, and shape and type if they are known without opening anything."""
+        asset, others = self.record.default_asset, len(self.record.assets) - 1
+        text = repr(asset.path) + (f" and {others} more files" if others else "")
+        opened = self._store.opened(asset) if is_plain(self.record, None) else None
+        if opened is not None:
+            return f"{text}, shape={opened.raster.shape}, dtype={opened.raster.dtype}"
+        if self.record.width is not None and self.record.height is not None:
+            return f"{text}, {self.record.height} rows, {self.record.width} columns"
+        return text
+
+    def __repr__(self) -> str:
+        return f"<AlignableImageData: image {shown(self.record.image_id)}, {self._shown}>"
+
+    def __getitem__(self, region: Any) -> NDArray[Any]:
+        slices, axes = without_integers(region)
+        pixels = read_region(self._store, self.record, slices)
+        return without_axes(pixels, axes, region, lambda: self.shape) if axes else pixels
 
     def load_region(
         self,
@@ -309,9 +329,7 @@ class LazyFrame:
             yield self[row]
 
     def __getitem__(self, region: Any) -> NDArray[Any]:
-        slices, axes = without_integers(region)
-        pixels = self._image[slices]
-        return without_axes(pixels, axes, region, lambda: self.shape) if axes else pixels
+        return self._image[region]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray[Any]:
         if copy is False:
@@ -320,4 +338,4 @@ class LazyFrame:
         return pixels if dtype is None else pixels.astype(dtype, copy=False)
 
     def __repr__(self) -> str:
-        return f"LazyFrame({self._image.record.default_asset.path!r})"
+        return f"<LazyFrame: {self._image._shown}>"

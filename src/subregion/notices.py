@@ -1,10 +1,11 @@
-"""What the library has to say beside results: warnings that point at the caller, and a log.
+"""What the library has to say beside results: warnings that point at the caller, a log, and short names.
 
 The log is `LOGGER`, named ``subregion``, which is silent unless the program sets logging up.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import sys
@@ -83,3 +84,25 @@ def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     warnings.warn_explicit(
         message, category, place.filename, place.lineno, place.module, registry=place.registry
     )
+
+
+def short_repr(value: Any) -> str:
+    """Write a value of a dataclass with what is not as by default.
+
+    Parameters
+    ----------
+    value : object
+        Of any dataclass.
+
+    Returns
+    -------
+    str
+        As Python would write the call that makes it.
+    """
+    parts = []
+    for each in dataclasses.fields(value):
+        content = getattr(value, each.name)
+        if not each.repr or not each.init or content == each.default:
+            continue
+        parts.append(repr(content) if each.default is dataclasses.MISSING else f"{each.name}={content!r}")
+    return f"{type(value).__name__}({', '.join(parts)})"

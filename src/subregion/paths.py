@@ -77,8 +77,8 @@ def _local(url: str, scheme: str, what: str) -> str:
         host, slash, rest = rest[2:].partition("/")
         if host.lower() not in ("", "localhost"):
             raise SourceNotFoundError(
-                f"{what}: {shown(url)}: is on the host {shown(host)}; mount its disk, and give the path. A file "
-                f"of this machine has three slashes, file:///."
+                f"{what}: {shown(url)}: is on the host {shown(host)}; mount its disk, and give the path. "
+                f"A file of this machine has three slashes, file:///."
             )
         rest = slash + rest
     path = os.fsdecode(urllib.parse.unquote_to_bytes(os.fsencode(rest)))

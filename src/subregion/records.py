@@ -13,6 +13,7 @@ from typing import Any
 from affine import Affine
 
 from subregion.errors import IdentityError, RecordError, UnknownChannelError, shown
+from subregion.notices import short_repr
 from subregion.paths import path_of
 
 
@@ -62,6 +63,8 @@ class View:
     picture: str | None = None
     orientation: str = "stored"
     name: str = field(init=False, repr=False, compare=False)
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for name in ("frame",):
@@ -180,6 +183,8 @@ class Asset:
     orientation: str = "stored"
     view: View = field(init=False, repr=False, compare=False)
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         path = path_of(self.path)
         if path != self.path or not os.path.isabs(path):
@@ -226,6 +231,8 @@ class VideoPlace:
     width: int | None = None
     height: int | None = None
 
+    __repr__ = short_repr
+
     def __post_init__(self) -> None:
         owner = f"video {shown(self.video_id)}"
         _check_affine(owner, "to_video", self.to_video)
@@ -260,6 +267,8 @@ class ImageRecord:
     height: int | None = None
     default: int = 0
     video: VideoPlace | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         owner = f"image {shown(self.image_id)}"

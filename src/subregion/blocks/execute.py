@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from subregion.blocks.cache import BLOCKS, VERIFIED
 from subregion.blocks.copying import copy_rows, rows_of
 from subregion.blocks.level import SHARES, Block, BlockPlan, Copy, Level, WindowRead
+from subregion.blocks.wholes import note_whole
 from subregion.codecs.codec import Decoder
 from subregion.codecs.scratch import KEPT
 from subregion.errors import DamagedFileError, SubregionError, decoding_error
@@ -162,6 +163,8 @@ def read_blocks(
             _check(level, plan.blocks, data)
         found = _decoded_at_once(level, plan, data, kept) if at_once and len(data) > 1 else None
         if decode is None and found is None:
+            if not level.windowed:
+                note_whole(level, plan)
             decode = level.decoder()
         for block, parts, pixels in zip(plan.blocks, plan.copies, found or data, strict=True):
             if found is None and decode is not None:

@@ -35,6 +35,7 @@ from subregion.io.source import SourceFile
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from subregion.blocks.wholes import Tally
     from subregion.convert.convert import Progress
     from subregion.formats.raster import Raster
     from subregion.records import Asset
@@ -92,6 +93,8 @@ class Store:
         Threads that encode blocks during a conversion; None for one per core.
     max_size : int or None
         How many bytes all entries of the folder may have; None for any number.
+    tally : Tally or None
+        Counts what reading sources as they are costs; None if nobody is to be warned of it.
     """
 
     folder: Folder
@@ -99,6 +102,7 @@ class Store:
     mode: str = "PATH"
     threads: int | None = None
     max_size: int | None = None
+    tally: Tally | None = field(default=None, repr=False, compare=False)
     name: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -118,7 +118,11 @@ class CocoFrames(VideoCollection):
     def __len__(self) -> int:
         return len(self._images)
 
+    def _count_shown(self) -> str:
+        return f"{len(self._images)} images, {len(self._videos)} videos"
+
     def __contains__(self, image_id: object) -> bool:
+        """Whether there is an image with this id; nothing is read."""
         return self._images.find(image_id) is not None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -173,7 +173,11 @@ class SimpleFrames(Frames):
     def __len__(self) -> int:
         return len(self._id_to_path)
 
+    def _count_shown(self) -> str:
+        return f"{len(self._id_to_path)} images"
+
     def __contains__(self, image_id: object) -> bool:
+        """Whether there is an image with this id; nothing is read."""
         try:
             return image_id in self._id_to_path
         except TypeError:

@@ -17,6 +17,7 @@ from subregion.records import Asset, ImageRecord, VideoPlace
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend
     from subregion.cache.limits import Size
+    from subregion.cache.store import Store
 
 
 class VideoFrames(VideoCollection):
@@ -58,7 +59,7 @@ class VideoFrames(VideoCollection):
         self,
         videos: str | os.PathLike[str] | Mapping[Any, str | os.PathLike[str]],
         workdir: str | os.PathLike[str] | None = None,
-        backend: Backend = None,
+        backend: Backend = "auto",
         hashid_mode: str = "PATH",
         *,
         max_size: Size = None,
@@ -79,6 +80,9 @@ class VideoFrames(VideoCollection):
         }
         self._counts: dict[Any, int] = {}
         self._ids: Sequence[Hashable] | None = None
+
+    def _counting(self, store: Store) -> Store:
+        return store  # frames that are read in order cost a frame each, not the file
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_counts": {}, "_ids": None}
@@ -101,13 +105,18 @@ class VideoFrames(VideoCollection):
     def __len__(self) -> int:
         return sum(self._count(name) for name in self._paths)
 
+    def _count_shown(self) -> str:
+        known = [self._counts.get(name) for name in self._paths]
+        frames = "frames not counted yet" if None in known else f"{sum(filter(None, known))} images"
+        return f"{len(self._paths)} videos, {frames}"
+
     def __contains__(self, image_id: object) -> bool:
-        """Whether there is such a frame; looks into its file, for how many there are, but decodes nothing."""
+        """Whether there is such a frame; its file is looked into once, for how many there are."""
         try:
             name, number = self._named(image_id)
         except UnknownImageError:
             return False
-        return 0 <= number < self._count(name)
+        return number >= 0 and number < self._count(name)
 
     def frames_of(self, video_id: Any) -> Sequence[Hashable]:
         """Return the image ids of the frames of a video, in the order in which they are shown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,9 +120,42 @@ def _as_array(given: Any) -> NDArray[Any]:
     return one
 
 
-def stacked(parts: Sequence[NDArray[Any]]) -> NDArray[Any] | list[NDArray[Any]]:
-    """Return results as one array if they have one shape, otherwise as a list; masked ones stay masked."""
-    if len({part.shape for part in parts}) != 1:
+def check_stack(stack: object, count: int, out: object) -> None:
+    """Refuse a value of `stack` that has no meaning, or cannot be had.
+
+    Raises
+    ------
+    ConfigError
+        Naming it.
+    """
+    if stack is not None and not isinstance(stack, bool):
+        raise ConfigError(f"load_regions: stack={shown(stack)}: allowed are True, False, None.")
+    if stack is False and out is not None:
+        raise ConfigError("load_regions: stack=False asks for a list, but out= is one array; leave one out.")
+    if stack and not count and out is None:
+        raise ConfigError("load_regions: stack=True, but there are no regions, so no shape is known.")
+
+
+def unlike_shapes(shapes: Iterable[tuple[int, ...]], option: str = "stack=True") -> ConfigError:
+    """Say that regions have several shapes where one is needed."""
+    return ConfigError(
+        f"load_regions: {option} needs regions of one shape, these have {shown(sorted(shapes))}. "
+        f"Use a Window, whose result always has its own shape."
+    )
+
+
+def stacked(parts: Sequence[NDArray[Any]], stack: bool | None) -> NDArray[Any] | list[NDArray[Any]]:
+    """Return results as one array, or as a list, as `stack` says; masked ones stay masked.
+
+    Raises
+    ------
+    ConfigError
+        If they are to be one array, and their shapes differ.
+    """
+    shapes = {part.shape for part in parts}
+    if stack and len(shapes) > 1:
+        raise unlike_shapes(shapes)
+    if len(shapes) != 1 or stack is False:
         return list(parts)
     masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
     together: NDArray[Any] = np.ma.stack(parts) if masked else np.stack(parts)

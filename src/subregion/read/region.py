@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from subregion.blocks.execute import FailedReadError, execute
 from subregion.blocks.level import WindowRead
+from subregion.blocks.wholes import DECODED, tell_of_wholes
 from subregion.errors import ConfigError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
@@ -22,7 +23,7 @@ from subregion.io.threads import carry_out, processors
 from subregion.read.compose import Composition
 from subregion.read.mending import mend, mend_unlike, planned_again
 from subregion.read.options import AS_STORED, Channels, ReadOptions
-from subregion.read.output import Output, stacked
+from subregion.read.output import Output, check_stack, stacked, unlike_shapes
 from subregion.read.plan import ReadPlan, plan_read
 
 if TYPE_CHECKING:
@@ -167,6 +168,8 @@ def execute_reads(
             if each.raster.holds(failure.level):
                 raise mend(store, asset, each, failure.error) from failure.error
         raise failure.error from None
+    if DECODED:
+        tell_of_wholes(store.tally, reads)
 
 
 def read_regions(
@@ -178,15 +181,17 @@ def read_regions(
     threads: int | None,
     options: ReadOptions,
     mended: list[str] | None = None,
+    stack: bool | None = None,
 ) -> Any:
     """Read many regions; see `Frames.load_regions`.
 
     Sources whose copies were damaged and made anew are added to `mended`.
     """
     wanted = _checked_requests(requests)
+    check_stack(stack, len(wanted), out)
     count = processors() if threads is None else _checked_threads(threads)
     output = None if out is None else Output.of(out, options.nodata == "ma")
-    batch = _Batch(store, kept_channels(channels), count, options, mended)
+    batch = _Batch(store, kept_channels(channels), count, options, mended, stack)
     try:
         images = list(dict.fromkeys([image_id for image_id, _ in wanted]))
     except TypeError:
@@ -195,6 +200,7 @@ def read_regions(
     if len(images) <= at_once:
         return batch.read([(record(image_id), region) for image_id, region in wanted], output)
     # More files than may be open at once: some images at a time.
+    batch = replace(batch, stack=False if stack is None else stack)
     parts: list[Any] = [None] * len(wanted)
     for first in range(0, len(images), at_once):
         group = set(images[first : first + at_once])
@@ -206,7 +212,7 @@ def read_regions(
             else:
                 output.check(len(wanted), result.shape, result.dtype)
                 output.put(place, result)
-    return stacked(parts) if output is None else output.finish()
+    return stacked(parts, stack) if output is None else output.finish()
 
 
 def _checked_requests(requests: Any) -> list[tuple[Any, Region | Selection]]:
@@ -243,6 +249,7 @@ class _Batch:
     threads: int
     options: ReadOptions
     mended: list[str] | None
+    stack: bool | None
 
     def read(self, wanted: list[tuple[ImageRecord, Region | Selection]], output: Output | None) -> Any:
         """Read into `output`, or return one array or a list."""
@@ -253,7 +260,7 @@ class _Batch:
             plan_read(self.store, record, region, self.channels, self.options) for record, region in wanted
         ]
         if output is None:
-            outs, masks = _new_arrays(plans, self.options.nodata == "ma")
+            outs, masks = _new_arrays(plans, self.options.nodata == "ma", self.stack)
         else:
             self._check(plans, output)
             outs = output.pixels
@@ -278,20 +285,19 @@ class _Batch:
                 for asset, opened in plan.opened:
                     mend_unlike(self.store, asset, opened, error)
             if len(shapes := {plan.shape for plan in plans}) > 1:
-                raise ConfigError(
-                    f"load_regions: out= needs regions of one shape, these have {shown(sorted(shapes))}. "
-                    f"Use a Window, whose result always has its own shape."
-                ) from None
+                raise unlike_shapes(shapes, "out=") from None
             raise
 
 
-def _new_arrays(plans: list[ReadPlan], masked: bool) -> tuple[Any, Any]:
-    """Return one array for all results if they have one shape, otherwise one for each; and for the masks."""
+def _new_arrays(plans: list[ReadPlan], masked: bool, stack: bool | None) -> tuple[Any, Any]:
+    """Return one array for all results, or one for each, as `stack` and shapes say; and for the masks."""
     shapes = {plan.shape for plan in plans}
+    if stack and len(shapes) > 1:
+        raise unlike_shapes(shapes)
     if plans:
         need = sum([math.prod(plan.shape) * (plan.dtype.itemsize + masked) for plan in plans])
         check_result(plans[0].path, need)
-    if len(shapes) != 1:
+    if len(shapes) != 1 or stack is False:
         masks = [np.empty(plan.shape, bool) if masked else None for plan in plans]
         return [np.empty(plan.shape, plan.dtype) for plan in plans], masks
     shape = (len(plans), *shapes.pop())
