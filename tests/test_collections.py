@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +86,6 @@ def test_every_kind_of_image_is_known_by_its_first_bytes(
         "avif",
         "qoi",
         "sgi",
-        "ico",
         "dds",
     )
     for kind in kinds:
@@ -316,3 +319,136 @@ def test_brackets_drop_axes_and_methods_keep_them(folder: Path, photograph: NDAr
     for call in calls:
         refused(call, RegionError, r"write slice\(5, 6\) to keep it")
     assert frames.load_region(1, slice(5, 6)).shape == (1, 600, 3)
+
+
+# --- what the log and the counter tell --------------------------------------------------------------------
+
+
+def messages(caplog: pytest.LogCaptureFixture, begin: str = "") -> list[str]:
+    found = [each.getMessage() for each in caplog.records if each.name == "subregion"]
+    caplog.clear()
+    return [each for each in found if each.startswith(begin)]
+
+
+def test_the_log_tells_of_conversions(
+    folder: Path, workdir: Path, caplog: pytest.LogCaptureFixture, photograph: NDArray[np.uint8]
+) -> None:
+    caplog.set_level(logging.INFO, "subregion")
+    path = folder / "a.png"
+    frames = SimpleFrames({1: path}, workdir, "auto")
+    frames.load_region(1, slice(5))
+    begun, done = messages(caplog)
+    assert begun == f"converting {path} to cog because: its windows cost the whole file"
+    (copy,) = workdir.glob("_cache/frames/??/*.tif")
+    assert done.startswith(f"converted {path} to cog in ")
+    assert done.endswith(f" s: {copy.stat().st_size} bytes")
+    frames.load_region(1, slice(5))
+    assert messages(caplog) == []
+    Image.fromarray(photograph[::-1]).save(path)
+    frames.load_region(1, slice(5))
+    assert (
+        messages(caplog)[0]
+        == f"converting {path} to cog anew because: the source changed since its copy was made"
+    )
+    frames.backend = "npy"
+    frames.load_region(1, slice(5))
+    assert messages(caplog)[0] == f"converting {path} to npy because: backend 'npy' is asked for"
+
+
+def test_the_log_tells_of_damage_and_eviction(
+    folder: Path, workdir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "subregion")
+    path = folder / "a.png"
+    frames = SimpleFrames({1: path, 2: folder / "scan-0001"}, workdir, "npy", max_size=1_000_000)
+    frames.prepare([1])
+    (copy,) = workdir.glob("_cache/frames/??/*.npy")
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    frames.verify([1], deep=True, repair=True)
+    assert f"the copy {copy} of {path} is damaged, and made anew" in messages(caplog)
+    (copy,) = workdir.glob("_cache/frames/??/*.npy")
+    copy.write_bytes(copy.read_bytes()[:-1])
+    frames.load_region(1)
+    assert f"converting {path} to npy anew because: its copy is damaged or gone" in messages(caplog)
+    (copy,) = workdir.glob("_cache/frames/??/*.npy")
+    frames.backend = "npy"  # lets go of it
+    frames.prepare([2])
+    (evicted,) = messages(caplog, "evicted")
+    assert str(copy) in evicted
+    assert str(path) in evicted
+
+
+def test_the_log_is_silent_unless_asked(folder: Path, workdir: Path) -> None:
+    code = (
+        "import sys; from subregion import SimpleFrames\n"
+        "SimpleFrames({1: sys.argv[1]}, sys.argv[2], 'cog').prepare()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, folder / "a.png", workdir], capture_output=True, check=True
+    )
+    assert result.stdout == result.stderr == b""
+
+
+@pytest.mark.parametrize("how", ["one by one", "threads", "executor", "as it is"])
+def test_progress_is_told_by_images(how: str, folder: Path, workdir: Path) -> None:
+    (folder / "bad.png").write_bytes(b"not a picture")
+    half = {"file_name": "scan-0001", "channels": "x|y|z", "warp_aux_to_img": {"scale": 2}}
+    images = [
+        {"id": "two files", "file_name": "a.png", "channels": "r|g|b", "assets": [half]},
+        {"id": "none"},
+        {"id": "bad", "file_name": "bad.png"},
+        {"id": "again", "file_name": "a.png"},
+    ]
+    backend = None if how == "as it is" else "cog"
+    frames = CocoFrames({"images": images}, workdir, backend, root=folder)
+    told: list[tuple[int, int, Any]] = []
+
+    def tell(*told_of: Any) -> None:
+        told.append(told_of)
+
+    def prepare(ids: list[str] | None = None) -> None:
+        with ThreadPoolExecutor(2) as executor:
+            frames.prepare(ids, workers=2 * (how == "threads"), progress=tell,
+                           executor=executor if how == "executor" else None)  # fmt: skip
+
+    if backend is None:
+        prepare()
+    else:
+        with pytest.raises(subregion.PrepareError) as caught:
+            prepare()
+        assert caught.value.failures.keys() == {"none", "bad"}
+    assert [each[:2] for each in told] == [(done, 4) for done in (1, 2, 3, 4)]
+    assert {each[2] for each in told} == {"two files", "none", "bad", "again"}
+    for _ in range(2):  # the second time a note says that all is there
+        told.clear()
+        prepare(["again", "two files"])
+        assert sorted(told) == sorted([(1, 2, told[0][2]), (2, 2, told[1][2])])
+        assert {each[2] for each in told} == {"two files", "again"}
+
+
+def test_what_a_counter_raises_ends_the_work(folder: Path, workdir: Path) -> None:
+    frames = SimpleFrames.from_folder(folder, workdir=workdir, backend="npy")
+
+    def stop(done: int, total: int, image_id: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        frames.prepare(progress=stop)
+    assert len(list(workdir.glob("_cache/frames/??/*.npy"))) == 1
+
+
+def test_warnings_of_threads_point_at_the_caller(
+    folder: Path, workdir: Path, monkeypatch: pytest.MonkeyPatch, photograph: NDArray[np.uint8]
+) -> None:
+    from subregion.convert import jpeg
+
+    jpeg._warn_once.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    Image.fromarray(photograph).save(folder / "a.jpg", progressive=True)
+    frames = SimpleFrames({1: folder / "a.jpg"}, workdir, "auto")
+    with pytest.warns(UserWarning, match="jpegtran") as caught:
+        frames.prepare(workers=2)
+    assert [each.filename for each in caught] == [__file__]
+    with pytest.warns(UserWarning, match="workdir") as caught:
+        SimpleFrames({}, backend="cog")
+    assert [each.filename for each in caught] == [__file__]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from subregion.blocks.wholes import Tally
-from subregion.cache.prepare import prepare
+from subregion.cache.prepare import Told, prepare
 from subregion.cache.verify import Depth, VerifyReport, verify_assets
 from subregion.cache.workdir import make_store
 from subregion.errors import RegionTypeError, shown
@@ -109,7 +109,7 @@ class CachedImages(ABC):
         workers: int = 0,
         use_stamp: bool = True,
         executor: Executor | None = None,
-        progress: bool = True,
+        progress: bool | Told = True,
     ) -> None:
         """Make every converted copy that is not there yet.
 
@@ -124,8 +124,10 @@ class CachedImages(ABC):
             Whether to trust the note of an earlier run for images whose source and copy are unchanged.
         executor : concurrent.futures.Executor or None
             Runs the conversions instead of threads of ours: processes, or a cluster.
-        progress : bool
-            Whether to show a bar on standard error, if that is a terminal.
+        progress : bool or callable
+            Whether to show a bar on standard error, if that is a terminal. Or what is called in this thread
+            whenever an image is done, with how many are, how many there are, and the id of that one; what it
+            raises ends the work.
 
         Raises
         ------

@@ -5,6 +5,7 @@ The log is `LOGGER`, named ``subregion``, which is silent unless the program set
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -16,7 +17,8 @@ from typing import Any, NamedTuple
 LOGGER = logging.getLogger("subregion")
 LOGGER.addHandler(logging.NullHandler())
 
-_PACKAGE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+#: What is passed over on the way to the caller: this library, and what calls its context managers.
+_OURS = os.path.join(os.path.dirname(os.path.abspath(__file__)), ""), contextlib.__file__
 
 
 class Caller(NamedTuple):
@@ -52,7 +54,7 @@ def caller() -> Caller:
     if known is not None:
         return known
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame = frame.f_back
     registry = frame.f_globals.setdefault("__warningregistry__", {})
     module = frame.f_globals.get("__name__", "<unknown>")

@@ -77,8 +77,8 @@ def tell_of_wholes(tally: Tally | None, reads: Iterable[WindowRead]) -> None:
         path, (rows, cols, _) = next(iter(found.items()))
         warn_caller(
             f"{path}: is not stored by blocks, so each window costs decoding up to all of its "
-            f'{rows} x {cols} pixels (rows x columns). backend="auto" converts such files once; a window of a '
-            f"PNG of 2 megapixels was then {FACTOR} times as fast, of a larger one more: docs/performance.md. "
-            f"(Said once: this was the third such window of the collection.)",
+            f'{rows} x {cols} pixels (rows x columns). backend="auto" converts such files once; a window '
+            f"was then {FACTOR} times as fast (of a PNG of 2 megapixels; see docs/performance.md). "
+            f"Said once: this was the third such window of the collection.",
             PerformanceWarning,
         )

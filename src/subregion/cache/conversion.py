@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,11 +16,13 @@ from subregion.cache.identity import Identity, identify
 from subregion.cache.leases import Lease, book_of
 from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
+from subregion.cache.policy import why_not_in_place
 from subregion.cache.publish import publish
 from subregion.cache.seen import Seen
 from subregion.convert.convert import SUFFIXES, convert
 from subregion.convert.jpeg import can_keep, kept_frame
 from subregion.errors import CacheError, ConfigError, DamagedFileError, SubregionError, UnsupportedFormatError
+from subregion.notices import LOGGER
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Recipe
@@ -164,6 +169,7 @@ class Conversion:
             found = store.fresh_entry(self.asset, identity)
             if found is not None:
                 return found
+            begun = self._log_begin(recipe, source, origin)
             entry = publish(
                 store.folder,
                 origin,
@@ -174,8 +180,28 @@ class Conversion:
                 confirm,
                 admit,
             )
+        seconds = time.perf_counter() - begun
+        LOGGER.info(
+            "converted %s to %s in %.2f s: %d bytes", self.asset.path, recipe.kind, seconds, entry.size
+        )
         self._discard_stale()
         return entry, recipe
+
+    def _log_begin(self, recipe: Recipe, source: Raster, origin: Origin) -> float:
+        """Tell what is going to be done and why, and return when that was."""
+        if LOGGER.isEnabledFor(logging.INFO):
+            folder, kind = self.store.folder, self.store.recipe.kind
+            why, again = f"backend {kind!r} is asked for", ""
+            if folder.look_up(origin.key) is not None:
+                why, again = "the source changed since its copy was made", " anew"
+            elif os.path.lexists(folder.manifest_path(origin.key)):
+                why, again = "its copy is damaged or gone", " anew"
+            elif kind == "auto":
+                why = why_not_in_place(source)
+            path, frame = self.asset.path, self.asset.frame
+            name = path if frame is None else f"frame {frame} of {path}"
+            LOGGER.info("converting %s to %s%s because: %s", name, recipe.kind, again, why)
+        return time.perf_counter()
 
     def _discard_stale(self) -> None:
         """Take away what was made, in another form, of what the source was before."""

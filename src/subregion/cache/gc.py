@@ -6,6 +6,7 @@ Only what we wrote is removed: an entry has a manifest with its checksum, and it
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import time
 from collections import Counter, deque
@@ -24,6 +25,7 @@ from subregion.cache.removal import put_back, restore_abandoned, set_aside
 from subregion.cache.scan import Found, claims_by, manifest_by, scan
 from subregion.errors import SubregionError, some_of
 from subregion.io.descriptors import read_regular
+from subregion.notices import LOGGER
 
 #: A folder that has a limit and is full is emptied down to this share of it, so that it has not to be done
 #: each time.
@@ -270,6 +272,14 @@ class _Collection:
             for each in chosen if self._dry else self._removed(chosen):
                 del self._entries[each.found.key]
                 self._count(reason, each.nbytes)
+                if not self._dry and LOGGER.isEnabledFor(logging.INFO):
+                    self._log(reason, each)
+
+    def _log(self, reason: str, gone: _Removable) -> None:
+        claims = claims_of(gone.manifest, gone.found.key) or {}
+        source = claims.get("source", "an unknown source")
+        path = os.path.join(gone.found.home, gone.names[0])
+        LOGGER.info("evicted %s (%d bytes), the copy of %s: %s", path, gone.nbytes, source, _WORDS[reason])
 
     def _removable(self, found: Found) -> _Removable | None:
         """Look whether an entry is ours and nobody reads it; None if not."""

@@ -33,3 +33,13 @@ def serves_in_place(raster: Raster) -> bool:
         # Making a copy with the best intervals, and an index of them, costs little and loses nothing.
         return high * wide * bands <= JPEG_BLOCK_IN_PLACE and raster.file.size <= JPEG_FILE_IN_PLACE
     return raster.mapped or high * wide * bands * raster.dtype.itemsize <= BLOCK_IN_PLACE
+
+
+def why_not_in_place(raster: Raster) -> str:
+    """Say why a source that does not serve in place is converted."""
+    if not raster.windowed:
+        return "its windows cost the whole file"
+    if isinstance(raster.full, IntervalLevel):
+        return "its restart intervals are long, or take long to be found when it is opened"
+    nbytes = raster.block[0] * raster.block[1] * raster.shape[2] * raster.dtype.itemsize
+    return f"its windows cost blocks of {nbytes / (1 << 20):.1f} MiB"

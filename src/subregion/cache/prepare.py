@@ -10,17 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from subregion.cache.stamp import stamp_holds, write_stamp
 from subregion.errors import ConfigError, PrepareError, SubregionError, shown
 from subregion.io.threads import processors
+from subregion.notices import caller, work_for
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from subregion.cache.store import Store
     from subregion.records import Asset, ImageRecord
+
+#: Is told how many images are done, how many there are, and which was the last one.
+Told: TypeAlias = "Callable[[int, int, Any], object]"
 
 #: How many failures the message spells out; all of them are in ``PrepareError.failures``.
 LISTED = 50
@@ -37,37 +41,88 @@ def prepare(
     workers: int,
     use_stamp: bool,
     executor: Executor | None,
-    progress: bool,
+    progress: bool | Told,
 ) -> None:
     """Make every converted copy that is not there yet; see `Frames.prepare`."""
     if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= MOST_WORKERS:
         raise ConfigError(f"workers={shown(workers)}: must be a whole number from 0 to {MOST_WORKERS}.")
     if executor is not None and not callable(getattr(executor, "submit", None)):
         raise ConfigError(f"executor={shown(executor)}: a concurrent.futures.Executor is needed, or None.")
+    count = _Count(image_ids, progress)
     if store.recipe.kind == "none":
+        count.all_done()
         return
     store.folder.sweep()
     failures: dict[Any, BaseException] = {}
-    assets: list[tuple[Any, Asset]] = []
+    assets: list[tuple[int, Asset]] = []
     copies: set[str] = set()
-    for image_id in image_ids:
+
+    def fail(number: int, problem: BaseException) -> None:
+        image_id = image_ids[number]
+        failures[image_id if _is_hashable(image_id) else shown(image_id)] = problem
+
+    for number, image_id in enumerate(image_ids):
         try:
-            assets.extend((image_id, asset) for asset in record(image_id).assets)
+            found = record(image_id).assets
         except SubregionError as problem:
-            failures[image_id if _is_hashable(image_id) else shown(image_id)] = problem
+            fail(number, problem)
+            count.expect(number, 0)
+        else:
+            assets.extend((number, asset) for asset in found)
+            count.expect(number, len(found))
     if use_stamp and not failures and stamp_holds(store, (asset for _, asset in assets)):
+        count.all_done()
         return
-    with _Bar(len(assets), progress) as bar, _runner(workers, executor, bar.convert) as run:
-        for image_id, outcome in run(store, assets):
+    count.begin()
+    with _Bar(len(assets), progress is True) as bar, _runner(workers, executor, bar.convert) as run:
+        for number, outcome in run(store, assets):
             bar.advance()
             if isinstance(outcome, BaseException):
-                failures[image_id] = outcome
+                fail(number, outcome)
             elif outcome is not None:
                 copies.add(outcome)
+            count.advance(number)
     if failures:
         raise PrepareError(_account(failures, len(image_ids)), failures)
     if use_stamp:
         write_stamp(store, (asset for _, asset in assets), copies)
+
+
+class _Count:
+    """Tells a callable of the caller, if there is one, how many images are done: one has several files."""
+
+    def __init__(self, image_ids: Sequence[Any], progress: bool | Told) -> None:
+        self._image_ids = image_ids
+        self._tell = progress if callable(progress) else None
+        self._left: dict[int, int] = {}
+        self._done = 0
+
+    def expect(self, number: int, files: int) -> None:
+        """Note how many files an image has."""
+        if self._tell is not None:
+            self._left[number] = files
+
+    def begin(self) -> None:
+        """Tell of the images that have none."""
+        for number in [number for number, files in self._left.items() if not files]:
+            self._tell_of(number)
+
+    def advance(self, number: int) -> None:
+        """Count a file of an image."""
+        if self._tell is not None:
+            self._left[number] -= 1
+            if not self._left[number]:
+                self._tell_of(number)
+
+    def all_done(self) -> None:
+        """Tell that nothing had to be done."""
+        for number in range(len(self._image_ids)) if self._tell is not None else ():
+            self._tell_of(number)
+
+    def _tell_of(self, number: int) -> None:
+        self._done += 1
+        if self._tell is not None:
+            self._tell(self._done, len(self._image_ids), self._image_ids[number])
 
 
 def _is_hashable(image_id: Any) -> bool:
@@ -83,10 +138,10 @@ def convert_asset(store: Store, asset: Asset) -> str | None:
     return store.ensure(asset)
 
 
-#: Image, and what went wrong, or the name of the copy; None if there need be none.
-Outcome = tuple[Any, BaseException | str | None]
+#: Number of the image, and what went wrong, or the name of the copy; None if there need be none.
+Outcome = tuple[int, BaseException | str | None]
 Convert = Callable[["Store", "Asset"], str | None]
-Run = Callable[["Store", list[tuple[Any, "Asset"]]], Iterator[Outcome]]
+Run = Callable[["Store", list[tuple[int, "Asset"]]], Iterator[Outcome]]
 
 
 @contextlib.contextmanager
@@ -97,7 +152,9 @@ def _runner(workers: int, executor: Executor | None, convert_here: Convert) -> I
     elif workers == 0:
         yield lambda store, assets: _one_by_one(store, assets, convert_here)
     else:
-        with ThreadPoolExecutor(workers, thread_name_prefix="subregion-prepare") as threads:
+        with ThreadPoolExecutor(
+            workers, "subregion-prepare", initializer=work_for, initargs=(caller(),)
+        ) as threads:
             # Several images at once keep the cores busy; more threads for each would only compete.
             share = max(1, cores // workers)
             yield lambda store, assets: _submitted(
@@ -105,29 +162,29 @@ def _runner(workers: int, executor: Executor | None, convert_here: Convert) -> I
             )
 
 
-def _one_by_one(store: Store, assets: list[tuple[Any, Asset]], convert: Convert) -> Iterator[Outcome]:
-    for image_id, asset in assets:
+def _one_by_one(store: Store, assets: list[tuple[int, Asset]], convert: Convert) -> Iterator[Outcome]:
+    for number, asset in assets:
         try:
             outcome: BaseException | str | None = convert(store, asset)
         except Exception as error:  # noqa: BLE001 - reported at the end, together with all others
             outcome = error
-        yield image_id, outcome
+        yield number, outcome
 
 
 def _submitted(
-    store: Store, assets: list[tuple[Any, Asset]], convert: Convert, executor: Executor, ahead: int
+    store: Store, assets: list[tuple[int, Asset]], convert: Convert, executor: Executor, ahead: int
 ) -> Iterator[Outcome]:
     """Keep `ahead` images submitted, so that a collection of millions does not become millions of futures."""
     waiting = iter(assets)
-    running: dict[Future[str | None], Any] = {}
+    running: dict[Future[str | None], int] = {}
     try:
         while True:
             while len(running) < ahead and (item := next(waiting, None)) is not None:
-                image_id, asset = item
+                number, asset = item
                 try:
-                    running[executor.submit(convert, store, asset)] = image_id
+                    running[executor.submit(convert, store, asset)] = number
                 except RuntimeError as error:  # it was shut down, or its workers are dead
-                    yield image_id, error
+                    yield number, error
             if not running:
                 return
             done, _ = wait(running, return_when=FIRST_COMPLETED)

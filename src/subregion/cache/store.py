@@ -31,6 +31,7 @@ from subregion.formats.jpeg.intervals import IntervalLevel
 from subregion.formats.open import open_raster
 from subregion.io.pool import POOL
 from subregion.io.source import SourceFile
+from subregion.notices import LOGGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -400,6 +401,7 @@ class Store:
                 f"{entry.data}: this copy is damaged, and its source is gone, so it cannot be made anew: put "
                 f"{asset.path} back. What is left of the copy is kept."
             )
+        LOGGER.warning("the copy %s of %s is damaged, and made anew", entry.data, asset.path)
         self.folder.discard(entry)
 
     def fresh_entry(self, asset: Asset, identity: Identity) -> tuple[Entry, Recipe] | None:
