@@ -15,6 +15,7 @@ from subregion.errors import (
     UnsupportedFormatError,
 )
 from subregion.formats.codecfiles import open_codec_file, open_jpeg2000, open_webp
+from subregion.formats.foreign import named_foreign
 from subregion.formats.jp2 import tags_of_jp2
 from subregion.formats.jpeg.intervals import open_intervals
 from subregion.formats.jpeg.whole import open_jpeg_file
@@ -238,6 +239,9 @@ def _open_other(file: SourceFile, head: bytes, indices: bool) -> Raster:
             return open_codec_file(file, driver, codec)
     if head[4:8] == b"ftyp":
         return Raster(file.path, "HEIF", LAYOUT, top_down_level(file, Loader("heifload", "HEIF")))
+    foreign = named_foreign(file)
+    if foreign is not None:
+        raise UnsupportedFormatError(f"{file.path}: {foreign}")
     try:
         return open_pillow(file, indices=indices)
     except UnsupportedFormatError as error:
