@@ -12,7 +12,10 @@ import os
 import sys
 import threading
 import warnings
+from collections import OrderedDict
 from typing import Any, NamedTuple
+
+from subregion.forks import in_child
 
 LOGGER = logging.getLogger("subregion")
 LOGGER.addHandler(logging.NullHandler())
@@ -108,3 +111,37 @@ def short_repr(value: Any) -> str:
             continue
         parts.append(repr(content) if each.default is dataclasses.MISSING else f"{each.name}={content!r}")
     return f"{type(value).__name__}({', '.join(parts)})"
+
+
+#: Files of which it is remembered that something was said; after so many the first may be told again.
+_REMEMBERED = 1 << 16
+
+
+class Notices:
+    """What was said already. Thread-safe; a forked child does not say again what its parent said."""
+
+    def __init__(self) -> None:
+        self._said: OrderedDict[str, None] = OrderedDict()
+        self._renew()
+        in_child(self._renew)
+
+    def _renew(self) -> None:
+        self._lock = threading.Lock()
+
+    def is_new(self, key: str) -> bool:
+        """Tell whether nothing was said of a file, and remember it."""
+        with self._lock:
+            if key in self._said:
+                return False
+            self._said[key] = None
+            if len(self._said) > _REMEMBERED:
+                self._said.popitem(last=False)
+            return True
+
+    def forget(self) -> None:
+        """Begin anew."""
+        with self._lock:
+            self._said.clear()
+
+
+NOTICES = Notices()

@@ -50,6 +50,18 @@ class View:
     orientation : str
         Whether rows and columns are those that are ``"stored"``, or as a viewer turns them by the EXIF tag:
         ``"upright"``.
+    page : int or None
+        Which page of a TIFF, or frame of an animation, counted from 0; with `series`, which page of that.
+    series : int or None
+        Which picture: a series of a TIFF as `tifffile` tells them apart, an image of a zarr group.
+    level : int or None
+        Which resolution is the image, 0 being the full one.
+    t, z, c : int or None
+        Which position along time, depth and channels. None is the first of time and depth, and all channels.
+    axes : str or None
+        What the axes of an array without names are, in their order: letters of ``"yxczts"``.
+    name : str
+        All that is not as it is by default, as text.
 
     Raises
     ------
@@ -62,15 +74,20 @@ class View:
     labels: bool = False
     picture: str | None = None
     orientation: str = "stored"
+    page: int | None = None
+    series: int | None = None
+    level: int | None = None
+    t: int | None = None
+    z: int | None = None
+    c: int | None = None
+    axes: str | None = None
     name: str = field(init=False, repr=False, compare=False)
 
     __repr__ = short_repr
 
     def __post_init__(self) -> None:
-        for name in ("frame",):
-            number = getattr(self, name)
-            if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-                raise RecordError(f"{name}={shown(number)}: must be a whole number, at least 0, or None.")
+        for name in ("frame", *PLACES):
+            object.__setattr__(self, name, _checked_place(name, getattr(self, name)))
         if not isinstance(self.palette, str) or self.palette not in PALETTES:
             raise RecordError(f"palette={shown(self.palette)}: allowed are 'rgb', 'index'.")
         if not isinstance(self.labels, bool):
@@ -82,6 +99,7 @@ class View:
             raise RecordError(f"picture={shown(self.picture)}: allowed are {listed}, None.")
         if not isinstance(self.orientation, str) or self.orientation not in ORIENTATIONS:
             raise RecordError(f"orientation={shown(self.orientation)}: allowed are 'stored', 'upright'.")
+        object.__setattr__(self, "axes", _checked_axes(self.axes))
         # A string keeps its hash, and what is open is looked up by it at every read.
         object.__setattr__(self, "name", repr(self.document) if self.document else "")
 
@@ -118,10 +136,45 @@ class View:
                     f"{path}: {name}={shown(value)} is asked for, but it is {kind}; leave it out."
                 )
 
+    @property
+    def chosen(self) -> bool:
+        """Whether one of several pictures of a file is meant, or its axes are told."""
+        return any(getattr(self, name) is not None for name in (*PLACES, "axes"))
+
+
+def _checked_place(name: str, value: Any) -> int | None:
+    """Return a position as a plain number."""
+    if value is None:
+        return None
+    if isinstance(value, slice | list | tuple | range):
+        raise RecordError(
+            f"{name}={shown(value)}: an image is one position of {name}. Open one image for each, and stack "
+            f"them: np.stack([subregion.open(path, {name}=i)[:] for i in ...])."
+        )
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise RecordError(f"{name}={shown(value)}: must be a whole number, at least 0, or None.")
+    return number
+
+
+def _checked_axes(axes: Any) -> str | None:
+    if axes is None:
+        return None
+    letters = axes.lower() if isinstance(axes, str) else ""
+    if not {"y", "x"} <= set(letters) <= set(AXES) or len(set(letters)) != len(letters):
+        raise RecordError(f"axes={shown(axes)}: name each axis once, in order: y, x and any of c, z, t, s.")
+    return letters
+
 
 PALETTES = ("rgb", "index")
 BESIDE_SLIDES = ("label", "macro", "thumbnail")
 ORIENTATIONS = ("stored", "upright")
+#: The options that are positions in a file of several pictures, and the letters of `View.axes`.
+PLACES = ("page", "series", "level", "t", "z", "c")
+AXES = "yxczts"
 #: What can be said of any file.
 _FOR_ALL = ("palette", "labels", "orientation")
 #: A file as it is.
@@ -153,7 +206,7 @@ class Asset:
         What the stored values stand for.
     hashid : str or None
         The identity of the content as the caller gave it (``hashid_mode="GIVEN"``).
-    frame, palette, labels, picture, orientation
+    frame, palette, labels, picture, orientation, page, series, level, t, z, c, axes
         Which picture of the file is meant, and what its samples are; see `View`.
 
     Attributes
@@ -181,6 +234,13 @@ class Asset:
     labels: bool = False
     picture: str | None = None
     orientation: str = "stored"
+    page: int | None = None
+    series: int | None = None
+    level: int | None = None
+    t: int | None = None
+    z: int | None = None
+    c: int | None = None
+    axes: str | None = None
     view: View = field(init=False, repr=False, compare=False)
 
     __repr__ = short_repr

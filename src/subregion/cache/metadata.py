@@ -35,20 +35,26 @@ class Carried:
         The value that means "no pixel here".
     palette : bytes
         The colours of indices, one after the other, if the copy holds indices.
-    channels : int
+    colors : int
         How many bytes each of them has, 3 or 4.
-    names : tuple of str
+    classes : tuple of str
         What each index is called.
     orientation : int
         How the copy is turned when it is read, by the number of the EXIF tag; 1 if it was written turned.
+    names : tuple of str or None
+        What it calls its bands.
+    left_out : str
+        What of its file is not in the image, in words.
     """
 
     tags: tuple[FileTag, ...] = ()
     nodata: float | None = None
     palette: bytes = b""
-    channels: int = 3
-    names: tuple[str, ...] = ()
+    colors: int = 3
+    classes: tuple[str, ...] = ()
     orientation: int = 1
+    names: tuple[str, ...] | None = None
+    left_out: str = ""
 
     @classmethod
     def by(cls, source: Raster, as_stored: bool = False) -> Carried:
@@ -63,13 +69,18 @@ class Carried:
         """
         tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS and _is_sound(tag))
         nodata = source.nodata if _is_number(source.nodata) else None
-        tags = tags if sum(len(tag.value) for tag in tags) <= _MOST else ()
-        turned = source.orientation if as_stored else 1
+        names, left_out = source.channel_names, source.left_out[:_MOST]
+        said = cls(
+            tags if sum(len(tag.value) for tag in tags) <= _MOST else (),
+            nodata,
+            orientation=source.orientation if as_stored else 1,
+            names=None if names and sum(map(len, names)) > _MOST else names,
+            left_out=left_out,
+        )
         if source.palette is None:
-            return cls(tags, nodata, orientation=turned)
+            return said
         colors = source.palette.colors
-        names = source.palette.names
-        return cls(tags, nodata, colors.tobytes(), colors.shape[1], names, turned)
+        return replace(said, palette=colors.tobytes(), colors=colors.shape[1], classes=source.palette.names)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Carried:
@@ -92,12 +103,17 @@ class Carried:
         if type(orientation) is not int or not 1 <= orientation <= 8:
             raise ValueError("no orientation")
         palette = base64.b64decode(document.get("palette", ""), validate=True)
-        channels, names = document.get("channels", 3), tuple(document.get("names", ()))
-        if channels not in (3, 4) or len(palette) % channels or len(palette) > _MOST_PALETTE:
+        colors, classes = document.get("colors", 3), document.get("classes", [])
+        if colors not in (3, 4) or len(palette) % colors or len(palette) > _MOST_PALETTE:
             raise ValueError("not what is ever kept")
-        if not all(isinstance(name, str) for name in names):
+        names, left_out = document.get("channel_names"), document.get("left_out", "")
+        for each in (classes, names or []):
+            if not isinstance(each, list) or not all(isinstance(name, str) for name in each):
+                raise ValueError("not what is ever kept")
+        if not isinstance(left_out, str):
             raise ValueError("not what is ever kept")
-        return cls(tags, nodata, palette, channels, names, orientation)
+        named = None if names is None else tuple(names)
+        return cls(tags, nodata, palette, colors, tuple(classes), orientation, named, left_out)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -111,9 +127,13 @@ class Carried:
             found["nodata"] = self.nodata
         if self.palette:
             found["palette"] = base64.b64encode(self.palette).decode()
-            found["channels"], found["names"] = self.channels, list(self.names)
+            found["colors"], found["classes"] = self.colors, list(self.classes)
         if self.orientation != 1:
             found["orientation"] = self.orientation
+        if self.names is not None:
+            found["channel_names"] = list(self.names)
+        if self.left_out:
+            found["left_out"] = self.left_out
         return found
 
     def given(self, raster: Raster, colors_wanted: bool) -> Raster:
@@ -129,9 +149,17 @@ class Carried:
         nodata = self.nodata if raster.nodata is None else raster.nodata
         palette = None
         if self.palette:
-            table = np.frombuffer(self.palette, np.uint8).reshape(-1, self.channels)
-            palette = Palette(table, self.names)
-        given = replace(raster, tags=raster.tags or self.tags, nodata=nodata, palette=palette)
+            table = np.frombuffer(self.palette, np.uint8).reshape(-1, self.colors)
+            palette = Palette(table, self.classes)
+        names, left_out = self.names, self.left_out
+        given = replace(
+            raster,
+            tags=raster.tags or self.tags,
+            nodata=nodata,
+            palette=palette,
+            find_names=lambda: names,
+            find_left_out=lambda: left_out,
+        )
         if palette is not None and colors_wanted:
             given = given.colored()
         return upright(given, self.orientation)

@@ -31,7 +31,7 @@ from subregion.formats.jpeg.intervals import IntervalLevel
 from subregion.formats.open import open_raster
 from subregion.io.pool import POOL
 from subregion.io.source import SourceFile
-from subregion.notices import LOGGER
+from subregion.notices import LOGGER, NOTICES, warn_caller
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,6 +124,7 @@ class Store:
         if opened is None:
             opened = self._open(asset)
             POOL.put(self._pooled_as(asset), opened)
+            _tell(asset, opened.raster)
         return opened
 
     def reopen(self, asset: Asset, damaged: OpenAsset) -> OpenAsset | None:
@@ -180,6 +181,7 @@ class Store:
             _note_use(found[0])
             return os.path.basename(found[0].data)
         opened = self._open(asset, progress)
+        _tell(asset, opened.raster)
         if POOL.get(self._pooled_as(asset)) is not None:  # what the source was before
             POOL.put(self._pooled_as(asset), opened)
         copy = None if opened.entry is None else os.path.basename(opened.entry.data)
@@ -415,6 +417,17 @@ class Store:
 
 class _EvictedError(ReplacedError):
     """The entry was removed to make room before it could be held."""
+
+
+def _tell(asset: Asset, raster: Raster) -> None:
+    """Say once of a file what of it is not read, and how to choose it."""
+    if NOTICES.is_new(f"{asset.view.name}:{asset.path}"):
+        try:
+            left_out = raster.left_out
+        except SubregionError:
+            return  # whoever reads what is damaged will hear of it
+        if left_out:
+            warn_caller(f"{asset.path}: {left_out}.")
 
 
 def _note_use(entry: Entry) -> None:

@@ -12,7 +12,8 @@ from subregion.cache.seen import look_at
 from subregion.cache.store import Store
 from subregion.convert.jpeg import can_keep
 from subregion.errors import NotGeoreferencedError, SubregionError
-from subregion.formats.open import open_raster
+from subregion.formats.contents import Contents, Series
+from subregion.formats.open import contents_of, open_raster
 from subregion.geo.georeference import georeference_of
 from subregion.records import Asset
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from subregion.cache.manifest import Entry
     from subregion.formats.raster import Raster
     from subregion.geometry.georeference import Georeference
+
+#: Series that are spelled out.
+_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,14 @@ class Description:
         Rows and columns that are decoded together.
     levels : tuple of (int, int)
         Rows and columns of each resolution, the full one first.
+    channels : tuple of str or None
+        What the file calls its bands.
+    pages : int or None
+        How many pages or frames the file has, if it is of a kind that may have several.
+    series : tuple of Series
+        The pictures and stacks of the file: their axes, sizes and resolutions.
+    left_out : str
+        What of the file is not in the image, and how to choose it.
     nodata : float or None
         The file's own value for "no pixel here".
     crs : str or None
@@ -93,6 +105,10 @@ class Description:
     dtype: str
     block: tuple[int, int]
     levels: tuple[tuple[int, int], ...]
+    channels: tuple[str, ...] | None
+    pages: int | None
+    series: tuple[Series, ...]
+    left_out: str
     nodata: float | None
     crs: str | None
     to_world: tuple[float, ...] | None
@@ -136,6 +152,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
                 {"tif": "cog", "jpg": "jpeg"}.get(kind, kind), entry.data, entry.size
             )
     place, ground = _place(raster)
+    contents = _contents(asset.path)
     return Description(
         path=asset.path,
         nbytes=look_at(asset.path).size,
@@ -145,6 +162,10 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
         dtype=str(raster.dtype),
         block=raster.block,
         levels=raster.level_shapes,
+        channels=raster.channel_names,
+        pages=contents.pages,
+        series=contents.series,
+        left_out=raster.left_out,
         nodata=raster.nodata,
         crs=None if place is None else place.crs,
         to_world=None if place is None else tuple(place.to_world[:6]),
@@ -164,6 +185,13 @@ def find_copy(cache: Store, asset: Asset) -> Entry | None:
         return cache.entry_of(asset)
     except SubregionError:
         return None  # whoever reads the source reports that better
+
+
+def _contents(path: str) -> Contents:
+    try:
+        return contents_of(path)
+    except SubregionError:
+        return Contents()  # the picture that can be read is described all the same
 
 
 def _place(raster: Raster) -> tuple[Georeference | None, str]:
@@ -218,6 +246,7 @@ def in_lines(description: Description) -> str:
         "file": _bytes(description.nbytes),
         "block": f"{high} x {wide}" if description.windowed else "the whole image",
         "levels": ", ".join(f"{level[0]} x {level[1]}" for level in description.levels),
+        **_several(description),
         "nodata": "none" if description.nodata is None else f"{description.nodata:g}",
         "ground": description.ground,
         "reading": description.reading,
@@ -229,6 +258,31 @@ def in_lines(description: Description) -> str:
         listed = [f"{copy.kind}, {_bytes(copy.nbytes)}: {copy.path}" for copy in description.copies]
         lines[-1] = f"  {'copies':<8} " + f"\n  {'':<8} ".join(listed)
     return "\n".join(lines)
+
+
+def _several(description: Description) -> dict[str, str]:
+    """Tell what else a file holds, where it holds more than one picture, and what bands are called."""
+    facts = {}
+    if description.channels is not None:
+        facts["channels"] = ", ".join(description.channels)
+    if description.pages is not None and description.pages > 1:
+        facts["pages"] = str(description.pages)
+    several = len(description.series) > 1 or any(set(each.axes) - set("YXCS") for each in description.series)
+    if several or description.left_out:
+        listed = [_series(each) for each in description.series[:_LISTED]]
+        if len(description.series) > _LISTED:
+            listed.append(f"... and {len(description.series) - _LISTED} more")
+        facts["series"] = f"\n  {'':<8} ".join(listed) or "none"
+    if description.left_out:
+        facts["not read"] = description.left_out
+    return facts
+
+
+def _series(series: Series) -> str:
+    shape = " x ".join(map(str, series.shape))
+    name = f" ({series.name})" if series.name else ""
+    levels = ", ".join(f"{rows} x {cols}" for rows, cols in series.levels)
+    return f"{series.number}{name}: {series.axes} {shape}; levels {levels}"
 
 
 def _bytes(count: int) -> str:

@@ -237,6 +237,7 @@ def zstd_decoder(
     strides: tuple[int, ...] | None,
     size: int,
     most: int,
+    start: int = 0,
 ) -> Decoder:
     """Return what decompresses blocks of so many bytes in this thread; those that declare more are refused.
 
@@ -248,13 +249,15 @@ def zstd_decoder(
         Its type.
     size, most : int
         Bytes that a block holds, and that it may declare.
+    start : int
+        Where its first sample lies in them.
     """
     declared, undo, array = zstandard.frame_content_size, _contexts().zstd.decompress, np.ndarray
 
     def block(data: Data, number: int, rows: slice | None) -> NDArray[Any]:
         if declared(data) > size and declared(data) > most:
             raise too_much(most)
-        return array(shape, stored, undo(data, size), 0, strides)
+        return array(shape, stored, undo(data, size), start, strides)
 
     return block
 
@@ -265,6 +268,7 @@ def zstd_many(
     stored: np.dtype[np.generic],
     strides: tuple[int, ...] | None,
     size: int,
+    start: int = 0,
 ) -> list[NDArray[Any]]:
     """Decompress several blocks in one call.
 
@@ -273,4 +277,4 @@ def zstd_many(
     """
     sizes: Any = np.full(len(data), size, np.uint64)
     found: Any = _contexts().zstd.multi_decompress_to_buffer(list(data), decompressed_sizes=sizes)
-    return [np.ndarray(shape, stored, found[place], 0, strides) for place in range(len(data))]
+    return [np.ndarray(shape, stored, found[place], start, strides) for place in range(len(data))]

@@ -67,6 +67,8 @@ class ChunkCodec(Codec):
         Rows, columns and samples of a block, and how many bytes apart they lie in it.
     nbytes : int
         Of a decoded block: more than `shape` says, if the block is deeper than a picture.
+    start : int
+        Where the first sample lies in it.
     """
 
     filters: tuple[Filter, ...]
@@ -75,6 +77,7 @@ class ChunkCodec(Codec):
     shape: tuple[int, int, int]
     strides: tuple[int, int, int]
     nbytes: int
+    start: int = 0
     mapped: bool = field(init=False)
     checked: bool = field(init=False)
     kinds: tuple[str, ...] = field(init=False, repr=False)
@@ -91,7 +94,7 @@ class ChunkCodec(Codec):
         processor's cache.
         """
         if self.kinds == ("zstd",):
-            return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, self.nbytes)
+            return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, self.nbytes, self.start)
         if self._plain_blosc and self.nbytes <= _BUFFER_NBYTES:
             return self._blosc_decoder()
         return self.decode
@@ -104,7 +107,7 @@ class ChunkCodec(Codec):
     def _blosc_decoder(self) -> Decoder:
         size, checked = self.nbytes, self.checked
         target = scratch(size)
-        samples = np.ndarray(self.shape, self.stored, target, 0, self.strides)
+        samples = np.ndarray(self.shape, self.stored, target, self.start, self.strides)
         row = self.strides[0] if self.strides[0] * self.shape[0] == size else 0
 
         def block(data: Data, number: int, rows: slice | None) -> NDArray[Any]:
@@ -127,7 +130,7 @@ class ChunkCodec(Codec):
         """
         size, shape, strides, stored = self.nbytes, self.shape, self.strides, self.stored
         if self.kinds == ("zstd",):
-            return zstd_many(data, shape, stored, strides, size)
+            return zstd_many(data, shape, stored, strides, size, self.start)
         row, needed = strides[0], (len(data) + 1) * size
         if not self._plain_blosc or row * shape[0] != size or needed > _BUFFER_NBYTES:
             return None
@@ -139,7 +142,7 @@ class ChunkCodec(Codec):
         places = blosc_lz4.decode_ranges(frames, size, target)
         if places is None:
             return None
-        return [np.ndarray(shape, stored, target, place, strides) for place in places]
+        return [np.ndarray(shape, stored, target, place + self.start, strides) for place in places]
 
     def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:
         """Decode a block."""
@@ -149,7 +152,7 @@ class ChunkCodec(Codec):
             data = each.undo(data, limit)
         if len(data) < self.nbytes:
             raise ValueError(f"a block holds {len(data)} of {self.nbytes} bytes")
-        return np.ndarray(self.shape, self.stored, data, 0, self.strides)
+        return np.ndarray(self.shape, self.stored, data, self.start, self.strides)
 
 
 def _blosc(data: Data, most: int) -> Any:

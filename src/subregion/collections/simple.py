@@ -241,6 +241,13 @@ def open_image(
     labels: bool = False,
     picture: str | None = None,
     orientation: str = "stored",
+    page: int | None = None,
+    series: int | None = None,
+    level: int | None = None,
+    t: int | None = None,
+    z: int | None = None,
+    c: int | None = None,
+    axes: str | None = None,
     max_size: Size = None,
 ) -> LazyFrame:
     """Open one image as an array that is read when it is indexed.
@@ -267,6 +274,16 @@ def open_image(
     orientation : str
         Whether rows and columns are those that are ``"stored"``, or as a viewer turns a photograph by its
         EXIF tag: ``"upright"``.
+    page : int or None
+        Which page of a TIFF, or frame of an animation, counted from 0; with `series`, which page of that.
+    series : int or None
+        Which of the pictures of a file: series of a TIFF, images of a zarr group.
+    level : int or None
+        Which resolution is the image, 0 being the full one.
+    t, z, c : int or None
+        Which position along time, depth and channels; by default the first, the first, and all channels.
+    axes : str or None
+        What the axes of an array without names are, such as ``"cyx"``.
     max_size : int, str or None
         How many bytes all copies under `workdir` may have; see `Frames`.
 
@@ -290,6 +307,13 @@ def open_image(
         labels=labels,
         picture=picture,
         orientation=orientation,
+        page=page,
+        series=series,
+        level=level,
+        t=t,
+        z=z,
+        c=c,
+        axes=axes,
     )
     record = ImageRecord(None, (asset,))
     return LazyFrame(AlignableImageData.from_store(record, store))

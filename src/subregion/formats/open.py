@@ -15,6 +15,7 @@ from subregion.errors import (
     UnsupportedFormatError,
 )
 from subregion.formats.codecfiles import open_codec_file, open_jpeg2000, open_webp
+from subregion.formats.contents import Contents
 from subregion.formats.foreign import named_foreign
 from subregion.formats.jp2 import tags_of_jp2
 from subregion.formats.jpeg.intervals import open_intervals
@@ -22,23 +23,28 @@ from subregion.formats.jpeg.whole import open_jpeg_file
 from subregion.formats.npy import MAGIC as NPY_MAGIC
 from subregion.formats.npy import open_npy
 from subregion.formats.orientation import orientation_of
-from subregion.formats.pillow import open_pillow
+from subregion.formats.pillow import count_animation, open_animation, open_pillow
 from subregion.formats.pnm import MAGICS as PNM_MAGICS
 from subregion.formats.pnm import open_pnm
 from subregion.formats.raster import Raster
 from subregion.formats.tiff import open as tiff
 from subregion.formats.tiff.page import StructureError
 from subregion.formats.tiff.slides import SlideError
+from subregion.formats.tiff.stacks import no_such
 from subregion.formats.turned import upright
 from subregion.formats.video.container import container_of
 from subregion.formats.video.frames import movie_of, open_movie
 from subregion.formats.vips import LAYOUT, Loader, top_down_level
 from subregion.formats.zarr.metadata import is_zarr
-from subregion.formats.zarr.open import open_zarr
+from subregion.formats.zarr.open import contents_of_zarr, open_zarr
 from subregion.geo.geotags import FileTag
 from subregion.io import limits
 from subregion.io.source import SourceFile
-from subregion.records import AS_IT_IS, View
+from subregion.records import AS_IT_IS, PLACES, View
+
+#: What a file is that is asked for a frame of a video, and what can be asked of arrays.
+_NO_VIDEO = "no video file"
+_OF_ARRAYS = ("series", "level", "t", "z", "c", "axes")
 
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _CODEC_FILES = {
@@ -76,25 +82,31 @@ def open_raster(path: str, view: View = AS_IT_IS, immutable: bool = False) -> Ra
     try:
         file = SourceFile(path, immutable)
     except SourceIsDirectoryError:
-        view.check_only(path, "no video file")
-        return open_zarr(path, immutable)
+        view.check_only(path, _NO_VIDEO, *_OF_ARRAYS)
+        return open_zarr(path, immutable, view)
     head = file.head(32)
     container = container_of(file, head)
     if container is not None:
         view.check_only(path, "a video file", "frame")
         return open_movie(file, container, view.frame or 0)
     if head[:4] in tiff.TIFF_MAGICS:
-        view.check_only(path, "a TIFF", "picture")
-        if view.picture is not None:
-            return tiff.open_tiff(file, picture=view.picture)
-        raster = _open_tiff(file, view.palette == "index")
+        view.check_only(path, "a TIFF", "picture", *PLACES, "axes")
+        raster = _open_tiff(file, view)
     else:
-        view.check_only(path, "neither a video file nor a slide")
-        raster = _open_picture(file, head, view.palette == "index")
+        view.check_only(path, _NO_VIDEO, *PLACES, "axes")
+        raster = _open_picture(file, head, view)
     return raster if view.orientation == "stored" else upright(raster, orientation_of(file, raster))
 
 
-def _open_picture(file: SourceFile, head: bytes, indices: bool) -> Raster:
+def _open_picture(file: SourceFile, head: bytes, view: View) -> Raster:
+    indices = view.palette == "index"
+    if view.chosen:
+        view.check_only(file.path, "no TIFF and no zarr", "page")
+        count = count_animation(file) or 1
+        if view.page is not None and view.page >= count:
+            raise no_such(file.path, "page", view.page, count)
+        if count > 1:
+            return open_animation(file, view.page or 0, indices)
     if head.startswith(NPY_MAGIC):
         return open_npy(file)
     if head[:2] in PNM_MAGICS:
@@ -108,10 +120,10 @@ def _open_picture(file: SourceFile, head: bytes, indices: bool) -> Raster:
     return _open_other(file, head, indices)
 
 
-def tags_of(path: str) -> tuple[FileTag, ...]:
+def tags_of(path: str, view: View = AS_IT_IS) -> tuple[FileTag, ...]:
     """Read the tags of an image file that its copies take along; empty where its format has none.
 
-    Its pixels are neither indexed nor decoded.
+    Its pixels are neither indexed nor decoded, unless it has several pictures of which one is chosen.
 
     Raises
     ------
@@ -126,10 +138,30 @@ def tags_of(path: str) -> tuple[FileTag, ...]:
         raise
     head = file.head(32)
     if head[:4] in tiff.TIFF_MAGICS:
-        return tiff.tags_of(file)
+        return tiff.open_tiff(file, view).tags if view.chosen else tiff.tags_of(file)
     if head.startswith(_JPEG2000_MAGICS[0]):
         return tags_of_jp2(file)
     return ()
+
+
+def contents_of(path: str) -> Contents:
+    """List what a file holds, if it is of a kind that may hold several pictures.
+
+    Raises
+    ------
+    SubregionError
+        If it cannot be read.
+    """
+    try:
+        file = SourceFile(path)
+    except SourceIsDirectoryError:
+        return contents_of_zarr(path)
+    head = file.head(32)
+    if head[:4] in tiff.TIFF_MAGICS:
+        return tiff.contents_of_tiff(file)
+    if container_of(file, head) is not None:
+        return Contents()
+    return Contents(count_animation(file))
 
 
 def count_frames(path: str) -> int:
@@ -149,12 +181,14 @@ def count_frames(path: str) -> int:
     return movie_of(file, container).count
 
 
-def _open_tiff(file: SourceFile, indices: bool) -> Raster:
+def _open_tiff(file: SourceFile, view: View) -> Raster:
     try:
-        return tiff.open_tiff(file, indices)
+        return tiff.open_tiff(file, view)
     except SlideError:
         raise
     except (StructureError, UnsupportedFormatError) as first:
+        if view.chosen:  # libvips would decode the first page
+            raise
         # What has no index may still be decoded from the top.
         try:
             raster = _open_odd_tiff(file)

@@ -72,6 +72,63 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS, indi
     return replace(raster, indexed=lambda: open_pillow(file, formats, indices=True))
 
 
+#: How files begin that may hold an animation, at which offset, and Pillow's name of the format.
+_ANIMATED = {
+    (0, b"GIF8"): "GIF", (8, b"WEBP"): "WEBP", (0, b"\x89PNG"): "PNG", (8, b"avis"): "AVIF",
+    (4, b"\x11\xaf"): "FLI", (4, b"\x12\xaf"): "FLI", (0, b"\xb1\x68\xde\x3a"): "DCX",
+}  # fmt: skip
+#: The chunk that makes an animation of a PNG comes before its pixels.
+_BEFORE_PIXELS = 1 << 16
+
+
+def count_animation(file: SourceFile) -> int | None:
+    """Count the frames of an animation; None if the file is none."""
+    name = _animated(file)
+    if name is None:
+        return None
+    with opened_by_pillow(file, (name,)) as image:
+        return int(_within(file, lambda: getattr(image, "n_frames", 1)))
+
+
+def open_animation(file: SourceFile, page: int, indices: bool = False) -> Raster:
+    """Open one frame of an animation, as it is shown; of what has a palette its colours, or `indices`.
+
+    Raises
+    ------
+    DamagedFileError
+        If it cannot be read.
+    TooLargeError
+        If it declares more than the limits allow.
+    """
+    name = _animated(file) or ""
+    with opened_by_pillow(file, (name,)) as image:
+        limits.check_whole(file.path, *_pillow_shape(file.path, image)[0], np.dtype(np.uint8))
+        _within(file, lambda: image.seek(page))
+        shape, dtype = _pillow_shape(file.path, image, indices)
+        limits.check_whole(file.path, *shape, dtype)
+    return whole_raster(file, name, shape, dtype, PillowPicture((name,), indices, page), page)
+
+
+def _animated(file: SourceFile) -> str | None:
+    head = file.head(16)
+    for (at, magic), name in _ANIMATED.items():
+        if head[at:].startswith(magic):
+            if name == "PNG" and b"acTL" not in file.head(_BEFORE_PIXELS).partition(b"IDAT")[0]:
+                return None
+            return name
+    return None
+
+
+def _within(file: SourceFile, call: Callable[[], Any]) -> Any:
+    """Call a plugin, which raises whatever comes on strange bytes."""
+    try:
+        return call()
+    except Exception as error:
+        if is_of_system(error):
+            raise source_error(file.path, error) from error
+        raise decoding_error(f"{file.path}: its frames cannot be read", error) from error
+
+
 @dataclass(frozen=True, slots=True)
 class PillowPicture(Picture):
     """A picture that one of Pillow's plugins decodes.
@@ -82,14 +139,19 @@ class PillowPicture(Picture):
         Which of them are asked, in this order.
     indices : bool
         Whether indices are wanted of what has a palette.
+    page : int
+        Which frame of an animation.
     """
 
     formats: tuple[str, ...]
     indices: bool = False
+    page: int = 0
 
     def decode(self, file: SourceFile) -> NDArray[Any]:
         """Return all of the picture."""
         with opened_by_pillow(file, self.formats) as image:
+            if self.page:
+                image.seek(self.page)
             return _pillow_pixels(file.path, image, self.indices)
 
 

@@ -30,6 +30,14 @@ def _none() -> Iterable[Level]:
     return ()
 
 
+def _no_names() -> None:
+    return None
+
+
+def _nothing() -> str:
+    return ""
+
+
 @dataclass(frozen=True, eq=False)
 class Raster:
     """An open image of one resolution or more.
@@ -68,6 +76,10 @@ class Raster:
         Whether pixels of its overviews are those that nearest takes of the full resolution.
     orientation : int
         How it was turned, by the number of the EXIF tag; 1 if it is as it is stored.
+    find_names : callable
+        Returns what the file calls its bands, looked up when first asked; None if it does not say.
+    find_left_out : callable
+        Returns what of the file is not in the image and how to choose it, in words; empty for nothing.
 
     Attributes
     ----------
@@ -96,6 +108,8 @@ class Raster:
     indexed: Callable[[], Raster] | None = None
     picked: bool = False
     orientation: int = 1
+    find_names: Callable[[], Sequence[str] | None] = _no_names
+    find_left_out: Callable[[], str] = _nothing
     shape: tuple[int, int, int] = field(init=False)
     dtype: np.dtype[np.generic] = field(init=False)
 
@@ -143,6 +157,19 @@ class Raster:
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
         return tuple(level.shape[:2] for level in self.levels)
+
+    @computed_once
+    def channel_names(self) -> tuple[str, ...] | None:
+        """Names that the file gives its bands; None if not each has one of its own."""
+        names = self.find_names()
+        if names is None or len(names) != self.shape[2] or not all(names) or len(set(names)) != len(names):
+            return None
+        return tuple(names)
+
+    @computed_once
+    def left_out(self) -> str:
+        """Words for what of the file is not in the image, and how to choose it; empty for nothing."""
+        return self.find_left_out()
 
     @computed_once
     def memmap(self) -> NDArray[Any]:

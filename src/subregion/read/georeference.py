@@ -85,7 +85,7 @@ def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
     tags = () if opened is None else opened.raster.tags
     if not tags:
         try:
-            tags = tags_of(asset.path)
+            tags = tags_of(asset.path, asset.view)
         except SourceNotFoundError:
             tags = store.open(asset).raster.tags  # some identities need the copy only
     found = georeference_of(asset.path, tags, with_crs)

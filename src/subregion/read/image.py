@@ -91,21 +91,33 @@ class OpenImage:
     ) -> tuple[list[str | None], list[tuple[int, int]]]:
         """Return for each channel its name, and which band of which file holds it."""
         record = self._record
-        known = record.places()
         if channels is None:
             default = record.default
             count = self.raster(default).shape[2]
-            names = record.assets[default].channels or (None,) * count
+            names = record.assets[default].channels or self.raster(default).channel_names or (None,) * count
             return list(names), [(default, band) for band in range(count)]
+        known = record.places()
         if isinstance(channels, str) and channels == ALL:
+            known = known or self._named_by_files(known)
             if not known:
                 return self._look_up(None)
             return list(known), list(known.values())
         wanted = parse_channels(channels)
+        if not known.keys() >= set(wanted):
+            known = self._named_by_files(known)
         for name in wanted:
             if name not in known:
                 raise unknown_channel(name, tuple(known), f"image {record.image_id!r}")
         return list(wanted), [known[name] for name in wanted]
+
+    def _named_by_files(self, known: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """Add the channels that only files name; a name that two of them have is none."""
+        found: dict[str, list[tuple[int, int]]] = {}
+        for number, asset in enumerate(self._record.assets):
+            if asset.channels is None:
+                for band, name in enumerate(self.raster(number).channel_names or ()):
+                    found.setdefault(name, []).append((number, band))
+        return {name: places[0] for name, places in found.items() if len(places) == 1} | known
 
     def _check_grid(self, number: int) -> None:
         """Refuse a file that cannot be laid on the grid of the image."""

@@ -48,7 +48,7 @@ def map_image(store: Store, record: ImageRecord, channels: Channels) -> NDArray[
 def _map_copy(store: Store, record: ImageRecord, channels: Channels) -> NDArray[Any] | None:
     asset, opened = record.default_asset, open_default(store, record)
     entry, raster = opened.entry, opened.raster
-    if entry is None or raster.driver != "NPY" or named_bands(asset, channels) is not None:
+    if entry is None or raster.driver != "NPY" or named_bands(asset, channels, raster) is not None:
         return None
     try:
         if os.stat(entry.data).st_size == entry.size:

@@ -266,14 +266,18 @@ def open_needed(store: Store, record: ImageRecord, channels: Channels) -> None:
         If the record contradicts itself or its files.
     """
     if is_plain(record, channels):
-        named_bands(record.default_asset, channels)
-        open_default(store, record)
+        asset = record.default_asset
+        if asset.channels is not None:  # known before anything is opened
+            named_bands(asset, channels)
+        named_bands(asset, channels, open_default(store, record).raster)
     else:
         OpenImage(store, record, channels)
 
 
-def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
+def named_bands(asset: Asset, channels: Channels, raster: Raster | None = None) -> list[int] | None:
     """Return the indices of named channels in their file; None for all of them.
+
+    The names of the record count; where it has none, those that the open file gives.
 
     Raises
     ------
@@ -283,7 +287,7 @@ def named_bands(asset: Asset, channels: Channels) -> list[int] | None:
     if channels is None or (isinstance(channels, str) and channels == ALL):
         return None
     names = parse_channels(channels)
-    known = asset.channels or ()
+    known = asset.channels or (() if raster is None else raster.channel_names) or ()
     for name in names:
         if name not in known:
             raise unknown_channel(name, known, asset.path)
@@ -296,7 +300,7 @@ def _plan_stored(
     """Plan a read of one file that has the grid of the image."""
     asset = record.assets[record.default]
     opened = open_default(store, record, asset)
-    raster, bands = opened.raster, None if channels is None else named_bands(asset, channels)
+    raster, bands = opened.raster, None if channels is None else named_bands(asset, channels, opened.raster)
     rows, cols, count = raster.shape
     selection = select(region, raster.shape if bands is None else (rows, cols, len(bands)))
     if selection.bands is not None:

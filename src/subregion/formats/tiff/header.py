@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from subregion.libraries import tifffile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from subregion.io.source import SourceFile
 
 #: Bytes that are read at first: the directory and its short values, as nearly all files have them there.
@@ -33,7 +35,10 @@ _SIZES = {kind: struct.calcsize("<" + form) for kind, form in _FORMATS.items()}
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _SAMPLES, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 277, 278, 279
 _PLANAR, _PREDICTOR, _TILE_WIDTH, _TILE_LENGTH, _TILE_OFFSETS, _TILE_SIZES = 284, 317, 322, 323, 324, 325
-_EXTRA, _FORMAT, _JPEG_TABLES = 338, 339, 347
+_EXTRA, _FORMAT, _JPEG_TABLES, _SUBFILE = 338, 339, 347, 254
+#: Bytes of a directory that are read to see what kind of page it is, and how many overviews are passed over.
+_DIRECTORY_BYTES = 512
+_MOST_OVERVIEWS = 64
 
 #: Palettes and other colours, volumes, and what makers of microscopes mean in their own way: not plain.
 _UNUSUAL = frozenset({320, 512, 513, 514, 529, 32997, 32998, 33628, 33629, 34412, 65420, 65426})
@@ -86,7 +91,10 @@ _LITTLE_ENDIAN = _Parent()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlainPage:
-    """What the first directory of a plain TIFF says; see `tifffile.TiffPage`."""
+    """What the first directory of a plain TIFF says; see `tifffile.TiffPage`.
+
+    `following` is where the next directory lies; 0 if there is none, -1 if that is not known.
+    """
 
     imagelength: int
     imagewidth: int
@@ -106,6 +114,7 @@ class PlainPage:
     dataoffsets: NDArray[np.int64]
     databytecounts: NDArray[np.int64]
     tags: PlainTags
+    following: int
     planarconfig: int = 1
     imagedepth: int = 1
     tiledepth: int = 1
@@ -120,9 +129,8 @@ def read_plain_page(file: SourceFile) -> PlainPage | None:
     directory = _directory(file)
     if directory is None:
         return None
-    tags, tables = directory
     try:
-        return _page(file, tags, tables)
+        return _page(file, *directory)
     except (KeyError, TypeError, ValueError, IndexError, struct.error):
         return None
 
@@ -131,8 +139,8 @@ def read_plain_page(file: SourceFile) -> PlainPage | None:
 _Table = tuple[int, int, int]
 
 
-def _directory(file: SourceFile) -> tuple[PlainTags, dict[int, _Table]] | None:
-    """Return the tags of the first directory, and where the long tables are."""
+def _directory(file: SourceFile) -> tuple[PlainTags, dict[int, _Table], int] | None:
+    """Return the tags of the first directory, where the long tables are, and where the next one is."""
     head = file.head(HEAD_BYTES)
     big = head[:4] == b"II+\0"
     if len(head) < 16 or not (big or head[:4] == b"II*\0"):
@@ -164,10 +172,65 @@ def _directory(file: SourceFile) -> tuple[PlainTags, dict[int, _Table]] | None:
             tags[code] = PlainTag(code, kind, number, head[offset : offset + nbytes])
         else:
             tags[code] = PlainTag(code, kind, number, file.read(offset, nbytes))
-    return tags, tables
+    end = at + count * size
+    link = head[end : end + (8 if big else 4)]
+    return tags, tables, int.from_bytes(link, "little") if len(link) == (8 if big else 4) else -1
 
 
-def _page(file: SourceFile, tags: PlainTags, tables: dict[int, _Table]) -> PlainPage | None:
+def may_have_like(file: SourceFile, page: PlainPage) -> bool:
+    """Whether a page follows that may be like the first one: of its size, and neither overview nor mask.
+
+    A few hundred bytes are read for each overview, and no more than one other page is looked at.
+    """
+    big = file.head(4) == b"II+\0"
+    first, size, link = (8, 20, 8) if big else (2, 12, 4)
+    at = page.following
+    for _ in range(_MOST_OVERVIEWS):
+        if at <= 0 or at + first > file.size:
+            return at < 0
+        data = file.read(at, min(_DIRECTORY_BYTES, file.size - at))
+        count = int.from_bytes(data[:first], "little")
+        end = first + count * size
+        if end + link > len(data):
+            return True
+        found = {code: int.from_bytes(value[:4], "little") for code, value in _entries(data[first:end], big)}
+        if not found.get(_SUBFILE, 0) & 5:
+            return (found.get(_WIDTH), found.get(_LENGTH)) == (page.imagewidth, page.imagelength)
+        at = int.from_bytes(data[end : end + link], "little")
+    return True
+
+
+def count_pages(file: SourceFile, most: int) -> int:
+    """Count the pages of any TIFF by the links between them, up to so many and one more.
+
+    A chain that comes back to itself, or leaves the file, ends there.
+    """
+    head = file.head(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    big = 43 in head[2:4]
+    first, size, link = (8, 20, 8) if big else (2, 12, 4)
+
+    def number(data: bytes) -> int:
+        return int.from_bytes(data, order)
+
+    at = number(head[8:16] if big else head[4:8])
+    seen: set[int] = set()
+    while at and at not in seen and at + first <= file.size and len(seen) <= most:
+        seen.add(at)
+        after = at + first + number(file.read(at, first)) * size
+        if after + link > file.size:
+            break
+        at = number(file.read(after, link))
+    return len(seen)
+
+
+def _entries(data: bytes, big: bool) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbers of tags, and the values of those that are one number."""
+    for code, kind, _, value in struct.iter_unpack("<HHQ8s" if big else "<HHI4s", data):
+        yield code, value[: _SIZES.get(kind, 4)]
+
+
+def _page(file: SourceFile, tags: PlainTags, tables: dict[int, _Table], following: int) -> PlainPage | None:
     def one(code: int, default: int | None = None) -> int:
         value = tags[code].value if default is None or code in tags else default
         if type(value) is not int:
@@ -215,6 +278,7 @@ def _page(file: SourceFile, tags: PlainTags, tables: dict[int, _Table]) -> Plain
         dataoffsets=_numbers(file, tags, tables, offsets),
         databytecounts=_numbers(file, tags, tables, sizes),
         tags=tags,
+        following=following,
     )
 
 

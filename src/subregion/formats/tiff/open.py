@@ -22,17 +22,28 @@ from subregion.errors import (
     source_error,
 )
 from subregion.forks import FOREIGN, IMPORTS
+from subregion.formats.contents import Contents
 from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.npy import one_block
 from subregion.formats.raster import Raster
 from subregion.formats.tiff.color import Page, palette_of
-from subregion.formats.tiff.header import FEW_BANDS, read_plain_page
+from subregion.formats.tiff.header import FEW_BANDS, PlainPage, may_have_like, read_plain_page
+from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import COMPRESSIONS, StructureError, check_size, nodata_of, page_level
+from subregion.formats.tiff.pictures import (
+    Picture,
+    Reader,
+    choose,
+    contents,
+    default_stack,
+    other_pages,
+)
 from subregion.formats.tiff.slides import Slide, SlideError, is_leica, slide_of
 from subregion.geo.geotags import FileTag
 from subregion.io.descriptors import with_room
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
+from subregion.records import AS_IT_IS, View
 
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -47,17 +58,15 @@ KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 421
 _MOST_LEVELS = 64
 
 
-def open_tiff(file: SourceFile, indices: bool = False, picture: str | None = None) -> Raster:
-    """Open the first page of a TIFF or BigTIFF as a grid of blocks, or a picture beside a slide.
+def open_tiff(file: SourceFile, view: View = AS_IT_IS) -> Raster:
+    """Open a picture of a TIFF or BigTIFF as a grid of blocks.
 
     Parameters
     ----------
     file : SourceFile
         The open file.
-    indices : bool
-        Whether indices are wanted of what has a palette, instead of its colours.
-    picture : str or None
-        ``"label"``, ``"macro"`` or ``"thumbnail"``.
+    view : View
+        Which picture: by default the first page, or all channels of the first position of a stack.
 
     Raises
     ------
@@ -65,44 +74,98 @@ def open_tiff(file: SourceFile, indices: bool = False, picture: str | None = Non
         If its pixels cannot be read block by block; another reader may be able to read them whole.
     DamagedFileError
         If its structure is malformed.
+    RecordError
+        If it has no such picture.
     """
-    if picture is not None:
-        return _beside(file, picture)
-    plain = read_plain_page(file)
-    if plain is not None and not (270 in plain.tags and is_leica(plain.tags[270].data)):
-        return _raster(file, plain, indices)
+    if view.picture is not None:
+        return _beside(file, view.picture)
+    indices = view.palette == "index"
+    plain = None if view.chosen else read_plain_page(file)
+    is_slide = plain is not None and 270 in plain.tags and is_leica(plain.tags[270].data)
+    if plain is not None and not is_slide and not (plain.following and Said.by(plain).is_stack):
+        return _raster(file, plain, bool(plain.following), indices)
     with _tiff(file) as tiff:
+        if view.chosen:
+            return _chosen(file, choose(_reader(file, tiff), view), view)
         page = _first_page(file, tiff)
         if page.is_scn:
             return _leica(file, tiff)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return Raster(file.path, "TIFF", "a page for each row, RAW", rows)
-        return _raster(file, page, indices)
+        stack = default_stack(_reader(file, tiff, indices))
+        if stack is not None:
+            return _chosen(file, stack, view)
+        return _raster(file, page, tiff.pages.is_multipage, indices)
 
 
-def _raster(file: SourceFile, page: Page, indices: bool) -> Raster:
+def _reader(file: SourceFile, tiff: tifffile.TiffFile, indices: bool = False) -> Reader:
+    return Reader(file, tiff, lambda: _tiff(file), _overviews, indices)
+
+
+def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
     full = page_level(file, page, indices)
-    _probe(full)
-    file.expect_windows()
 
     def smaller() -> list[GridLevel]:
         with _tiff(file) as tiff:
             return _overviews(file, tiff, full, indices)
 
-    palette = palette_of(page)
-    tags = tuple(_kept_tags(page))
+    def left_out() -> str:
+        if isinstance(page, PlainPage) and not may_have_like(file, page):
+            return ""
+        with _tiff(file) as tiff:
+            return other_pages(file, tiff)
+
+    words = Said.by(page)
+
+    def names() -> list[str] | None:
+        return words.ome_names(0) if words.is_ome else words.gdal_names()
+
+    raster = _made(file, Picture(full, page, smaller, names, left_out if more else None), indices)
+    if raster.palette is None and palette_of(page) is not None:
+        return replace(raster, indexed=lambda: _raster(file, page, more, indices=True))
+    return raster
+
+
+def _chosen(file: SourceFile, picture: Picture, view: View) -> Raster:
+    if view.chosen or picture.stacked:  # the blocks of others have the same numbers
+        file.identity += f":{view.name}"
+    indices = view.palette == "index"
+    raster = _made(file, picture, indices)
+    if raster.palette is None and palette_of(picture.page) is not None:
+        path = file.path
+        return replace(raster, indexed=lambda: open_tiff(SourceFile(path), replace(view, palette="index")))
+    return raster
+
+
+def _made(file: SourceFile, picture: Picture, indices: bool) -> Raster:
+    _probe(picture.level)
+    file.expect_windows()
+    page = picture.page
     return Raster(
         file.path,
         "TIFF",
-        _layout(page),
-        full,
-        smaller,
+        _layout(page) + picture.note,
+        picture.level,
+        picture.smaller,
         nodata=nodata_of(page),
-        tags=tags,
-        palette=palette if indices else None,
-        indexed=None if indices or palette is None else lambda: open_tiff(file, indices=True),
+        tags=tuple(_kept_tags(page)),
+        palette=palette_of(page) if indices else None,
+        find_names=picture.names,
+        find_left_out=picture.left_out or (lambda: ""),
     )
+
+
+def contents_of_tiff(file: SourceFile) -> Contents:
+    """List the pages and series of a TIFF.
+
+    Raises
+    ------
+    DamagedFileError
+        If its structure is malformed.
+    """
+    with _tiff(file) as tiff:
+        return contents(_reader(file, tiff))
 
 
 def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
@@ -111,7 +174,7 @@ def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
     if slide is None:
         raise DamagedFileError(f"{file.path}: its description does not say which of its pages is the slide.")
     try:
-        return _raster(file, slide.levels[0], False)
+        return _raster(file, slide.levels[0], False, False)
     except UnsupportedFormatError as error:
         raise SlideError(str(error)) from error
 
@@ -130,7 +193,7 @@ def _beside(file: SourceFile, picture: str) -> Raster:
         page = known[picture]
         # It may be as large as a level, whose decoded blocks must not be taken for its own.
         file.identity = f"{file.identity}:{picture}"
-        raster = _raster(file, page, False)
+        raster = _raster(file, page, False, False)
         return replace(raster, find_overviews=tuple)
 
 
@@ -179,7 +242,12 @@ def _tiff(file: SourceFile) -> Iterator[tifffile.TiffFile]:
     """Open a TiffFile whose every complaint about structure is a `DamagedFileError`."""
     try:
         # tifffile computes with whatever numbers the tags hold.
-        with FOREIGN, np.errstate(all="ignore"), with_room(lambda: tifffile.TiffFile(file.path)) as tiff:
+        with (
+            FOREIGN,
+            np.errstate(all="ignore"),
+            # Other files that one names are not opened.
+            with_room(lambda: tifffile.TiffFile(file.path, _multifile=False)) as tiff,
+        ):
             yield tiff
     except (SubregionError, MemoryError):
         raise
@@ -254,35 +322,37 @@ def _kept_tags(page: Page) -> Iterator[FileTag]:
         yield FileTag(code, kind, tag.count, data)
 
 
-def _overviews(file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, indices: bool) -> list[GridLevel]:
-    """Return the reduced pages that show the same picture, from large to small."""
-    slide = slide_of(tiff)
-    flagged = [] if slide is not None and slide.kind != "pyramid" else _flagged(tiff)
+def _overviews(
+    file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, page: int = 0, indices: bool = False
+) -> list[GridLevel]:
+    """Return the reduced pages that show the same picture as a page, from large to small."""
+    slide = slide_of(tiff) if page == 0 else None
+    flagged = [] if slide is not None and slide.kind != "pyramid" else _flagged(tiff, page)
     pages = flagged + (slide.levels[1:] if slide is not None and not flagged else [])
-    pictures = [page for page in pages if not int(page.subfiletype or 0) & 4]  # others are masks
+    pictures = [each for each in pages if not int(each.subfiletype or 0) & 4]  # others are masks
 
-    def level_of(page: Any) -> GridLevel:
-        return _without_padding(page_level(file, page, indices), page, slide)
+    def level_of(each: Any) -> GridLevel:
+        return _without_padding(page_level(file, each, indices), each, slide)
 
-    found = overviews_among((partial(level_of, page) for page in pictures), full)
+    found = overviews_among((partial(level_of, each) for each in pictures), full)
     return sorted(found, key=lambda level: -level.shape[1])
 
 
-def _flagged(tiff: tifffile.TiffFile) -> list[Any]:
-    """Return the pages of a file that are flagged as reduced, and those below the first."""
-    first = tiff.pages[0]
+def _flagged(tiff: tifffile.TiffFile, page: int) -> list[Any]:
+    """Return the pages of a file that are flagged as reduced behind a page, and those below it."""
+    first = tiff.pages[page]
     candidates: list[Any] = []
     if isinstance(first, tifffile.TiffPage) and first.subifds and len(first.subifds) <= _MOST_LEVELS:
         candidates.extend(first.pages or ())
-    for number in range(1, _MOST_LEVELS):
+    for number in range(page + 1, page + _MOST_LEVELS):
         try:
-            page = tiff.pages[number]
+            other = tiff.pages[number]
         except IndexError:
             break
-        if not isinstance(page, tifffile.TiffPage):
-            page = page.aspage()
-        if int(page.subfiletype or 0) & 1:
-            candidates.append(page)
+        if not isinstance(other, tifffile.TiffPage):
+            other = other.aspage()
+        if int(other.subfiletype or 0) & 1:
+            candidates.append(other)
         else:
             break  # the next picture begins
     return candidates

@@ -6,6 +6,7 @@ import lzma
 import math
 import re
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,8 +27,19 @@ _NUMBERS = re.compile(r"[<>=|]?(?:[iu][1248]|f[248])|u?int(?:8|16|32|64)|float(?
 _MOST_SHUFFLED = 1 << 16
 
 
-def chunk_codec(spec: ArraySpec, row: int, col: int, band: int | None) -> ChunkCodec:
+def chunk_codec(
+    spec: ArraySpec, row: int, col: int, band: int | None, inside: Sequence[int] | None = None
+) -> ChunkCodec:
     """Return what decodes the blocks of an array whose axes of rows, columns and bands are these.
+
+    Parameters
+    ----------
+    spec : ArraySpec
+        The array.
+    row, col, band : int or None
+        Which of its axes they are.
+    inside : sequence of int or None
+        Where in a block the picture begins, on all axes; None at its first sample.
 
     Raises
     ------
@@ -50,7 +62,8 @@ def chunk_codec(spec: ArraySpec, row: int, col: int, band: int | None) -> ChunkC
         limits.append(most)
         most = each.stored(most)
     filters = tuple(each.filter for each in reversed(steps))
-    return ChunkCodec(filters, tuple(reversed(limits)), stored, shape, strides, step)
+    start = sum(at * gap for at, gap in zip(inside, apart, strict=True)) if inside else 0
+    return ChunkCodec(filters, tuple(reversed(limits)), stored, shape, strides, step, start)
 
 
 @dataclass(frozen=True, slots=True)

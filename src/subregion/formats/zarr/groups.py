@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from subregion.errors import DamagedFileError, SourceNotFoundError, UnsupportedFormatError, source_error
-from subregion.formats.zarr.metadata import Document, attributes_of, read_node
+from subregion.errors import (
+    DamagedFileError,
+    RecordError,
+    SourceNotFoundError,
+    UnsupportedFormatError,
+    shown,
+    source_error,
+)
+from subregion.formats.zarr.metadata import Document, attributes_of, is_zarr, read_node
 
 #: How many arrays a message lists.
 _LISTED = 20
@@ -30,11 +37,14 @@ class Member:
         Its metadata, if the group holds them; None if they are still to be read.
     axes : tuple of str or None
         What its axes are called, if the group says it.
+    labels : tuple of str or None
+        What its channels are called, if the group says it.
     """
 
     path: str
     known: Document | None
     axes: tuple[str, ...] | None = None
+    labels: tuple[str, ...] | None = None
 
     def array(self) -> tuple[str, Document]:
         """Return folder and metadata of the array, which may be the only one of a group of its own.
@@ -55,8 +65,8 @@ class Member:
         return _only_array(self.path)
 
 
-def members_of(folder: str, document: Document) -> list[Member]:
-    """List the levels of the picture that a group holds, the full resolution first.
+def members_of(folder: str, document: Document, series: int = 0) -> list[Member]:
+    """List the levels of a picture that a group holds, the full resolution first.
 
     Parameters
     ----------
@@ -64,6 +74,8 @@ def members_of(folder: str, document: Document) -> list[Member]:
         The group.
     document : dict
         Its metadata.
+    series : int
+        Which of its pictures.
 
     Raises
     ------
@@ -71,20 +83,32 @@ def members_of(folder: str, document: Document) -> list[Member]:
         If the group does not say which of its arrays is the picture.
     DamagedFileError
         If what it says is malformed.
+    RecordError
+        If it has fewer pictures.
     """
     attributes = attributes_of(document)
     try:
-        paths, axes = _multiscales(attributes)
+        count = _count(folder, attributes)
+        if series >= count:
+            raise RecordError(
+                f"{folder}: series={shown(series)} is asked for, but the group has {count} of them: "
+                f"0 to {count - 1}."
+            )
+        paths, axes = _multiscales(attributes, series)
+        labels = _labels(attributes)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
         raise DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.") from error
     if paths:
         known, paths = _consolidated(document), paths[:_MOST_LEVELS]
-        return [Member(_inside(folder, path), _if_array(known.get(path.strip("/"))), axes) for path in paths]
-    if "bioformats2raw.layout" in _ome(attributes):  # several pictures: the first is the image
-        series = os.path.join(folder, "0")
-        node = read_node(series)
+        return [
+            Member(_inside(folder, path), _if_array(known.get(path.strip("/"))), axes, labels)
+            for path in paths
+        ]
+    if "bioformats2raw.layout" in _ome(attributes):  # several pictures, each a group of its own
+        inner = os.path.join(folder, str(series))
+        node = read_node(inner)
         if node is not None and node[0] == "group":
-            return members_of(series, {**node[1], "attributes": _without_series(node[1])})
+            return members_of(inner, {**node[1], "attributes": _without_series(node[1])})
     return [Member(*_only_array(folder))]
 
 
@@ -105,6 +129,35 @@ def multiscales_of(folder: str, document: Document) -> Document | None:
     return None
 
 
+def count_series(folder: str, document: Document) -> int:
+    """Count the pictures of a group; 1 also where its metadata make no sense."""
+    try:
+        return _count(folder, attributes_of(document))
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError):
+        return 1
+
+
+def _count(folder: str, attributes: Document) -> int:
+    multiscales = _ome(attributes).get("multiscales")
+    if isinstance(multiscales, list) and multiscales:
+        return len(multiscales)
+    count = 1
+    if "bioformats2raw.layout" in _ome(attributes):
+        while count < _MOST_FOLDERS and is_zarr(os.path.join(folder, str(count))):
+            count += 1
+    return count
+
+
+def _labels(attributes: Document) -> tuple[str, ...] | None:
+    """Return what OMERO calls the channels."""
+    omero = _ome(attributes).get("omero", attributes.get("omero"))
+    channels = omero.get("channels") if isinstance(omero, dict) else None
+    if not isinstance(channels, list):
+        return None
+    labels = [each.get("label") if isinstance(each, dict) else None for each in channels]
+    return tuple(label if isinstance(label, str) else "" for label in labels)
+
+
 def _ome(attributes: Document) -> Document:
     ome = attributes.get("ome")
     return ome if isinstance(ome, dict) else attributes
@@ -116,11 +169,11 @@ def _without_series(document: Document) -> Document:
     return {"ome": ome} if "ome" in attributes else ome
 
 
-def _multiscales(attributes: Document) -> tuple[list[str], tuple[str, ...] | None]:
+def _multiscales(attributes: Document, series: int) -> tuple[list[str], tuple[str, ...] | None]:
     """Return paths of the levels and names of the axes, as OME-NGFF or GeoZarr have them."""
     multiscales = _ome(attributes).get("multiscales")
     if isinstance(multiscales, list) and multiscales:
-        first = multiscales[0]
+        first = multiscales[series]
         axes: Any = first.get("axes")
         names = None
         if axes:  # until OME-NGFF 0.3 plain names

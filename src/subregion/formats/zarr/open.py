@@ -11,20 +11,28 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import DamagedFileError, SourceIsDirectoryError, SourceNotFoundError
+from subregion.errors import (
+    DamagedFileError,
+    RecordError,
+    SourceIsDirectoryError,
+    SourceNotFoundError,
+    SubregionError,
+)
+from subregion.formats.contents import Contents, Series
 from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.raster import Raster
-from subregion.formats.zarr.axes import Axes, picture_axes
+from subregion.formats.zarr.axes import Axes, described, picture_axes
 from subregion.formats.zarr.filters import chunk_codec
-from subregion.formats.zarr.groups import Member, members_of
-from subregion.formats.zarr.metadata import ArraySpec, parse_array, read_node
+from subregion.formats.zarr.groups import Member, count_series, members_of
+from subregion.formats.zarr.metadata import ArraySpec, Document, parse_array, read_node
 from subregion.formats.zarr.shards import ChunkFiles, ScatteredLevel, open_shard
 from subregion.io import limits
 from subregion.io.descriptors import State, state_of
 from subregion.io.source import ByteSource, SourceFile
+from subregion.records import AS_IT_IS, View
 
 
-def open_zarr(folder: str, immutable: bool = False) -> Raster:
+def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Raster:
     """Open a zarr array, or the picture that a zarr group holds, with its overviews if the group lists them.
 
     Parameters
@@ -33,9 +41,13 @@ def open_zarr(folder: str, immutable: bool = False) -> Raster:
         The zarr.
     immutable : bool
         Whether nobody writes to it.
+    view : View
+        Which picture of it is meant.
 
     Raises
     ------
+    RecordError
+        If it has no such picture.
     SourceIsDirectoryError
         If the folder is no zarr.
     UnsupportedFormatError
@@ -51,11 +63,11 @@ def open_zarr(folder: str, immutable: bool = False) -> Raster:
             f"{folder}: is a folder, not an image. Use SimpleFrames.from_folder() for a folder of images."
         )
     kind, document = node
-    first, *smaller = [Member(folder, document)] if kind == "array" else members_of(folder, document)
+    first, *smaller = _members(folder, kind, document, view)
     if kind != "array":
         before = _metadata_of(first.path)
     spec = parse_array(*first.array())
-    axes = _checked_axes(spec, first.axes)
+    axes = _checked_axes(spec, first.axes, view)
     full = _one_file(spec, axes, immutable) or _scattered(spec, axes)
     full.file.expect_windows()
     metadata = before.get(spec.metadata_path)
@@ -63,15 +75,76 @@ def open_zarr(folder: str, immutable: bool = False) -> Raster:
     watched = None if metadata is None else (spec.metadata_path, metadata)
     if isinstance(full.file, SourceFile):
         watched = full.file.path, full.file.state
+        if view.chosen:  # the blocks of others have the same numbers
+            full.file.identity += f":{view.name}"
+    names = first.labels
+    if names is not None and axes.band is None:
+        names = names[view.c or 0 : (view.c or 0) + 1]
     return Raster(
         folder,
         "ZARR",
         _layout(spec),
         full,
-        lambda: overviews_among((partial(_smaller, member) for member in smaller), full),
+        lambda: overviews_among((partial(_smaller, member, view) for member in smaller), full),
         nodata=_nodata(spec),
         watched=watched,
+        find_names=lambda: names,
+        find_left_out=lambda: _left_out(folder, kind, document, spec, axes, view),
     )
+
+
+def _members(folder: str, kind: str, document: Document, view: View) -> list[Member]:
+    """List the resolutions from the one that is the image on."""
+    if kind == "array":
+        if view.series:
+            raise RecordError(f"{folder}: series={view.series} is asked for, but it is a single array.")
+        members = [Member(folder, document)]
+    else:
+        members = members_of(folder, document, view.series or 0)
+    level = view.level or 0
+    if level >= len(members):
+        raise RecordError(
+            f"{folder}: level={level} is asked for, but it has {len(members)} of them: "
+            f"0 to {len(members) - 1}."
+        )
+    return members[level:]
+
+
+def _left_out(folder: str, kind: str, document: Document, spec: ArraySpec, axes: Axes, view: View) -> str:
+    """Say what of a folder is not in the picture, and what was assumed of it."""
+    said = [described(spec, axes, view)]
+    count = 1 if kind == "array" else count_series(folder, document)
+    if count > 1 and view.series is None:
+        said.append(f"has {count} series, of which 0 is read: choose with series=")
+    return "; ".join(filter(None, said))
+
+
+def contents_of_zarr(folder: str) -> Contents:
+    """List the pictures of a zarr folder.
+
+    Raises
+    ------
+    SubregionError
+        If its metadata cannot be read.
+    """
+    node = read_node(folder)
+    if node is None:
+        return Contents()
+    kind, document = node
+    found = []
+    for number in range(1 if kind == "array" else count_series(folder, document)):
+        first, *smaller = _members(folder, kind, document, View(series=number))
+        spec = parse_array(*first.array())
+        axes = _checked_axes(spec, first.axes)
+        shapes = [spec.shape]
+        for each in smaller:
+            with contextlib.suppress(SubregionError):
+                shapes.append(parse_array(*each.array()).shape)
+        levels = tuple(
+            (shape[axes.row], shape[axes.col]) for shape in shapes if len(shape) == len(spec.shape)
+        )
+        found.append(Series(number, "", axes.letters.upper(), spec.shape, levels))
+    return Contents(None, tuple(found))
 
 
 def _metadata_of(folder: str) -> dict[str, State]:
@@ -84,9 +157,9 @@ def _metadata_of(folder: str) -> dict[str, State]:
     return found
 
 
-def _checked_axes(spec: ArraySpec, names: tuple[str, ...] | None) -> Axes:
+def _checked_axes(spec: ArraySpec, names: tuple[str, ...] | None, view: View = AS_IT_IS) -> Axes:
     """Tell which axes are those of the picture, and refuse sizes that no honest array declares."""
-    axes = picture_axes(spec, names)
+    axes = picture_axes(spec, names, view)
     bands = 1 if axes.band is None else spec.shape[axes.band]
     limits.check_pixels(spec.path, spec.shape[axes.row], spec.shape[axes.col], bands, spec.dtype.itemsize)
     limits.check_block(spec.path, spec.blocks, spec.dtype)
@@ -106,7 +179,8 @@ def _one_file(spec: ArraySpec, axes: Axes, immutable: bool) -> GridLevel | None:
     """Index a picture whose blocks lie in one file, which stays open; None if there are more, or none."""
     if any(spec.grid[axis] > 1 for axis in (axes.row, axes.col, axes.band) if axis is not None):
         return None
-    path = spec.file_of((0,) * len(spec.shape))
+    base = axes.block(spec)
+    path = spec.file_of(tuple(at // count for at, count in zip(base, spec.in_shard, strict=True)))
     try:
         if spec.shard is None:
             file = SourceFile(path, immutable)
@@ -120,7 +194,9 @@ def _one_file(spec: ArraySpec, axes: Axes, immutable: bool) -> GridLevel | None:
 
     def in_grid(table: NDArray[np.int64]) -> NDArray[np.int64]:
         wanted = [axis for axis in (axes.band, axes.row, axes.col) if axis is not None]
-        first = tuple(slice(None) if axis in wanted else 0 for axis in range(table.ndim))
+        first = tuple(
+            slice(None) if axis in wanted else base[axis] % spec.in_shard[axis] for axis in range(table.ndim)
+        )
         left = [axis for axis in range(table.ndim) if axis in wanted]
         table = table[first].transpose([left.index(axis) for axis in wanted])
         return (table if axes.band is not None else table[None])[:planes, :rows, :cols]
@@ -145,7 +221,7 @@ def _level(
 ) -> GridLevel:
     rows, cols = spec.shape[axes.row], spec.shape[axes.col]
     bands = 1 if axes.band is None else spec.shape[axes.band]
-    codec = chunk_codec(spec, axes.row, axes.col, axes.band)
+    codec = chunk_codec(spec, axes.row, axes.col, axes.band, axes.inside(spec))
     if make is GridLevel and codec.mapped and bool(((nbytes > 0) & (nbytes < codec.nbytes)).any()):
         raise DamagedFileError(
             f"{spec.path}: an uncompressed chunk has {nbytes[nbytes > 0].min()} bytes, {codec.nbytes} are "
@@ -164,10 +240,10 @@ def _level(
     )
 
 
-def _smaller(member: Member) -> GridLevel:
+def _smaller(member: Member, view: View) -> GridLevel:
     """Index a smaller array, whose files are only kept open by the pool."""
     spec = parse_array(*member.array())
-    return _scattered(spec, _checked_axes(spec, member.axes))
+    return _scattered(spec, _checked_axes(spec, member.axes, view))
 
 
 def _layout(spec: ArraySpec) -> str:

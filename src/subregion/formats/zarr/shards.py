@@ -325,7 +325,7 @@ class ScatteredLevel(GridLevel):
 
     def _position(self, plane: int, row: int, col: int) -> list[int]:
         """Return the position of a block on all axes of the array."""
-        block = [0] * len(self.files.spec.shape)
+        block = self.axes.block(self.files.spec)
         if self.axes.band is not None:
             block[self.axes.band] = plane
         block[self.axes.row], block[self.axes.col] = row, col
