@@ -200,10 +200,13 @@ def may_have_like(file: SourceFile, page: PlainPage) -> bool:
     return True
 
 
-def count_pages(file: SourceFile, most: int) -> int:
+def count_pages(file: SourceFile, most: int) -> tuple[int, bool]:
     """Count the pages of any TIFF by the links between them, up to so many and one more.
 
-    A chain that comes back to itself, or leaves the file, ends there.
+    Returns
+    -------
+    tuple of (int, bool)
+        How many there are, and whether the chain ends: others come back to themselves, or leave the file.
     """
     head = file.head(16)
     order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
@@ -221,7 +224,7 @@ def count_pages(file: SourceFile, most: int) -> int:
         if after + link > file.size:
             break
         at = number(file.read(after, link))
-    return len(seen)
+    return len(seen), at == 0
 
 
 def _entries(data: bytes, big: bool) -> Iterator[tuple[int, bytes]]:

@@ -176,7 +176,7 @@ def _of_page(reader: Reader, view: View) -> Picture:
 
 def _plane(reader: Reader, number: int) -> tuple[GridLevel, Page]:
     """Return a plane of a stack that has directories for fewer."""
-    count = count_pages(reader.file, _MOST_COUNTED)
+    count, _ = count_pages(reader.file, _MOST_COUNTED)
     if count == 1:
         series = _series(reader)
         stack = Stack.of(reader.file, series[0], None)
@@ -265,7 +265,9 @@ def _series(reader: Reader) -> list[tifffile.TiffPageSeries]:
     """Return the series of a file, after a look at what would make tifffile take gigabytes."""
     page: Any = reader.tiff.pages[0]
     most = _MOST_IN_STACK if _kinds(page) else _MOST_PAGES
-    count = count_pages(reader.file, most)
+    count, ends = count_pages(reader.file, most)
+    if not ends and count <= most:
+        raise StructureError(f"{reader.file.path}: the chain of its pages does not end.")
     if count <= _MOST_PAGES:
         inner = (reader.tiff.pages[number].subifds for number in range(count))
         count = max(count, sum(len(each) for each in inner if each))
@@ -310,7 +312,7 @@ def other_pages(file: SourceFile, tiff: tifffile.TiffFile) -> str:
             continue
         if (page.shape, page.dtype) != (first.shape, first.dtype):
             break
-        count = count_pages(file, _MOST_COUNTED)
+        count, _ = count_pages(file, _MOST_COUNTED)
         number_of = count if count <= _MOST_COUNTED else f"more than {_MOST_COUNTED}"
         return f"has {number_of} pages, of which 0 is read: choose with page="
     return ""
@@ -318,7 +320,7 @@ def other_pages(file: SourceFile, tiff: tifffile.TiffFile) -> str:
 
 def contents(reader: Reader) -> Contents:
     """List the pages and series of a file; no series if they cannot be told."""
-    count = count_pages(reader.file, _MOST_COUNTED)
+    count, _ = count_pages(reader.file, _MOST_COUNTED)
     try:
         series = _series(reader)
         return Contents(count, tuple(_listed(number, each) for number, each in enumerate(series)))
