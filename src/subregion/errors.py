@@ -268,15 +268,15 @@ def said_by_system(error: BaseException | None) -> OSError | None:
     return error
 
 
-def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError:
+def source_error(path: str | os.PathLike[str], error: OSError | ValueError) -> SubregionError:
     """Say as one of ours why the operating system would not give us a source file.
 
     Parameters
     ----------
     path : str or os.PathLike
         The file that was asked for.
-    error : OSError
-        What the operating system said.
+    error : OSError or ValueError
+        What the operating system said, or Python of a path that no file can have.
 
     Returns
     -------
@@ -284,6 +284,8 @@ def source_error(path: str | os.PathLike[str], error: OSError) -> SubregionError
         Ready to be raised ``from error``.
     """
     name = os.fspath(path)
+    if not isinstance(error, OSError):
+        return SourceReadError(f"{name}: cannot be read: {error}.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return SourceNotFoundError(f"{name}: no such file. Check the path and that its disk is mounted.")
     if error.errno in (errno.EACCES, errno.EPERM):

@@ -113,7 +113,7 @@ class Seen:
             if stat.S_ISDIR(status.st_mode) and is_zarr(path):
                 return _folder_now(path)
         except (OSError, ValueError) as error:
-            raise source_error(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+            raise source_error(path, error) from error
         state = state_of(status)
         numbers = str(status.st_ino) if _lasting(status) else None
         return cls(
@@ -260,7 +260,7 @@ class WatchedFile:
         try:
             return cls(path, state_of(os.stat(path)))
         except (OSError, ValueError) as error:
-            raise source_error(path, error if isinstance(error, OSError) else OSError(str(error))) from error
+            raise source_error(path, error) from error
 
     def holds(self) -> bool:
         """Whether it still looks like that."""

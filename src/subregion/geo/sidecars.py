@@ -195,7 +195,7 @@ def _content(name: str, most: int) -> bytes | None:
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENXIO, errno.ENAMETOOLONG):
             return None  # a pipe, a socket or a device, or a name that no file has
-        raise source_error(name, error if isinstance(error, OSError) else OSError(str(error))) from error
+        raise source_error(name, error) from error
     if len(data) > most:
         raise DamagedFileError(f"{name}: is larger than {most} bytes, which is no such file. Remove it.")
     return data
