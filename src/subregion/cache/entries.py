@@ -20,19 +20,9 @@ from subregion.cache.checksums import SUFFIX
 from subregion.cache.disk import last_change, remove, sizes_of
 from subregion.cache.leases import Leases
 from subregion.cache.locks import PROBE, Lock
-from subregion.cache.manifest import (
-    KEY_DIGITS,
-    Entry,
-    NoEntryError,
-    read_manifest,
-    still_names,
-)
+from subregion.cache.manifest import KEY_DIGITS, Entry, NoEntryError, read_manifest, still_names
 from subregion.cache.removal import restore_abandoned
-from subregion.errors import (
-    CacheError,
-    SubregionError,
-    descriptor_limit_error,
-)
+from subregion.errors import CacheError, SubregionError, descriptor_limit_error
 
 #: Leftovers on file systems without locks are removed after this long (seconds).
 ABANDONED = 24 * 3600.0

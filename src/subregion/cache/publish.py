@@ -16,12 +16,7 @@ from subregion.cache.manifest import Entry, manifest_of
 from subregion.cache.metadata import Carried
 from subregion.cache.origin import Origin
 from subregion.cache.seen import Signature
-from subregion.errors import (
-    SourceIsDirectoryError,
-    SourceNotFoundError,
-    SubregionError,
-    said_by_system,
-)
+from subregion.errors import SourceIsDirectoryError, SourceNotFoundError, SubregionError, said_by_system
 from subregion.libraries import google_crc32c
 
 Admit: TypeAlias = "Callable[[str, int], contextlib.AbstractContextManager[None]]"

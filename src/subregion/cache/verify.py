@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,11 +139,9 @@ class _Account:
             try:
                 mend()
             except SubregionError as error:
-                finding = Finding(
-                    finding.source, f"{finding.reason} It cannot be made anew: {error}", finding.entry
-                )
+                finding = replace(finding, reason=f"{finding.reason} It cannot be made anew: {error}")
             else:
-                finding = Finding(finding.source, finding.reason, finding.entry, mended=True)
+                finding = replace(finding, mended=True)
         self.found.setdefault(kind, []).append(finding)
 
     @property

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from subregion.codecs.headers import declared_size, jpeg2000_stream
 from subregion.errors import SubregionError, UnsupportedFormatError, decoding_error
+from subregion.formats.pillow import open_pillow
 from subregion.formats.raster import Raster
 from subregion.formats.whole import Picture, whole_raster
 from subregion.io import limits
@@ -211,8 +212,6 @@ def open_jpeg2000(file: SourceFile) -> Raster:
     declared = _checked(file, "JPEG2000", "jpeg2k")
     header = jpeg2000_header(file)
     if header is None or not header.rescaled:
-        from subregion.formats.pillow import open_pillow
-
         raster = open_pillow(file, ("JPEG2000",))
         if raster.shape[:2] != (declared.height, declared.width):
             raise decoding_error(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -268,7 +269,7 @@ class FrameDecoder:
             if first is not None and first.pts is not None and first.pts <= key.times[0]:
                 begin = index.number_of(first.pts)
                 self._begin = key.number if begin is None else begin
-                self._frames = self._decoded(_again(first, packets))
+                self._frames = self._decoded(itertools.chain([first], packets))
                 return True
         return False
 
@@ -300,8 +301,3 @@ class FrameDecoder:
         size = sum(plane.buffer_size for plane in frame.planes)
         while len(self._remembered) > 1 and len(self._remembered) * size > REMEMBERED_BYTES:
             self._remembered.popitem(last=False)
-
-
-def _again(first: Any, packets: Iterator[Any]) -> Iterator[Any]:
-    yield first
-    yield from packets
