@@ -170,16 +170,9 @@ class Conversion:
             if found is not None:
                 return found
             begun = self._log_begin(recipe, source, origin)
-            entry = publish(
-                store.folder,
-                origin,
-                SUFFIXES[recipe.kind],
-                identity.signature,
-                Carried.by(source, as_stored=recipe.kind == "jpeg" and "quality" not in recipe.options),
-                write,
-                confirm,
-                admit,
-            )
+            suffix, signature = SUFFIXES[recipe.kind], identity.signature
+            carried = Carried.by(source, recipe.kind == "jpeg" and "quality" not in recipe.options)
+            entry = publish(store.folder, origin, suffix, signature, carried, write, confirm, admit)
         seconds = time.perf_counter() - begun
         LOGGER.info(
             "converted %s to %s in %.2f s: %d bytes", self.asset.path, recipe.kind, seconds, entry.size

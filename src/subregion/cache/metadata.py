@@ -96,9 +96,9 @@ class Carried:
             FileTag(code, kind, count, base64.b64decode(value, validate=True))
             for code, kind, count, value in document.get("tags", ())
         )
-        if not (nodata is None or _is_number(nodata)) or not all(tag.code in GEO_TAGS for tag in tags):
-            raise ValueError("not what is ever kept")
-        if not all(map(_is_sound, tags)) or sum(len(tag.value) for tag in tags) > _MOST:
+        sound = all(tag.code in GEO_TAGS and _is_sound(tag) for tag in tags)
+        few = sum(len(tag.value) for tag in tags) <= _MOST
+        if not (nodata is None or _is_number(nodata)) or not sound or not few:
             raise ValueError("not what is ever kept")
         if type(orientation) is not int or not 1 <= orientation <= 8:
             raise ValueError("no orientation")

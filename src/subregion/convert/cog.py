@@ -134,14 +134,8 @@ def write_cog(
         spools = [stack.enter_context(_Spool(each)) for each in paths]
         encode_levels(strips, shape, dtype, pyramid, size, encoding.encode, spools, threads)
 
-        layout = plan_layout(
-            pyramid.shapes,
-            [spool.block_nbytes for spool in spools],
-            size,
-            common,
-            extra,
-            classic_limit=classic_limit,
-        )
+        nbytes = [spool.block_nbytes for spool in spools]
+        layout = plan_layout(pyramid.shapes, nbytes, size, common, extra, classic_limit=classic_limit)
         with open(path, "wb") as file:
             file.write(layout.head)
             for spool in reversed(spools):

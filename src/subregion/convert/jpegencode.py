@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import struct
@@ -77,11 +78,7 @@ def encoded(
     # Markers are numbered from 0 to 7, so every eight rows of units the numbers begin anew.
     count = 8 * high * max(1, _STRIP_PIXELS // (8 * high * cols))
     threads = threads or processors()
-    first = True
-
-    def encode(strip: NDArray[np.uint8]) -> bytes:
-        return _encode(strip, quality, interval)
-
+    first, encode = True, functools.partial(_encode, quality=quality, interval=interval)
     with ThreadPoolExecutor(threads, thread_name_prefix="subregion-encode") as pool:
         waiting = regrouped(checked_strips(strips, shape, np.uint8), count)
         while group := list(itertools.islice(waiting, 2 * threads)):

@@ -209,20 +209,12 @@ def top_down_level(
             f"{file.path}: samples of libvips' format {header.format} are no pixels."
         )
     dtype = np.dtype(_VIPS_DTYPES[header.format])
-    inks = header.interpretation == "cmyk" and header.bands >= 4 and dtype.kind == "u"
+    inked = header.interpretation == "cmyk" and header.bands >= 4 and dtype.kind == "u"
     kept = header.bands if bands is None else min(bands, header.bands)
     tiled = header.get_typeof("tile-height") and header.get_typeof("tile-width")
     rows, cols = header.height, header.width
     tile = (header.get("tile-height"), header.get("tile-width")) if tiled else (rows, cols)
-    level = TopDownLevel(
-        file,
-        loader,
-        (rows, cols, 3 if inks else kept),
-        dtype,
-        header.bands,
-        Inks(dtype) if inks else None,
-        bilevel,
-        tile,
-    )
+    shape, inks = (rows, cols, 3 if inked else kept), Inks(dtype) if inked else None
+    level = TopDownLevel(file, loader, shape, dtype, header.bands, inks, bilevel, tile)
     del header  # before what it is of, which takes care of what libvips does then
     return level

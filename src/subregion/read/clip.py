@@ -103,8 +103,8 @@ def read_clip(
     channels = kept_channels(channels)
     for _ in range(ATTEMPTS):
         mended: list[str] = []
-        read = partial(_read_clip, store, owner, frames, everything, region, channels)
-        clip = planned_again(partial(read, threads, options, mended), mended)
+        given = store, owner, frames, everything, region, channels, threads, options
+        clip = planned_again(partial(_read_clip, *given, mended), mended)
         if not mended:  # the shape of the clip is that of frames that were whole
             break
     return clip
@@ -314,18 +314,13 @@ class _ClipReader:
 
     def _batch(self, reads: list[_FrameRead], options: ReadOptions) -> Any:
         """Read frames that hold the same channels."""
-        unnamed = self.channels_of(reads[0]) is None
+        channels = self.channels_of(reads[0])
         requests = [
-            (place, read.selection if unnamed else read.selection._replace(bands=None))
+            (place, read.selection if channels is None else read.selection._replace(bands=None))
             for place, read in enumerate(reads)
         ]
-        return read_regions(
-            self.store,
-            lambda place: reads[place].record,
-            requests,
-            self.channels_of(reads[0]),
-            None,
-            self.threads,
-            options,
-            self.mended,
-        )
+
+        def record(place: int) -> ImageRecord:
+            return reads[place].record
+
+        return read_regions(self.store, record, requests, channels, None, self.threads, options, self.mended)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from subregion.blocks.level import unplaced
+from subregion.errors import some_of
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region
 from subregion.read.mending import planned_again
@@ -105,11 +106,8 @@ class Explanation:
                 continue
             lines.append(f"  {len(part.blocks)} blocks, {part.nbytes:,} bytes")
             lines.append(f"  {'block':>8} {'offset':>14} {'bytes':>10}")
-            lines += [
-                f"  {number:>8} {offset:>14} {nbytes:>10}" for number, offset, nbytes in part.blocks[:_LISTED]
-            ]
-            if len(part.blocks) > _LISTED:
-                lines.append(f"  ... and {len(part.blocks) - _LISTED} more")
+            blocks = [f"{number:>8} {offset:>14} {nbytes:>10}" for number, offset, nbytes in part.blocks]
+            lines += some_of(blocks, "  ", _LISTED)
         lines += [f"{path}: would be converted first" for path in self.conversions]
         return "\n".join(lines)
 

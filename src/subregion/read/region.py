@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subregion.blocks.execute import FailedReadError, execute
 from subregion.blocks.level import WindowRead
 from subregion.blocks.wholes import DECODED, tell_of_wholes
-from subregion.errors import ConfigError, RegionTypeError, shown
+from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
 from subregion.io.limits import check_result
@@ -64,6 +64,10 @@ def read_region(
         C-contiguous, owned by the caller.
     """
     channels = None if channels is None else kept_channels(channels)
+    try:  # nearly always this is all
+        return read_plan(store, plan_read(store, record, region, channels, options))
+    except MendedError:
+        pass
     return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options)))
 
 
@@ -138,12 +142,8 @@ def _carry_out(
     threads: int,
 ) -> None:
     """Read what results are made of, and make them."""
-    execute_reads(
-        store,
-        (pair for plan in plans for pair in plan.opened),  # only looked at if a file is damaged
-        reads,
-        threads,
-    )
+    opened = (pair for plan in plans for pair in plan.opened)  # only looked at if a file is damaged
+    execute_reads(store, opened, reads, threads)
     waiting = [(composition.compose, ()) for composition in compositions if not composition.done]
     if waiting:
         carry_out(waiting, threads)
