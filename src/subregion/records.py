@@ -60,8 +60,6 @@ class View:
         Which position along time, depth and channels. None is the first of time and depth, and all channels.
     axes : str or None
         What the axes of an array without names are, in their order: letters of ``"yxczts"``.
-    name : str
-        All that is not as it is by default, as text.
 
     Raises
     ------

@@ -24,6 +24,8 @@ from subregion.records import AS_IT_IS, View
 _MOST_LOOKS = 64
 #: Makers of stacks, as tifffile calls their kinds of files.
 _STACKS = ("ome", "imagej", "shaped", "lsm", "stk", "fluoview", "micromanager", "scanimage", "qpi")
+#: Those that may have one directory for all pages.
+_IN_ONE = ("imagej", "shaped", "stk")
 #: What OME-XML says with numbers of planes.
 _COUNTS = ("IFD", "NumPlanes", "PlaneCount", "FirstT", "FirstZ", "FirstC")
 #: More pages than this are not told apart into series, of stacks and of other files: tifffile takes seconds,
@@ -113,8 +115,9 @@ def choose(reader: Reader, view: View) -> Picture:
 def default_stack(reader: Reader) -> Picture | None:
     """Return all channels of the first position of a stack; None for a file that is none."""
     tiff, page = reader.tiff, reader.tiff.pages[0]
-    kinds = _kinds(page)
-    if not kinds or not (tiff.pages.is_multipage or _in_one(page, kinds)):
+    several_pages = tiff.pages.is_multipage
+    kinds = _kinds(page, _STACKS if several_pages else _IN_ONE)
+    if not kinds or not (several_pages or _in_one(page, kinds)):
         return None
     try:
         several = len(_series(reader)) > 1 and "qpi" not in kinds
@@ -128,9 +131,9 @@ def default_stack(reader: Reader) -> Picture | None:
         return None
 
 
-def _kinds(page: Any) -> list[str]:
+def _kinds(page: Any, asked: Sequence[str] = _STACKS) -> list[str]:
     """List what stacks a page says that it belongs to."""
-    return [kind for kind in _STACKS if getattr(page, f"is_{kind}", False)]
+    return [kind for kind in asked if getattr(page, f"is_{kind}", False)]
 
 
 def _in_one(page: Any, kinds: Sequence[str]) -> bool:
