@@ -23,7 +23,7 @@ from PIL import Image
 
 from subregion import SimpleFrames
 from subregion.cache.checksums import BAND
-from subregion.records import AS_IT_IS
+from subregion.views import AS_IT_IS
 
 
 def timed(call: Callable[[], Any]) -> tuple[float, Any]:

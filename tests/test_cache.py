@@ -38,7 +38,8 @@ from subregion.errors import (
     UnknownImageError,
 )
 from subregion.io.pool import POOL
-from subregion.records import AS_IT_IS, Asset
+from subregion.records import Asset
+from subregion.views import AS_IT_IS
 
 STORED = ["npy", "cog", "zarr"]
 

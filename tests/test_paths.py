@@ -28,6 +28,7 @@ from subregion import (
 from subregion.errors import (
     ConfigError,
     PathTypeError,
+    RecordError,
     SourceNotFoundError,
 )
 
@@ -106,7 +107,7 @@ def test_folders_that_cannot_be_looked_into(picture: Path) -> None:
 
 @pytest.mark.parametrize("frame", ["1", 1.5, -1, True, [1], object()])
 def test_frames_without_meaning(frame: Any, picture: Path) -> None:
-    refused(lambda: subregion.open(picture, frame=frame), ConfigError, "frame=")
+    refused(lambda: subregion.open(picture, frame=frame), RecordError, "frame=")
 
 
 BAD_FILES = {

@@ -38,7 +38,7 @@ from subregion.formats.open import open_raster
 from subregion.formats.video import frames as movie
 from subregion.formats.video import index as frameindex
 from subregion.formats.video.decoder import FrameDecoder
-from subregion.records import View
+from subregion.views import View
 
 HEIGHT, WIDTH, COUNT = 96, 128, 60
 REGION = (slice(5, 30), slice(-40, None))

@@ -13,7 +13,8 @@ from subregion.cache.seen import Seen, Signature, files_below
 from subregion.errors import CacheError, ConfigError, IdentityError, SubregionError, source_error
 from subregion.formats.zarr.metadata import is_zarr
 from subregion.io.descriptors import open_regular
-from subregion.records import AS_IT_IS, Asset, View
+from subregion.records import Asset
+from subregion.views import AS_IT_IS, View
 
 MODES = ("PATH", "PIXELS", "DVC", "GIVEN")
 #: Characters of a hash that the caller gives.

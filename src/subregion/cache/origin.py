@@ -10,7 +10,8 @@ from typing import Any
 
 from subregion.cache.backend import FORMAT_VERSION, Recipe
 from subregion.cache.identity import MODES, Identity
-from subregion.records import Asset, View
+from subregion.records import Asset
+from subregion.views import View
 
 
 @dataclass(frozen=True, slots=True)

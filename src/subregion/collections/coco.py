@@ -22,7 +22,8 @@ from subregion.errors import (
     shown,
 )
 from subregion.paths import path_of
-from subregion.records import ImageRecord, View, with_palette
+from subregion.records import ImageRecord, with_palette
+from subregion.views import View
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend

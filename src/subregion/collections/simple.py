@@ -23,7 +23,8 @@ from subregion.frames import Frames
 from subregion.image import AlignableImageData, LazyFrame
 from subregion.notices import warn_caller
 from subregion.paths import path_of
-from subregion.records import Asset, ImageRecord, View
+from subregion.records import Asset, ImageRecord
+from subregion.views import View
 
 if TYPE_CHECKING:
     from subregion.cache.backend import Backend

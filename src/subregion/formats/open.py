@@ -40,7 +40,7 @@ from subregion.formats.zarr.open import contents_of_zarr, open_zarr
 from subregion.geo.geotags import FileTag
 from subregion.io import limits
 from subregion.io.source import SourceFile
-from subregion.records import AS_IT_IS, PLACES, View
+from subregion.views import AS_IT_IS, PLACES, View
 
 #: What a file is that is asked for a frame of a video, and what can be asked of arrays.
 _NO_VIDEO = "no video file"

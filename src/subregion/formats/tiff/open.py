@@ -43,7 +43,7 @@ from subregion.geo.geotags import FileTag
 from subregion.io.descriptors import with_room
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
-from subregion.records import AS_IT_IS, View
+from subregion.views import AS_IT_IS, View
 
 # tifffile reports through logging what it repairs; an application that wants to hear it can.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())

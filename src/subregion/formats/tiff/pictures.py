@@ -18,7 +18,7 @@ from subregion.formats.tiff.page import StructureError, page_level
 from subregion.formats.tiff.stacks import Stack, no_such, one_band, stacked_level
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
-from subregion.records import AS_IT_IS, View
+from subregion.views import AS_IT_IS, View
 
 #: Pages that are looked at to find one that is no overview.
 _MOST_LOOKS = 64

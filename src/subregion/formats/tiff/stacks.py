@@ -20,7 +20,7 @@ from subregion.formats.tiff.page import page_level
 from subregion.io import limits
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
-from subregion.records import View
+from subregion.views import View
 
 #: Channels on pages of their own.
 _MOST_PAGES = 1 << 12

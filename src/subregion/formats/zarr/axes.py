@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from subregion.errors import RecordError, UnsupportedFormatError, shown
 from subregion.formats.zarr.metadata import ArraySpec
-from subregion.records import AS_IT_IS, View
+from subregion.views import AS_IT_IS, View
 
 _ROWS = {"y", "row", "rows", "lat", "latitude", "height", "northing"}
 _COLS = {"x", "col", "cols", "column", "columns", "lon", "longitude", "width", "easting"}

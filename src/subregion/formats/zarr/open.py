@@ -29,7 +29,7 @@ from subregion.formats.zarr.shards import ChunkFiles, ScatteredLevel, open_shard
 from subregion.io import limits
 from subregion.io.descriptors import State, state_of
 from subregion.io.source import ByteSource, SourceFile
-from subregion.records import AS_IT_IS, View
+from subregion.views import AS_IT_IS, View
 
 
 def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Raster:
