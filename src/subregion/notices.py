@@ -106,10 +106,13 @@ def short_repr(value: Any) -> str:
     """
     parts = []
     for each in dataclasses.fields(value):
-        content = getattr(value, each.name)
-        if not each.repr or not each.init or content == each.default:
+        if not each.repr or not each.init:
             continue
-        parts.append(repr(content) if each.default is dataclasses.MISSING else f"{each.name}={content!r}")
+        content = getattr(value, each.name)
+        if each.default is dataclasses.MISSING:
+            parts.append(repr(content))
+        elif content != each.default:
+            parts.append(f"{each.name}={content!r}")
     return f"{type(value).__name__}({', '.join(parts)})"
 
 
