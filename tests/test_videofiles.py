@@ -540,7 +540,7 @@ def test_ffmpeg_prints_nothing(tmp_path: Path) -> None:
     path.write_bytes(content)
     code = (
         "import sys, subregion\n"
-        "frames = subregion.VideoFrames(sys.argv[1])\n"
+        "frames = subregion.VideoFrames(sys.argv[1], backend=None)\n"
         "wrong = 0\n"
         "for n in frames.image_ids:\n"
         "    try:\n"
