@@ -63,6 +63,16 @@ class CachedImages(ABC):
             If there is no such image.
         """
 
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def __contains__(self, image_id: object) -> bool:
+        """Whether there is an image with this id; nothing is read."""
+        try:
+            return image_id in self.image_ids
+        except (TypeError, ValueError):  # what cannot be compared is no id
+            return False
+
     @property
     def backend(self) -> Backend:
         """How images are stored, as it was given; setting it forgets what was opened."""

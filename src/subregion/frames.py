@@ -35,13 +35,13 @@ from subregion.read.options import (
 from subregion.read.palette import read_palette
 from subregion.read.plan import open_needed
 from subregion.read.region import read_region, read_regions
-from subregion.records import ImageRecord
 
 if TYPE_CHECKING:
     import dask.array
     import xarray
 
     from subregion.codecs.color import Palette
+    from subregion.records import ImageRecord
 
 
 class Frames(CachedImages):
@@ -65,16 +65,6 @@ class Frames(CachedImages):
         How many bytes all copies under `workdir` may have, such as ``"200GB"``: where a conversion would lead
         beyond it, copies that were used least recently are removed. None is no limit.
     """
-
-    def __len__(self) -> int:
-        return len(self.image_ids)
-
-    def __contains__(self, image_id: object) -> bool:
-        """Whether there is an image with this id; nothing is read."""
-        try:
-            return image_id in self.image_ids
-        except (TypeError, ValueError):  # what cannot be compared is no id
-            return False
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         """Yield all images, each read when its turn comes."""
@@ -288,19 +278,7 @@ class Frames(CachedImages):
         return read_region(store, record, None, channels) if mapped is None else mapped
 
     def palette(self, image_id: Any) -> Palette | None:
-        """Return what the indices of an image stand for; no pixel is read.
-
-        Parameters
-        ----------
-        image_id : hashable
-            Which image.
-
-        Returns
-        -------
-        Palette or None
-            Colours, and names where the file or GDAL's ``.aux.xml`` beside it has them; None if the default
-            file has no palette.
-        """
+        """Return what indices of an image stand for; None if its default file has no palette."""
         return read_palette(self._store, self.record(image_id))
 
     def load_frame(self, image_id: Any, space: str = "image") -> LazyFrame:
@@ -319,11 +297,10 @@ class Frames(CachedImages):
         return self.record(image_id).in_video()
 
     def georeference(self, image_id: Any) -> Georeference:
-        """Tell where an image lies on the ground.
+        """Tell where an image lies on the ground, from GeoTIFF tags, GDAL's ``.aux.xml``, or a world file.
 
-        From GeoTIFF tags, GDAL's ``.aux.xml``, or a world file with its ``.prj``; of several files of an
-        image, from the default one, otherwise the first that tells, by way of its transform to the image.
-        Only headers are read, and nothing is converted.
+        Of several files of an image from the default one, otherwise the first that tells, by way of its
+        transform to the image. Only headers are read, and nothing is converted.
 
         Returns
         -------
@@ -340,9 +317,8 @@ class Frames(CachedImages):
     def pixel_size(self, image_id: Any, space: str = "image") -> PixelSize | None:
         """Tell how large the pixels of an image are.
 
-        As Aperio, Hamamatsu, Leica, Philips, OME-TIFF and OME-NGFF write it, otherwise by where the image
-        lies on the ground, otherwise by the resolution tags of a TIFF, if they are no resolution of a printer
-        (coarser than 10 micrometres). Only headers are read, and nothing is converted.
+        As makers of microscopes and OME write it, otherwise by where the image lies on the ground, otherwise
+        by the resolution tags of a TIFF, if below 10 micrometres. Nothing is converted.
 
         Returns
         -------

@@ -78,22 +78,8 @@ def prepare(
         frames.prepare(workers=workers)
     except PrepareError as error:
         failures = error.failures
-    after = _copies(store, {name: asset for name, asset in assets.items() if name not in failures})
-    made = [copy for name, copy in after.items() if copy is not None and copy != before[name]]
-    kept = [copy for name, copy in after.items() if copy is not None and copy == before[name]]
-    without = [name for name, copy in after.items() if copy is None]
-    evicted = [name for name in without if max_size is not None and store.wants_copy(assets[name])]
-    summary: dict[str, Any] = {
-        "images": len(assets),
-        "converted": len(made),
-        "already_there": len(kept),
-        "read_in_place": len(without) - len(evicted),
-        "removed": len(evicted),
-        "failed": {str(name): str(failure) for name, failure in failures.items()},
-        "nbytes": sum(copy.size for copy in (*made, *kept)),
-        "cache": store.folder.path,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
+    summary = _summed_up(store, assets, before, failures, max_size is not None)
+    summary["seconds"] = round(time.perf_counter() - started, 3)
     if as_json:
         print_json(summary)
     else:
@@ -102,6 +88,31 @@ def prepare(
         complain(failure)
     if failures:
         raise typer.Exit(1)
+
+
+def _summed_up(
+    store: Store,
+    assets: Mapping[Any, Asset],
+    before: Mapping[Any, Entry | None],
+    failures: Mapping[Any, BaseException],
+    limited: bool,
+) -> dict[str, Any]:
+    """Count what was done with images, by the copies that were there before and are there now."""
+    after = _copies(store, {name: asset for name, asset in assets.items() if name not in failures})
+    made = [copy for name, copy in after.items() if copy is not None and copy != before[name]]
+    kept = [copy for name, copy in after.items() if copy is not None and copy == before[name]]
+    without = [name for name, copy in after.items() if copy is None]
+    evicted = [name for name in without if limited and store.wants_copy(assets[name])]
+    return {
+        "images": len(assets),
+        "converted": len(made),
+        "already_there": len(kept),
+        "read_in_place": len(without) - len(evicted),
+        "removed": len(evicted),
+        "failed": {str(name): str(failure) for name, failure in failures.items()},
+        "nbytes": sum(copy.size for copy in (*made, *kept)),
+        "cache": store.folder.path,
+    }
 
 
 def _copies(store: Store, assets: Mapping[Any, Asset]) -> dict[Any, Entry | None]:

@@ -194,10 +194,11 @@ class StreamCodec(Codec):
         """
         if self.predictor != 1 or self.shape.last_rows != self.shape.rows:
             return self.decode
-        shape, stored, array = self.shape.of(0), self.stored, np.ndarray
+        shape = self.shape.rows, self.shape.cols, self.shape.samples
+        stored, array = self.stored, np.ndarray
         size = math.prod(shape) * stored.itemsize
         if self.compression == "ZSTD":
-            return zstd_decoder(shape, stored, None, size, with_left_over(size))
+            return zstd_decoder(shape, stored, None, size, with_left_over)
         decompress = STREAMS[self.compression]
 
         def block(data: Data, number: int, wanted: slice | None) -> NDArray[Any]:
@@ -236,7 +237,7 @@ def zstd_decoder(
     stored: np.dtype[np.generic],
     strides: tuple[int, ...] | None,
     size: int,
-    most: int,
+    most_of: Callable[[int], int] = int,
     start: int = 0,
 ) -> Decoder:
     """Return what decompresses blocks of so many bytes in this thread; those that declare more are refused.
@@ -247,15 +248,17 @@ def zstd_decoder(
         Of the array that a block becomes; None if its samples lie as NumPy has them.
     stored : numpy.dtype
         Its type.
-    size, most : int
-        Bytes that a block holds, and that it may declare.
+    size : int
+        Bytes that a block holds.
+    most_of : callable
+        Returns how many it may declare, given that.
     start : int
         Where its first sample lies in them.
     """
     declared, undo, array = zstandard.frame_content_size, _contexts().zstd.decompress, np.ndarray
 
     def block(data: Data, number: int, rows: slice | None) -> NDArray[Any]:
-        if declared(data) > size and declared(data) > most:
+        if declared(data) > size and declared(data) > (most := most_of(size)):
             raise too_much(most)
         return array(shape, stored, undo(data, size), start, strides)
 

@@ -94,7 +94,7 @@ class ChunkCodec(Codec):
         processor's cache.
         """
         if self.kinds == ("zstd",):
-            return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, self.nbytes, self.start)
+            return zstd_decoder(self.shape, self.stored, self.strides, self.nbytes, start=self.start)
         if self._plain_blosc and self.nbytes <= _BUFFER_NBYTES:
             return self._blosc_decoder()
         return self.decode

@@ -77,6 +77,7 @@ class GridLevel(Level):
     checked: bool = field(init=False)
     block_nbytes: int = field(init=False)
     only: Block | None = field(init=False)
+    decoder: Callable[[], Decoder] = field(init=False)
 
     def __post_init__(self) -> None:
         # Asked for at every read, so they are no properties.
@@ -90,6 +91,7 @@ class GridLevel(Level):
         object.__setattr__(self, "block_nbytes", nbytes)
         only = (0, int(self.offsets.item()), int(self.nbytes.item())) if self.offsets.size == 1 else None
         object.__setattr__(self, "only", only)
+        object.__setattr__(self, "decoder", self.codec.decoder)
 
     @property
     def cache_key(self) -> tuple[str, int] | None:
@@ -164,10 +166,6 @@ class GridLevel(Level):
             return [view[offset : offset + nbytes] for _, offset, nbytes in blocks]
         offsets, sizes = [block[1] for block in blocks], [block[2] for block in blocks]
         return self.file.map_ranges(offsets, sizes) if self.mapped else read_joined(self.file, offsets, sizes)
-
-    def decoder(self) -> Decoder:
-        """Return what decodes blocks in the thread that asks for it."""
-        return self.codec.decoder()
 
     def decode_many(
         self, blocks: Sequence[Block], data: Sequence[Any], rows: Sequence[slice | None]

@@ -86,7 +86,7 @@ def open_tiff(file: SourceFile, view: View = AS_IT_IS) -> Raster:
         return _raster(file, plain, bool(plain.following), indices)
     with _tiff(file) as tiff:
         if view.chosen:
-            return _chosen(file, choose(_reader(file, tiff), view), view)
+            return _chosen(file, choose(_reader(file, tiff, indices), view), view)
         page = _first_page(file, tiff)
         if page.is_scn:
             return _leica(file, tiff)
@@ -108,7 +108,7 @@ def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
 
     def smaller() -> list[GridLevel]:
         with _tiff(file) as tiff:
-            return _overviews(file, tiff, full, indices)
+            return _overviews(file, tiff, full, indices=indices)
 
     def left_out() -> str:
         if isinstance(page, PlainPage) and not may_have_like(file, page):
