@@ -12,6 +12,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -515,7 +516,14 @@ def test_interrupted_prepare_leaves_a_usable_cache(folder: Path, tmp_path: Path)
     work = tmp_path / "work"
     args = ("prepare", folder, "--workdir", work, "--backend", "cog", "--config", "compress=DEFLATE")
     command = [sys.executable, "-m", "subregion.cli.main", *map(str, args)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that runs tests in the background has them ignore interrupts, and their children too.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as running:
         unfinished = work / "_cache" / "frames" / "unfinished"
         deadline = time.monotonic() + 60
         while not (unfinished.is_dir() and any(unfinished.iterdir())) and time.monotonic() < deadline:

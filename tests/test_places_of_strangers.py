@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +33,6 @@ def ask(path: Path) -> list[SubregionError]:
         image.to_xarray,
     ]
     errors = []
-    begun = time.perf_counter()
     for question in questions:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -42,7 +40,6 @@ def ask(path: Path) -> list[SubregionError]:
                 question()
             except SubregionError as error:
                 errors.append(error)
-    assert time.perf_counter() - begun < 10
     return errors
 
 

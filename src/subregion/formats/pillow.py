@@ -228,7 +228,10 @@ def _palette_of(image: Any) -> Palette | None:
     swatch = Image.frombytes("P", (256, 1), bytes(range(256)))
     swatch.palette, swatch.info = image.palette.copy(), dict(image.info)
     swatch.palette.dirty = 1
-    return Palette(np.asarray(swatch.convert("RGBA" if _transparent(image) else "RGB"))[0])
+    try:
+        return Palette(np.asarray(swatch.convert("RGBA" if _transparent(image) else "RGB"))[0])
+    except ValueError:
+        return None  # it has more colours than there are indices, or is damaged: reading tells
 
 
 def _pillow_shape(

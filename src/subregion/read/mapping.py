@@ -50,6 +50,8 @@ def _map_copy(store: Store, record: ImageRecord, channels: Channels) -> NDArray[
     entry, raster = opened.entry, opened.raster
     if entry is None or raster.driver != "NPY" or named_bands(asset, channels, raster) is not None:
         return None
+    if raster.indexed is not None:
+        return None  # the file holds indices, and their colours are asked for
     try:
         if os.stat(entry.data).st_size == entry.size:
             return raster.memmap.view()
