@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from subregion.cache.backend import BACKENDS
 from subregion.cli.arguments import (
     AsJson,
     Config,
@@ -68,7 +69,7 @@ def info(
 
       subregion info huge.png --region '0:512,0:512' --backend cog
     """
-    names = [backend] if backend is not None else ["npy", "cog", "zarr", "jpeg"]
+    names = [backend] if backend is not None else [name for name in BACKENDS if name != "auto"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     if region is not None:
         _explain(files, region, make_cache(workdir, backend or "auto", config, hashid_mode)[0], as_json)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from subregion.dtypes import as_integer
 from subregion.libraries import cv2
 
 Method = Literal["average", "nearest", "mode"]
@@ -265,9 +266,8 @@ def _as_sample(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:
     if nodata is None or nodata != nodata:  # NaN never takes part anyway
         return None
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        whole = limits.min <= nodata <= limits.max and nodata == int(nodata)
-        return dtype.type(int(nodata)) if whole else None
+        whole = as_integer(nodata, dtype)
+        return None if whole is None else dtype.type(whole)
     with np.errstate(over="ignore"):
         sample = dtype.type(nodata)
     return None if np.isinf(sample) and not np.isinf(nodata) else sample

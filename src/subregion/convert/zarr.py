@@ -29,6 +29,7 @@ from subregion.codecs.blosc_lz4 import encode_parts
 from subregion.convert.blocks import encode_levels, plan_levels
 from subregion.convert.encodings import BLOCKSIZE, Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
+from subregion.dtypes import as_integer
 from subregion.errors import ConfigError
 from subregion.libraries import google_crc32c, imagecodecs
 
@@ -260,10 +261,7 @@ def _fill_value(nodata: float | int | None, dtype: np.dtype[Any]) -> Any:
         return [0.0, 0.0]
     if dtype.kind == "f":
         return 0.0 if nodata is None else _number(float(dtype.type(nodata)))
-    if nodata is None or not math.isfinite(nodata) or nodata != int(nodata):
-        return 0
-    limits = np.iinfo(dtype)
-    return int(nodata) if limits.min <= nodata <= limits.max else 0
+    return 0 if nodata is None else as_integer(nodata, dtype) or 0
 
 
 def _number(value: float | int) -> float | int | str:

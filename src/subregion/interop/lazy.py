@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from subregion.cache.policy import serves_in_place
 from subregion.cache.seen import look_at
+from subregion.dtypes import as_integer
 from subregion.errors import (
     ConfigError,
     NotGeoreferencedError,
@@ -369,11 +370,6 @@ def _nodata(store: Store, record: ImageRecord, header: Header) -> dict[str, Any]
         values.add(asset.nodata if asset.nodata is not None else store.header(asset).nodata)
     value = values.pop() if len(values) == 1 else None
     dtype = header.image.dtype_of(header.options)
-    if value is None or (dtype.kind in "iu" and not _holds(dtype, value)):
+    if value is None or (dtype.kind in "iu" and as_integer(value, dtype) is None):
         return {}
     return {"_FillValue": dtype.type(value)}
-
-
-def _holds(dtype: np.dtype[Any], value: float) -> bool:
-    limits = np.iinfo(dtype)
-    return math.isfinite(value) and value == int(value) and limits.min <= value <= limits.max

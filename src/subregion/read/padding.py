@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.dtypes import as_integer
 from subregion.errors import ConfigError, RegionError, shown
 from subregion.geometry.window import Window
 from subregion.read.options import Fill
@@ -54,9 +55,9 @@ def fill_value(fill: Fill, dtype: np.dtype[Any]) -> Any:
     value = fill.item() if isinstance(fill, np.ndarray) and fill.ndim == 0 else fill
     with contextlib.suppress(ValueError, OverflowError):  # of NaN, infinities, and integers beyond all floats
         if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            if isinstance(value, Real) and limits.min <= int(value) <= limits.max and value == int(value):
-                return int(value)
+            whole = as_integer(value, dtype) if isinstance(value, Real) else None
+            if whole is not None:
+                return whole
         elif isinstance(value, Complex if dtype.kind == "c" else Real):
             number = complex(value) if dtype.kind == "c" else float(value)
             if not float(np.finfo(dtype).max) < abs(number) < math.inf:

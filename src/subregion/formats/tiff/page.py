@@ -13,6 +13,7 @@ from subregion.codecs.jpeg import IntervalCodec, JpegCodec
 from subregion.codecs.jpegheader import InMemory, find_frame
 from subregion.codecs.page import PageCodec, SubsampledCodec
 from subregion.codecs.streams import STREAMS, StreamCodec
+from subregion.dtypes import as_integer
 from subregion.errors import DamagedFileError, UnsupportedFormatError
 from subregion.forks import IMPORTS
 from subregion.formats.grid import GridLevel
@@ -273,11 +274,6 @@ def nodata_of(page: Page) -> float | None:
 
 def _fill(page: Page, dtype: np.dtype[np.generic]) -> float:
     nodata = nodata_of(page)
-    if nodata is None or (dtype.kind in "iu" and not _holds(dtype, nodata)):
+    if nodata is None:
         return 0
-    return int(nodata) if dtype.kind in "iu" else nodata
-
-
-def _holds(dtype: np.dtype[np.generic], value: float) -> bool:
-    info = np.iinfo(dtype)  # type: ignore[type-var]  # asked for integers only
-    return math.isfinite(value) and value == int(value) and info.min <= value <= info.max
+    return as_integer(nodata, dtype) or 0 if dtype.kind in "iu" else nodata

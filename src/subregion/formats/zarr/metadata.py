@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from subregion.dtypes import as_integer
 from subregion.errors import DamagedFileError, SourceNotFoundError, UnsupportedFormatError
 from subregion.io.source import SourceFile
 
@@ -404,10 +405,10 @@ def _fill(value: Any, dtype: np.dtype[Any]) -> Any:
     if not isinstance(value, int | float):
         raise ValueError(f"fill value {value!r}")
     if dtype.kind in "iu":
-        limits = np.iinfo(dtype)
-        if value != int(value) or not limits.min <= value <= limits.max:
+        whole = as_integer(value, dtype)
+        if whole is None:
             raise ValueError(f"fill value {value!r} of {dtype}")
-        return int(value)
+        return whole
     return float(value)
 
 
