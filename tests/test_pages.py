@@ -368,3 +368,29 @@ def test_xml_that_promises_too_much(tmp_path: Path, size: str) -> None:
         assert subregion.open(path, None)[:].shape == (30, 40, 1)
     with pytest.raises(SubregionError, match="more planes"):
         subregion.open(path, None, t=1).shape  # noqa: B018
+
+
+@pytest.mark.parametrize("backend", ["none", "cog"])
+def test_pages_on_the_command_line(tmp_path: Path, backend: str) -> None:
+    path, output = tmp_path / "pages.tif", tmp_path / "page.npy"
+    pages = np.random.default_rng(4).integers(0, 255, (4, 50, 60), dtype=np.uint8)
+    with tifffile.TiffWriter(path) as file:
+        for page in pages:
+            file.write(page, contiguous=False)
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(app, [*words, "--workdir", str(tmp_path / "work")])
+
+    shared = ["--view", "page=2", "--backend", backend]
+    done = run("read", str(path), str(output), *shared)
+    assert done.exit_code == 0, done.output
+    np.testing.assert_array_equal(np.load(output)[..., 0], pages[2])
+    done = run("prepare", str(path), *shared)
+    assert done.exit_code == 0, done.output
+    done = run("info", str(path), "--view", "page=2", "--json")
+    assert bool(json.loads(done.stdout)[0]["copies"]) == (backend == "cog")
+    assert not json.loads(run("info", str(path), "--json").stdout)[0]["copies"]
+    for wrong in ("page", "pages=2", "page=9", "page=-1", "page=x"):
+        failed = run("read", str(path), str(tmp_path / "b.npy"), "--view", wrong)
+        assert failed.exit_code != 0
+        assert not (tmp_path / "b.npy").exists()

@@ -11,6 +11,7 @@ import numpy as np
 
 from subregion.codecs.color import Palette
 from subregion.convert.tiff_tags import FieldType
+from subregion.formats.bands import Band
 from subregion.formats.turned import upright
 from subregion.geo.geotags import GEO_TAGS, FileTag
 
@@ -41,8 +42,8 @@ class Carried:
         What each index is called.
     orientation : int
         How the copy is turned when it is read, by the number of the EXIF tag; 1 if it was written turned.
-    names : tuple of str or None
-        What it calls its bands.
+    bands : tuple of Band
+        What it says of its bands; empty for nothing.
     left_out : str
         What of its file is not in the image, in words.
     """
@@ -53,7 +54,7 @@ class Carried:
     colors: int = 3
     classes: tuple[str, ...] = ()
     orientation: int = 1
-    names: tuple[str, ...] | None = None
+    bands: tuple[Band, ...] = ()
     left_out: str = ""
 
     @classmethod
@@ -69,12 +70,13 @@ class Carried:
         """
         tags = tuple(tag for tag in source.tags if tag.code in GEO_TAGS and _is_sound(tag))
         nodata = source.nodata if _is_number(source.nodata) else None
-        names, left_out = source.channel_names, source.left_out[:_MOST]
+        bands, left_out = source.bands, source.left_out[:_MOST]
+        known = any(band != Band() for band in bands)
         said = cls(
             tags if sum(len(tag.value) for tag in tags) <= _MOST else (),
             nodata,
             orientation=source.orientation if as_stored else 1,
-            names=None if names and sum(map(len, names)) > _MOST else names,
+            bands=bands if known and sum(len(band.name) + len(band.unit) for band in bands) <= _MOST else (),
             left_out=left_out,
         )
         if source.palette is None:
@@ -106,14 +108,13 @@ class Carried:
         colors, classes = document.get("colors", 3), document.get("classes", [])
         if colors not in (3, 4) or len(palette) % colors or len(palette) > _MOST_PALETTE:
             raise ValueError("not what is ever kept")
-        names, left_out = document.get("channel_names"), document.get("left_out", "")
-        for each in (classes, names or []):
-            if not isinstance(each, list) or not all(isinstance(name, str) for name in each):
-                raise ValueError("not what is ever kept")
+        left_out = document.get("left_out", "")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+            raise ValueError("not what is ever kept")
         if not isinstance(left_out, str):
             raise ValueError("not what is ever kept")
-        named = None if names is None else tuple(names)
-        return cls(tags, nodata, palette, colors, tuple(classes), orientation, named, left_out)
+        bands = tuple(_checked_band(*each) for each in document.get("bands", ()))
+        return cls(tags, nodata, palette, colors, tuple(classes), orientation, bands, left_out)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -130,8 +131,8 @@ class Carried:
             found["colors"], found["classes"] = self.colors, list(self.classes)
         if self.orientation != 1:
             found["orientation"] = self.orientation
-        if self.names is not None:
-            found["channel_names"] = list(self.names)
+        if self.bands:
+            found["bands"] = [[band.name, band.wavelength, band.unit] for band in self.bands]
         if self.left_out:
             found["left_out"] = self.left_out
         return found
@@ -151,18 +152,24 @@ class Carried:
         if self.palette:
             table = np.frombuffer(self.palette, np.uint8).reshape(-1, self.colors)
             palette = Palette(table, self.classes)
-        names, left_out = self.names, self.left_out
+        bands, left_out = self.bands or None, self.left_out
         given = replace(
             raster,
             tags=raster.tags or self.tags,
             nodata=nodata,
             palette=palette,
-            find_names=lambda: names,
+            find_bands=lambda: bands,
             find_left_out=lambda: left_out,
         )
         if palette is not None and colors_wanted:
             given = given.colored()
         return upright(given, self.orientation)
+
+
+def _checked_band(name: Any, wavelength: Any, unit: Any) -> Band:
+    if not isinstance(name, str) or not isinstance(wavelength, float | None) or not isinstance(unit, str):
+        raise ValueError("not what is ever kept")
+    return Band(name, wavelength, unit)
 
 
 def _is_number(value: object) -> bool:

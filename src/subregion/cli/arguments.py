@@ -104,17 +104,46 @@ def existing_cache(workdir: Path) -> Folder:
     return make_store(workdir, "auto", "PATH", warn=False).folder
 
 
-#: The option of the commands that read pixels.
+#: The options of the commands that read pixels.
 Palette = Annotated[
-    str, typer.Option(metavar="rgb|index", help="What pixels of a palette are: colours, or their indices.")
+    str | None,
+    typer.Option(metavar="rgb|index", help="What pixels of a palette are: colours, or their indices."),
+]
+ViewOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view",
+        metavar="KEY=VALUE",
+        help="Which picture of the file is meant: page=2, series=1, level=1, t=3, z=12, c=0, axes=zyx, "
+        "frame=9, picture=label, orientation=upright, labels=true; may be repeated.",
+    ),
 ]
 
 
-def asset_of(file: Path, palette: str = "rgb") -> Asset:
-    """Return the file as an asset of its own."""
+def asset_of(file: Path, view: list[str] | None = None, palette: str | None = None) -> Asset:
+    """Return the file as an asset of its own, with the picture of it that is meant."""
     from subregion.records import Asset
 
-    return Asset(os.path.abspath(file), palette=palette)
+    options = _view_options(view)
+    if palette is not None:
+        options["palette"] = palette
+    return Asset(os.path.abspath(file), **options)
+
+
+def _view_options(view: list[str] | None) -> dict[str, Any]:
+    from subregion.views import VIEW_OPTIONS
+
+    options: dict[str, Any] = {}
+    for item in view or ():
+        key, equals, value = item.partition("=")
+        if not equals or key not in VIEW_OPTIONS:
+            raise ConfigError(
+                f"--view {_short(item)}: write KEY=VALUE, such as page=2; keys are {', '.join(VIEW_OPTIONS)}."
+            )
+        truth = {"true": True, "false": False}.get(value.lower()) if key == "labels" else None
+        whole = int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else value
+        options[key] = whole if truth is None else truth
+    return options
 
 
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:

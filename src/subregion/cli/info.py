@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from subregion.cache.backend import BACKENDS
 from subregion.cli.arguments import (
     AsJson,
     Config,
     HashidMode,
+    ViewOptions,
     Workdir,
     asset_of,
     existing_cache,
@@ -27,6 +27,7 @@ from subregion.progress import counted
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
+    from subregion.records import Asset
 
 
 def info(
@@ -39,6 +40,7 @@ def info(
             parser=local_path,
         ),
     ],
+    view: ViewOptions = None,
     workdir: Workdir = None,
     backend: Annotated[
         str | None,
@@ -69,13 +71,22 @@ def info(
 
       subregion info huge.png --region '0:512,0:512' --backend cog
     """
+    from subregion.cache.backend import BACKENDS
+
     names = [backend] if backend is not None else [name for name in BACKENDS if name != "auto"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     if region is not None:
-        _explain(files, region, make_cache(workdir, backend or "auto", config, hashid_mode)[0], as_json)
+        _explain(
+            [asset_of(file, view) for file in files],
+            region,
+            make_cache(workdir, backend or "auto", config, hashid_mode)[0],
+            as_json,
+        )
         return
     documents = [
-        _tell_cache(file, as_json) if holds_cache(file) else _tell_image(file, stores, as_json)
+        _tell_cache(file, as_json)
+        if holds_cache(file)
+        else _tell_image(asset_of(file, view), stores, as_json)
         for file in files
     ]
     if as_json:
@@ -84,17 +95,16 @@ def info(
         raise typer.Exit(1)
 
 
-def _explain(files: list[Path], region: str, store: Store, as_json: bool) -> None:
+def _explain(assets: list[Asset], region: str, store: Store, as_json: bool) -> None:
     """Tell which blocks a read of a region of each file would take."""
     from subregion.read.explain import explain
     from subregion.read.options import AS_STORED
     from subregion.records import ImageRecord
 
     wanted, documents = slices(region), []
-    for file in files:
-        asset = asset_of(file)
-        found = explain(store, ImageRecord(str(file), (asset,)), wanted, None, AS_STORED)
-        documents.append({"path": str(file), **found.to_dict()})
+    for asset in assets:
+        found = explain(store, ImageRecord(asset.path, (asset,)), wanted, None, AS_STORED)
+        documents.append({"path": asset.path, **found.to_dict()})
         if not as_json:
             typer.echo(str(found))
     if as_json:
@@ -112,17 +122,17 @@ def _tell_cache(workdir: Path, as_json: bool) -> dict[str, Any]:
     return found.to_dict()
 
 
-def _tell_image(file: Path, stores: Sequence[Store], as_json: bool) -> dict[str, Any]:
+def _tell_image(asset: Asset, stores: Sequence[Store], as_json: bool) -> dict[str, Any]:
     """Tell what an image is like, or under ``error`` why that is not known; return it, for JSON."""
     from dataclasses import asdict
 
     from subregion.cli.describe import describe, in_lines
 
     try:
-        description = describe(asset_of(file), stores)
+        description = describe(asset, stores)
     except SubregionError as error:
         complain(error)
-        return {"path": str(file), "error": str(error)}
+        return {"path": asset.path, "error": str(error)}
     if not as_json:
         typer.echo(in_lines(description))
     return asdict(description)

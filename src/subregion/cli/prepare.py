@@ -15,7 +15,10 @@ from subregion.cli.arguments import (
     Config,
     HashidMode,
     MaxSize,
+    Palette,
+    ViewOptions,
     Workdir,
+    asset_of,
     cache_folder,
     listed,
     local_path,
@@ -43,6 +46,8 @@ def prepare(
         list[str] | None,
         typer.Option(help="Which files of a folder, such as '**/*.png'; may be repeated. Default: all."),
     ] = None,
+    view: ViewOptions = None,
+    palette: Palette = None,
     workdir: Workdir = None,
     backend: Backend = "auto",
     config: Config = None,
@@ -68,9 +73,8 @@ def prepare(
 
     started = time.perf_counter()
     store, chosen = make_cache(workdir, backend, config, hashid_mode)
-    frames = SimpleFrames(
-        listed(sources, pattern), cache_folder(workdir), chosen, hashid_mode, max_size=max_size
-    )
+    images = {name: asset_of(Path(path), view, palette) for name, path in listed(sources, pattern).items()}
+    frames = SimpleFrames(images, cache_folder(workdir), chosen, hashid_mode, max_size=max_size)
     assets = {name: frames.record(name).default_asset for name in frames.image_ids}
     before = _copies(store, assets)
     failures: dict[Any, BaseException] = {}

@@ -14,6 +14,7 @@ from subregion.cli.arguments import (
     Overwrite,
     Palette,
     Source,
+    ViewOptions,
     Workdir,
     asset_of,
     four_numbers,
@@ -57,7 +58,8 @@ def read(
     fill: Annotated[
         str | None, typer.Option(help="What lies outside the image: a number, or a mode such as 'reflect'.")
     ] = None,
-    palette: Palette = "rgb",
+    view: ViewOptions = None,
+    palette: Palette = None,
     workdir: Workdir = None,
     backend: Backend = "auto",
     config: Config = None,
@@ -77,6 +79,8 @@ def read(
 
       subregion read scan.tif patch.npy --window -64,-64,512,512 --fill reflect --backend none
 
+      subregion read cells.ome.tif one.npy --view t=3 --view z=12
+
       subregion read scene.tif city.tif --bounds 15.0,50.5,15.1,50.6 --crs EPSG:4326
     """
     from subregion.cli.export import writer
@@ -92,7 +96,7 @@ def read(
     wanted = _in_pixels(region, window)
     write = writer(output, overwrite)
     store, _ = make_cache(workdir, backend, config, hashid_mode)
-    record = ImageRecord(str(file), (asset_of(file, palette),))
+    record = ImageRecord(str(file), (asset_of(file, view, palette),))
     image = AlignableImageData.from_store(record, store)
     with status(f"reading {file}"):
         if bounds is not None:

@@ -13,6 +13,7 @@ from subregion.cli.arguments import (
     HashidMode,
     Overwrite,
     Source,
+    ViewOptions,
     Workdir,
     asset_of,
     local_path,
@@ -33,6 +34,7 @@ def show(
             parser=local_path,
         ),
     ] = None,
+    view: ViewOptions = None,
     workdir: Workdir = None,
     backend: Backend = "auto",
     config: Config = None,
@@ -60,6 +62,6 @@ def show(
     write = writer(output, overwrite)
     store, _ = make_cache(workdir, backend, config, hashid_mode)
     with status(f"drawing {file}"):
-        raster = store.open(asset_of(file)).raster
+        raster = store.open(asset_of(file, view)).raster
         write(np.asarray(draw_blocks(raster, file.name)))
     typer.echo(str(output))

@@ -15,6 +15,7 @@ from subregion.blocks.level import Level, WindowRead, unplaced
 from subregion.codecs.color import Lookup
 from subregion.errors import DamagedFileError
 from subregion.forks import computed_once
+from subregion.formats.bands import Band
 from subregion.formats.grid import GridLevel
 from subregion.geometry.window import Window
 from subregion.io import limits
@@ -30,7 +31,7 @@ def _none() -> Iterable[Level]:
     return ()
 
 
-def _no_names() -> None:
+def _no_bands() -> None:
     return None
 
 
@@ -76,8 +77,8 @@ class Raster:
         Whether pixels of its overviews are those that nearest takes of the full resolution.
     orientation : int
         How it was turned, by the number of the EXIF tag; 1 if it is as it is stored.
-    find_names : callable
-        Returns what the file calls its bands, looked up when first asked; None if it does not say.
+    find_bands : callable
+        Returns what the file says of its bands, looked up when first asked; None if it says nothing.
     find_left_out : callable
         Returns what of the file is not in the image and how to choose it, in words; empty for nothing.
 
@@ -108,7 +109,7 @@ class Raster:
     indexed: Callable[[], Raster] | None = None
     picked: bool = False
     orientation: int = 1
-    find_names: Callable[[], Sequence[str] | None] = _no_names
+    find_bands: Callable[[], Sequence[Band] | None] = _no_bands
     find_left_out: Callable[[], str] = _nothing
     shape: tuple[int, int, int] = field(init=False)
     dtype: np.dtype[np.generic] = field(init=False)
@@ -161,10 +162,14 @@ class Raster:
     @computed_once
     def channel_names(self) -> tuple[str, ...] | None:
         """Names that the file gives its bands; None if not each has one of its own."""
-        names = self.find_names()
-        if names is None or len(names) != self.shape[2] or not all(names) or len(set(names)) != len(names):
-            return None
-        return tuple(names)
+        names = tuple(band.name for band in self.bands)
+        return names if all(names) and len(set(names)) == len(names) else None
+
+    @computed_once
+    def bands(self) -> tuple[Band, ...]:
+        """Return what the file says of each of its bands."""
+        found = self.find_bands()
+        return (Band(),) * self.shape[2] if found is None or len(found) != self.shape[2] else tuple(found)
 
     @computed_once
     def left_out(self) -> str:

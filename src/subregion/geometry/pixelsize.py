@@ -11,8 +11,10 @@ from affine import Affine
 MICROMETRE = "micrometre"
 #: What other programs call units of length, in lower case, and how many micrometres each is.
 MICROMETRES = {
-    "nm": 1e-3, "nanometer": 1e-3, "nanometre": 1e-3,
-    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0, "micrometer": 1.0, "micrometre": 1.0,
+    "å": 1e-4, "angstrom": 1e-4, "angstroms": 1e-4,
+    "nm": 1e-3, "nanometer": 1e-3, "nanometers": 1e-3, "nanometre": 1e-3, "nanometres": 1e-3,
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0,
+    "micrometer": 1.0, "micrometers": 1.0, "micrometre": 1.0, "micrometres": 1.0,
     "mm": 1e3, "millimeter": 1e3, "millimetre": 1e3,
     "cm": 1e4, "centimeter": 1e4, "centimetre": 1e4,
     "m": 1e6, "meter": 1e6, "metre": 1e6,

@@ -319,6 +319,17 @@ def to_xarray(
     if None in names:
         names = list(range(len(names)))
     coords: dict[str, Any] = {"channel": names}
+    bands = [header.image.raster(asset).bands[band] for asset, band in header.image.places]
+    wavelengths = [band.wavelength for band in bands]
+    if any(wavelengths):
+        values = np.array([np.nan if each is None else each for each in wavelengths])
+        coords["wavelength"] = ("channel", values, {"units": "nm"})
+    units = {band.unit for band in bands}
+    attributes = _nodata(store, record, header)
+    if len(units) == 1 and "" not in units:
+        attributes["units"] = units.pop()
+    elif len(units) > 1:  # an array has one unit in the conventions of CF
+        coords["unit"] = ("channel", [band.unit for band in bands])
     try:
         place = georeference(store, record)
     except NotGeoreferencedError:
@@ -326,7 +337,7 @@ def to_xarray(
     else:
         path = record.default_asset.path
         coords |= _on_the_ground(path, place.of_part(header.grid.from_image), header.grid.shape)
-    found = xarray.DataArray(array, coords, ("y", "x", "channel"), attrs=_nodata(store, record, header))
+    found = xarray.DataArray(array, coords, ("y", "x", "channel"), attrs=attributes)
     found.name = None  # xarray takes that of the dask array
     if "spatial_ref" in coords:
         found.encoding["grid_mapping"] = "spatial_ref"

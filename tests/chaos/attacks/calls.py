@@ -50,7 +50,7 @@ def locks(arena: Arena) -> None:
     """Let locks fail."""
     library = _library(arena)
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(24, 2) if library else 0):
+    for number in range(arena.times(24, 1) if library else 0):
         why, often = arena.dice.choice(NO_LOCKS), arena.dice.choice([1000, 1000, 300])
         rules = [f"flock:{why}:{often}:*", f"unlock:{why}:{often}:*"]
         chosen = rules[1:] if number % 3 == 1 else rules[:1] if number % 3 == 2 else rules
@@ -76,7 +76,7 @@ def calls(arena: Arena) -> None:
     """Let anything fail."""
     library = _library(arena)
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(60, 3) if library else 0):
+    for number in range(arena.times(60, 2) if library else 0):
         with arena.passing("work") as workdir:
             given = {
                 "folder": str(sources.folder),

@@ -138,7 +138,7 @@ def convert(
 def races(arena: Arena) -> None:
     """Collect garbage against those who prepare and read."""
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(30, 2)):
+    for number in range(arena.times(30, 1)):
         backend, kind = BACKENDS[(number * 3 + 2) % len(BACKENDS)]
         with arena.passing("work") as workdir:
             given = {"folder": str(sources.folder), "workdir": str(workdir), "backend": backend, "kind": kind}

@@ -45,9 +45,9 @@ def attack(arena: Arena) -> None:
                 workdir=str(workdir),
                 backend=backend,
                 seed=arena.dice.randrange(1 << 30) + number,
-                flips=arena.times(130, 12),
+                flips=arena.times(130, 5),
             )
-            arena.account.count("flips", arena.times(130, 12))
+            arena.account.count("flips", arena.times(130, 5))
             arena.run("chaos.steps:verify", folder=str(sources.folder), workdir=str(workdir), backend=backend)
 
 

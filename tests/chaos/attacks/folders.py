@@ -56,7 +56,7 @@ def _disk(arena: Arena, size: int) -> Iterator[Path | None]:
 def full(arena: Arena) -> None:
     """Run out of space."""
     sources = make(arena.place("sources"), kinds(KINDS), each=2)
-    for number in range(arena.times(24, 2)):
+    for number in range(arena.times(24, 1)):
         backend = BACKENDS[number % len(BACKENDS)]
         size = 4096 * arena.dice.choice([25, 60, 120, 250, 500, 1000])
         with _disk(arena, size) as disk:
@@ -66,7 +66,7 @@ def full(arena: Arena) -> None:
             stop = arena.folder / f"stop-{number}"
             child = arena.start("chaos.attacks.folders:use_full_disk", stop=str(stop), **given)
             filler = disk / "filler"
-            for _ in range(arena.times(6, 3)):
+            for _ in range(arena.times(6, 2)):
                 if number % 2:
                     _fill(filler)
                     arena.account.count("filled")
@@ -147,7 +147,7 @@ def use_read_only(report: Report, folder: str, workdir: str, backend: Any, damag
 def vanished(arena: Arena) -> None:
     """Take the folder away."""
     sources = make(arena.place("sources"), kinds(KINDS))
-    for number in range(arena.times(24, 2)):
+    for number in range(arena.times(24, 1)):
         with arena.passing("gone") as place:
             workdir, aside = place / "work", place / "aside"
             backend = BACKENDS[number % len(BACKENDS)]
@@ -155,7 +155,7 @@ def vanished(arena: Arena) -> None:
             stop = place / "stop"
             child = arena.start("chaos.attacks.folders:use_what_vanishes", stop=str(stop), **given)
             child.wait_for("prepared")
-            for _ in range(arena.times(10, 6)):
+            for _ in range(arena.times(10, 3)):
                 time.sleep(arena.dice.uniform(0, 0.12))
                 _take_away(arena.dice.choice(["deleted", "renamed", "a file"]), workdir, aside, arena)
                 arena.account.count("taken away")

@@ -33,7 +33,7 @@ def during(arena: Arena) -> None:
     """Fork while threads make their first reads."""
     sources = make(arena.place("sources"), kinds())
     names = list(sources.paths)
-    for number in range(arena.times(64, 4)):
+    for number in range(arena.times(64, 2)):
         with arena.passing("work") as workdir:
             child = arena.start(
                 "chaos.attacks.forks:fork_during_first_reads",
@@ -55,7 +55,7 @@ def after(arena: Arena) -> None:
     sources = make(arena.place("sources"), kinds(), each=3)
     ways = [*WAYS, *OTHER_WAYS]
     backends = [*BACKENDS, *LOSSY]
-    for number in range(arena.times(70, 3)):
+    for number in range(arena.times(70, 2)):
         with arena.passing("work") as workdir:
             arena.run(
                 "chaos.attacks.forks:fork_after_conversions",

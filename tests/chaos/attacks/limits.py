@@ -31,10 +31,10 @@ def descriptors(arena: Arena) -> None:
     """Limit descriptors."""
     sources = Sources(arena.place("sources"))
     formats = ("tiff-zstd", "npy", "jpeg-intervals", "png", "zarr", "tiff-strips", "webp")
-    for number in range(arena.times(150, 40)):
+    for number in range(arena.times(150, 20)):
         kind = formats[number % len(formats)]
         sources.add(f"{kind}-{number}", kind, content(number, 96, 128))
-    for number in range(arena.times(15, 3)):
+    for number in range(arena.times(15, 1)):
         with arena.passing("work") as workdir:
             arena.run(
                 "chaos.attacks.limits:use_few_descriptors",
@@ -116,7 +116,7 @@ def memory(arena: Arena) -> None:
     """Limit memory."""
     formats = kinds() if arena.full else ["png", "jpeg", "webp", "tiff-deflate"]
     sources = make(arena.place("sources"), formats, height=900, width=1200)
-    for number in range(arena.times(40, 2)):
+    for number in range(arena.times(40, 1)):
         backend = BACKENDS[number % len(BACKENDS)]
         with arena.passing("work") as workdir:
             given = {"folder": str(sources.folder), "workdir": str(workdir), "backend": backend}

@@ -42,7 +42,7 @@ def threads(arena: Arena) -> None:
     """Let threads compete."""
     sources = make(arena.place("sources"), kinds(KINDS))
     backends = [(None, ""), *BACKENDS]
-    for number in range(arena.times(24, 2)):
+    for number in range(arena.times(24, 1)):
         backend, kind = backends[(number * 5 + 1) % len(backends)]
         with arena.passing("work") as workdir:
             arena.run(

@@ -124,7 +124,7 @@ def attack(arena: Arena) -> None:
     arena.dice.shuffle(cases)
     # Every mode as often as any other, and one case of each that was seen to go wrong in other libraries.
     by_mode = {mode: [case for case in cases if case[0] == mode] for mode in MODES}
-    for number in range(arena.times(60, 4)):
+    for number in range(arena.times(60, 2)):
         mode = ("PATH", "PIXELS", "DVC link", "PATH", "PIXELS", "GIVEN", "PATH", "PIXELS", "DVC")[number % 9]
         chosen = by_mode[mode]
         _session(arena, *chosen[number // 9 * 3 % len(chosen)])
@@ -152,10 +152,10 @@ def _session(arena: Arena, mode: str, kind: str, backend: Any, manner: str, time
             "times": times,
         }
         child = arena.start(
-            "chaos.attacks.replaced:read_while_replaced", stop=str(stop), places=arena.times(40, 6), **given
+            "chaos.attacks.replaced:read_while_replaced", stop=str(stop), places=arena.times(40, 3), **given
         )
         child.wait_for("reading")
-        for _ in range(arena.times(12, 5)):
+        for _ in range(arena.times(12, 2)):
             time.sleep(arena.dice.choice([0.015, 0.015, 0.04, 0.1]) * arena.dice.uniform(1, 1.5))
             source.put("B" if source.state == "A" else "A")
             arena.account.count("replaced")

@@ -1,10 +1,11 @@
-"""What the tags of a TIFF call its bands."""
+"""What the tags of a TIFF say of its bands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from subregion.formats.bands import Band, nanometres
 from subregion.geo.markup import parse_markup
 
 if TYPE_CHECKING:
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 _DESCRIPTION, _GDAL_METADATA = 270, 42112
 #: Bytes of XML that are parsed: thousands of planes with all that is known of each.
 _MOST_XML = 32 << 20
+#: What GDAL notes of single bands, by role or by name.
+_OF_BANDS = (
+    "description", "unittype", "central_wavelength_um", "wavelength", "wavelength_units", "wavelength_unit"
+)  # fmt: skip
 #: More bands than this have no names.
 _MOST_NAMES = 1 << 16
 
@@ -50,19 +55,19 @@ class Said:
         known = ("ImageJ=", '{"shape"', "shape=")
         return isinstance(text, str) and (text.startswith(known) or self.is_ome)
 
-    def gdal_names(self) -> list[str] | None:
-        """Return what GDAL noted as descriptions of the bands; None if there is nothing of the kind."""
+    def gdal_bands(self) -> list[Band] | None:
+        """Return what GDAL noted of the bands; None if there is nothing of the kind."""
         root = _parsed(self.metadata)
         if root is None:
             return None
-        found: dict[int, str] = {}
+        found: dict[int, dict[str, str]] = {}
         for item in root.iter("Item"):
-            sample = item.get("sample") or ""
-            if item.get("role") == "description" and sample.isascii() and sample.isdecimal():
-                found[int(sample[:9])] = item.text or ""
+            sample, known = item.get("sample") or "", item.get("role") or (item.get("name") or "").lower()
+            if known in _OF_BANDS and sample.isascii() and sample.isdecimal():
+                found.setdefault(int(sample[:9]), {}).setdefault(known, item.text or "")
         if not found or max(found) >= _MOST_NAMES:
             return None
-        return [found.get(band, "") for band in range(max(found) + 1)]
+        return [_gdal_band(found.get(band, {})) for band in range(max(found) + 1)]
 
     def ome_pixels(self) -> list[ElementTree.Element] | None:
         """Return the ``Pixels`` of each image of OME-XML; None if there is none that makes sense."""
@@ -71,12 +76,28 @@ class Said:
             return None
         return [each for each in root.iter() if _local(each) == "Pixels"]
 
-    def ome_names(self, series: int) -> list[str] | None:
-        """Return what OME-XML calls the channels of an image."""
+    def ome_bands(self, series: int) -> list[Band] | None:
+        """Return what OME-XML says of the channels of an image."""
         pixels = self.ome_pixels()
         if not pixels or series >= len(pixels):
             return None
-        return [each.get("Name") or "" for each in pixels[series] if _local(each) == "Channel"]
+        return [_ome_band(each) for each in pixels[series] if _local(each) == "Channel"]
+
+
+def _gdal_band(said: dict[str, str]) -> Band:
+    wavelength = nanometres(said.get("central_wavelength_um"), "um")
+    if wavelength is None:  # as ENVI has it
+        unit = said.get("wavelength_units") or said.get("wavelength_unit")
+        wavelength = nanometres(said.get("wavelength"), unit)
+    return Band(said.get("description", ""), wavelength, said.get("unittype", ""))
+
+
+def _ome_band(channel: ElementTree.Element) -> Band:
+    wavelength = None
+    for light in ("Emission", "Excitation"):
+        unit = channel.get(f"{light}WavelengthUnit", "nm")
+        wavelength = wavelength or nanometres(channel.get(f"{light}Wavelength"), unit)
+    return Band(channel.get("Name") or "", wavelength)
 
 
 def _parsed(text: Any) -> ElementTree.Element | None:

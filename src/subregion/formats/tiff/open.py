@@ -22,6 +22,7 @@ from subregion.errors import (
     source_error,
 )
 from subregion.forks import FOREIGN, IMPORTS
+from subregion.formats.bands import Band
 from subregion.formats.contents import Contents
 from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.npy import one_block
@@ -118,10 +119,10 @@ def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
 
     words = Said.by(page)
 
-    def names() -> list[str] | None:
-        return words.ome_names(0) if words.is_ome else words.gdal_names()
+    def bands() -> list[Band] | None:
+        return words.ome_bands(0) if words.is_ome else words.gdal_bands()
 
-    raster = _made(file, Picture(full, page, smaller, names, left_out if more else None), indices)
+    raster = _made(file, Picture(full, page, smaller, bands, left_out if more else None), indices)
     if raster.palette is None and palette_of(page) is not None:
         return replace(raster, indexed=lambda: _raster(file, page, more, indices=True))
     return raster
@@ -151,7 +152,7 @@ def _made(file: SourceFile, picture: Picture, indices: bool) -> Raster:
         nodata=nodata_of(page),
         tags=tuple(_kept_tags(page)),
         palette=palette_of(page) if indices else None,
-        find_names=picture.names,
+        find_bands=picture.bands,
         find_left_out=picture.left_out or (lambda: ""),
     )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from subregion.errors import RecordError, UnsupportedFormatError, is_of_system
+from subregion.formats.bands import Band, chosen_bands
 from subregion.formats.contents import Contents, Series
 from subregion.formats.grid import GridLevel
 from subregion.formats.tiff.color import Page
@@ -78,8 +79,8 @@ class Picture:
         The page whose tags are its own.
     smaller : callable
         Returns its overviews.
-    names : callable
-        Returns what its bands are called.
+    bands : callable
+        Returns what is said of its bands.
     left_out : callable or None
         Returns what of the file is not in it.
     note : str
@@ -91,7 +92,7 @@ class Picture:
     level: GridLevel
     page: Page
     smaller: Callable[[], list[GridLevel]]
-    names: Callable[[], Sequence[str] | None]
+    bands: Callable[[], Sequence[Band] | None]
     left_out: Callable[[], str] | None = None
     note: str = ""
     stacked: bool = False
@@ -172,7 +173,7 @@ def _of_page(reader: Reader, view: View) -> Picture:
         level if band is None else one_band(file, level, band),
         page,
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
-        lambda: _chosen_names(words.gdal_names(), None if band is None else [band]),
+        lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
         note=f", page {number}",
     )
 
@@ -220,16 +221,16 @@ def _of_series(reader: Reader, view: View) -> Picture:
     first: Any = reader.tiff.pages[0]
     words, own, bands = Said.by(first), Said.by(page), channels if band is None else [band]
 
-    def names() -> Sequence[str] | None:
+    def said_of_bands() -> Sequence[Band] | None:
         if words.is_ome:
-            return _chosen_names(words.ome_names(number), bands)
-        return _chosen_names(own.gdal_names(), None if band is None else [band])
+            return chosen_bands(words.ome_bands(number), bands)
+        return chosen_bands(own.gdal_bands(), None if band is None else [band])
 
     return Picture(
         level if band is None else one_band(file, level, band),
         page,
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
-        names,
+        said_of_bands,
         lambda: "; ".join(said),
         f", {len(numbers)} pages of a stack {stack.outer}{stack.inner}" if stack.outer else "",
         len(numbers) > 1,
@@ -256,12 +257,6 @@ def _unlike(base: GridLevel, levels: Sequence[GridLevel]) -> list[GridLevel]:
             shapes.add(level.shape)
             found.append(level)
     return found
-
-
-def _chosen_names(names: Sequence[str] | None, bands: Sequence[int] | None) -> Sequence[str] | None:
-    if names is None or bands is None:
-        return names
-    return [names[band] if band < len(names) else "" for band in bands]
 
 
 def _series(reader: Reader) -> list[tifffile.TiffPageSeries]:

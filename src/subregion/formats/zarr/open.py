@@ -22,6 +22,7 @@ from subregion.formats.contents import Contents, Series
 from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.raster import Raster
 from subregion.formats.zarr.axes import Axes, described, picture_axes
+from subregion.formats.zarr.coordinates import bands_of
 from subregion.formats.zarr.filters import chunk_codec
 from subregion.formats.zarr.groups import Member, count_series, members_of
 from subregion.formats.zarr.metadata import ArraySpec, Document, parse_array, read_node
@@ -77,9 +78,9 @@ def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Ra
         watched = full.file.path, full.file.state
         if view.chosen:  # the blocks of others have the same numbers
             full.file.identity += f":{view.name}"
-    names = first.labels
-    if names is not None and axes.band is None:
-        names = names[view.c or 0 : (view.c or 0) + 1]
+    labels = first.labels
+    if labels is not None and axes.band is None:
+        labels = labels[view.c or 0 : (view.c or 0) + 1]
     return Raster(
         folder,
         "ZARR",
@@ -88,7 +89,7 @@ def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Ra
         lambda: overviews_among((partial(_smaller, member, view) for member in smaller), full),
         nodata=_nodata(spec),
         watched=watched,
-        find_names=lambda: names,
+        find_bands=lambda: bands_of(spec, axes, labels),
         find_left_out=lambda: _left_out(folder, kind, document, spec, axes, view),
     )
 
