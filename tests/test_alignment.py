@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import pyvips
 import tifffile
 from affine import Affine
 from hypothesis import HealthCheck, given, settings
@@ -398,3 +399,19 @@ def test_bad_options_say_what_is_allowed(
 def test_steps_and_scale_exclude_each_other(sensors: dict[str, Any]) -> None:
     with pytest.raises(RegionError, match="scale"):
         Single(sensors["record"]).load_region(1, slice(0, 50, 2), scale=0.5)
+
+
+@pytest.mark.parametrize("edge", [777, 1023, 1279, 1500])
+def test_levels_whose_sizes_were_rounded_down(tmp_path: Path, edge: int) -> None:
+    ramp = np.broadcast_to(np.linspace(0, 60000, edge).astype(np.uint16), (edge, edge)).copy()
+    path = str(tmp_path / "pyramid.tif")
+    pyvips.Image.new_from_array(ramp).tiffsave(
+        path, tile=True, pyramid=True, tile_width=64, tile_height=64, compression="deflate"
+    )
+    frames = SimpleFrames({0: path})
+    for power in (2, 4, 8):
+        found = frames.load_region(0, scale=1 / power)[0, :-1, 0]
+        assert frames.explain(0, scale=1 / power).files[0].level_shape == (edge // power,) * 2
+        centres = (np.arange(len(found)) + 0.5) * power - 0.5
+        wanted = np.interp(centres, np.arange(edge), ramp[0])
+        np.testing.assert_allclose(found, wanted, atol=0.1 * 60000 / edge)  # a tenth of a pixel

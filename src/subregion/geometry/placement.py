@@ -258,13 +258,14 @@ def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
 def _level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
     """Return the transform from an overview to the full resolution.
 
-    Where the size is what halving and rounding up gives, a pixel is worth exactly 2, 4, 8 ... pixels,
-    and the last one may hang over; otherwise the overview is a resized copy.
+    Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels: rounded up,
+    the last one hangs over; rounded down, as libvips and scanners do, what is left at the border is shown by
+    the last one. Otherwise the overview is a resized copy.
     """
 
     def factor(whole: int, part: int) -> float:
         power = 1 << max(0, round(math.log2(whole / part)))
-        return float(power) if -(-whole // power) == part else whole / part
+        return float(power) if part in (whole // power, -(-whole // power)) else whole / part
 
     if full == level:
         return Affine.identity()
