@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from subregion.blocks.cache import CacheInfo, cache_info, set_cache_limit
     from subregion.cache.verify import VerifyReport
     from subregion.collections.coco import CocoFrames
-    from subregion.collections.simple import SimpleFrames
-    from subregion.collections.simple import open_image as open  # noqa: A004 - subregion.open is meant to read like open
+    from subregion.collections.simple import SimpleFrames, open_image
     from subregion.collections.video import VideoCollection
     from subregion.collections.videofile import VideoFrames
     from subregion.errors import PerformanceWarning, PrepareError, SubregionError
@@ -26,6 +25,8 @@ if TYPE_CHECKING:
     from subregion.image import AlignableImageData, LazyFrame, NativeCrop
     from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
+
+    open = open_image  # noqa: A001 - subregion.open is meant to read like open
 
 __version__ = "0.1.0.dev0"
 
@@ -55,6 +56,7 @@ _HOMES = {
     "set_cache_limit": ("subregion.blocks.cache", "set_cache_limit"),
 }
 
+# `open` is left out: `from subregion import *` must not hide the one of Python.
 __all__ = [
     "AlignableImageData",
     "Asset",
@@ -77,7 +79,6 @@ __all__ = [
     "VideoPlace",
     "Window",
     "cache_info",
-    "open",
     "set_cache_limit",
 ]
 
@@ -93,4 +94,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "open"})

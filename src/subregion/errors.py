@@ -287,7 +287,9 @@ def source_error(path: str | os.PathLike[str], error: OSError | ValueError) -> S
     if not isinstance(error, OSError):
         return SourceReadError(f"{name}: cannot be read: {error}.")
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return SourceNotFoundError(f"{name}: no such file. Check the path and that its disk is mounted.")
+        return SourceNotFoundError(
+            f"{name}: no such file or folder. Check the path and that its disk is mounted."
+        )
     if error.errno in (errno.EACCES, errno.EPERM):
         return SourcePermissionError(f"{name}: permission denied. Give this user the right to read it.")
     if error.errno == errno.EISDIR:

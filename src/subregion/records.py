@@ -333,5 +333,5 @@ def invertible(matrix: Affine) -> bool:
 
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:
     """Say that a channel is not there, and what is."""
-    listed = ", ".join(known) if known else "none with a name"
+    listed = ", ".join(known) if known else "none with a name; name them by Asset(path, channels=(...))"
     return UnknownChannelError(f"{owner}: no channel {shown(name)}; there is: {listed}.")

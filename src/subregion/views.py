@@ -109,9 +109,8 @@ class View:
         """
         for name, value in self.document.items():
             if name not in names and name not in _FOR_ALL:
-                raise RecordError(
-                    f"{path}: {name}={shown(value)} is asked for, but it is {kind}; leave it out."
-                )
+                out = "frames of an animation are chosen by page=" if name == "frame" else "leave it out"
+                raise RecordError(f"{path}: {name}={shown(value)} is asked for, but it is {kind}; {out}.")
 
     @property
     def chosen(self) -> bool:

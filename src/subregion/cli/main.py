@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -63,6 +64,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, s
 
 def main() -> None:
     """Run the program."""
+    warnings.showwarning = lambda message, *_: complain(message)
     try:
         app(prog_name="subregion")
     except KeyboardInterrupt:  # while modules are still being imported

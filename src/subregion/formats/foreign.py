@@ -50,7 +50,8 @@ def named_foreign(file: SourceFile) -> str | None:
     packed = head.startswith(b"\x1f\x8b")
     if _is_nifti(_unpacked(head) if packed else head):
         code = f"numpy.save('image.npy', numpy.asanyarray(nibabel.load({_base(file)}).dataobj)[..., 0])"
-        return _said("a NIfTI volume" + (", compressed by gzip" if packed else ""), "nibabel", code)
+        said = _said("a NIfTI volume" + (", compressed by gzip" if packed else ""), "nibabel", code)
+        return f"{said} (its first slice; [..., 0] is the last axis)"
     if head[128:132] == b"DICM":
         code = f"numpy.save('image.npy', pydicom.dcmread({_base(file)}).pixel_array)"
         return _said("a DICOM file", "pydicom", code) + " Or use the program dcm2niix, or dcmj2pnm of DCMTK."

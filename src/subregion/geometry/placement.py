@@ -258,9 +258,9 @@ def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
 def _level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
     """Return the transform from an overview to the full resolution.
 
-    Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels: rounded up,
-    the last one hangs over; rounded down, as libvips and scanners do, what is left at the border is shown by
-    the last one. Otherwise the overview is a resized copy.
+    Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels. Rounded
+    up, the last one hangs over; rounded down, as libvips and scanners do, the last one stands for what is
+    left at the border too. Otherwise the overview is a resized copy.
     """
 
     def factor(whole: int, part: int) -> float:

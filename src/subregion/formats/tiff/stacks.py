@@ -164,7 +164,7 @@ class Stack:
             if size == 1 or letter == "C" or (name and getattr(view, name) is not None):
                 continue
             if name == "page":
-                said.append(f"has {size} pages, of which 0 is read: choose with page=, or name the axis")
+                said.append(f"has {size} pages, of which 0 is read: choose with page=, or name them by axes=")
             elif name:
                 said.append(f"has {name} from 0 to {size - 1}, of which 0 is read: choose with {name}=")
             else:
@@ -174,7 +174,7 @@ class Stack:
 
 def no_such(path: str, name: str, value: int, count: int) -> RecordError:
     """Say that a position is not there, and which are."""
-    there = f"it has {count} of them: 0 to {count - 1}" if count > 1 else "it has only 0"
+    there = f"it has {count} of them: 0 to {count - 1}" if count > 1 else f"it has one, which is {name}=0"
     return RecordError(f"{path}: {name}={value} is asked for, but {there}.")
 
 
