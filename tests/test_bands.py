@@ -101,3 +101,22 @@ def test_coordinates_that_are_junk_name_nothing(tmp_path: Path, file: str, at: i
     image = subregion.open(tmp_path / "a.zarr" / "scene")
     assert len(image.to_xarray()["channel"]) == 3
     np.testing.assert_array_equal(image[:5, :7], PIXELS[:, :5, :7].transpose(1, 2, 0))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_numbers_of_bands_hide_no_wavelengths(tmp_path: Path) -> None:
+    coords = {"band": [1, 2, 3], "wavelength": ("band", WAVELENGTHS, {"units": "nm"})}
+    path = str(tmp_path / "scene.zarr")
+    xarray.DataArray(PIXELS, coords, ("band", "y", "x"), "scene").to_dataset().to_zarr(path)
+    found = subregion.open(path, backend=None).to_xarray()
+    np.testing.assert_array_equal(found.coords["wavelength"], WAVELENGTHS)
+    one = subregion.open(path, backend=None, c=1).to_xarray()
+    np.testing.assert_array_equal(one.coords["wavelength"], WAVELENGTHS[1:2])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_band_of_a_zarr_keeps_its_name(tmp_path: Path) -> None:
+    path = str(tmp_path / "scene.zarr")
+    array = xarray.DataArray(PIXELS, {"band": NAMES}, ("band", "y", "x"), "scene")
+    array.to_dataset().to_zarr(path, zarr_format=2)
+    assert subregion.open(path, backend=None, c=2).to_xarray().coords["channel"].item() == NAMES[2]

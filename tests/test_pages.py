@@ -394,3 +394,16 @@ def test_pages_on_the_command_line(tmp_path: Path, backend: str) -> None:
         failed = run("read", str(path), str(tmp_path / "b.npy"), "--view", wrong)
         assert failed.exit_code != 0
         assert not (tmp_path / "b.npy").exists()
+
+
+def test_levels_of_a_stack_of_indices_are_indices(tmp_path: Path) -> None:
+    planes = np.random.default_rng(3).integers(0, 6, (2, 64, 96), dtype=np.uint8)
+    path = str(tmp_path / "indices.ome.tif")
+    colors = np.zeros((3, 256), np.uint16)
+    colors[:, :6] = np.arange(18).reshape(3, 6) * 3000
+    options: Any = {"photometric": "palette", "colormap": colors, "tile": (16, 16)}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(planes, subifds=1, metadata={"axes": "ZYX"}, **options)
+        file.write(planes[:, ::2, ::2].copy(), subfiletype=1, **options)
+    found = subregion.open(path, backend=None, palette="index", z=1, level=1)
+    np.testing.assert_array_equal(np.asarray(found[:])[..., 0], planes[1, ::2, ::2])

@@ -19,6 +19,7 @@ from subregion.blocks.execute import FailedReadError, execute, read_blocks
 from subregion.blocks.level import WindowRead
 from subregion.errors import (
     DamagedFileError,
+    RecordError,
     SourceIsDirectoryError,
     UnsupportedFormatError,
 )
@@ -174,3 +175,40 @@ def test_a_shard_that_is_replaced_between_plan_and_fetch(
     np.testing.assert_array_equal(out, new[32:64])
     with pytest.raises(FailedReadError, match="taken away"):
         read_blocks(level, gone)
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """A group whose second resolution is reduced along z, too, of pixels of half a micrometre."""
+    planes = np.arange(0, 80, 10, dtype=np.uint8)[:, None, None] + np.zeros((8, 64, 64), np.uint8)
+    group = zarr.open_group(tmp_path / "stack.zarr", mode="w")
+    datasets: list[Any] = []
+    for name, part in (("0", planes), ("1", planes[::2, ::2, ::2])):
+        group.create_array(name, shape=part.shape, chunks=part.shape, dtype=part.dtype)[...] = part
+        scale = {"type": "scale", "scale": [1, 0.5 * 2 ** int(name), 0.5 * 2 ** int(name)]}
+        datasets.append({"path": name, "coordinateTransformations": [scale]})
+    axes: list[Any] = [{"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"]
+    first: Any = {"axes": axes, "datasets": datasets}
+    second: Any = {"axes": axes, "datasets": datasets[1:]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [first, second]}
+    return tmp_path / "stack.zarr"
+
+
+@pytest.mark.parametrize("z", range(8))
+def test_levels_that_are_reduced_in_depth_are_no_overviews(stack: Path, z: int) -> None:
+    frames = SimpleFrames({"plane": subregion.Asset(str(stack), z=z, series=0)})
+    assert (frames.load_region("plane", scale=0.5) == 10 * z).all()
+
+
+@pytest.mark.parametrize(("series", "level", "size"), [(0, 0, 0.5), (0, 1, 1.0), (1, 0, 1.0)])
+def test_size_of_pixels_is_that_of_the_chosen_picture(
+    stack: Path, series: int, level: int, size: float
+) -> None:
+    found = subregion.open(stack, backend=None, z=0, series=series, level=level).pixel_size()
+    assert found is not None
+    assert (found.y, found.x) == (size, size)
+
+
+def test_missing_series_is_no_damage(stack: Path) -> None:
+    with pytest.raises(RecordError, match=r"series=2 .* has 2 of them"):
+        subregion.open(stack, backend=None, series=2).shape  # noqa: B018 - it opens the file

@@ -15,6 +15,7 @@ from subregion.formats.zarr.metadata import read_node
 from subregion.geo.markup import parse_markup
 from subregion.geometry.pixelsize import MICROMETRES, PixelSize
 from subregion.io.source import SourceFile
+from subregion.views import AS_IT_IS, View
 
 if TYPE_CHECKING:
     import tifffile
@@ -29,10 +30,10 @@ _APERIO_MPP = re.compile(r"\|\s*MPP\s*=\s*([0-9.eE+-]+)")
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
-def microscope_size(path: str) -> PixelSize | None:
+def microscope_size(path: str, view: View = AS_IT_IS) -> PixelSize | None:
     """Return the size of a pixel as Aperio, Hamamatsu, Leica, Philips, OME and NGFF have it.
 
-    None if the file is none of these, or does not say it. Only headers are read.
+    None if the file is none of these, or does not say it. Only headers are read. `view` says which picture.
 
     Raises
     ------
@@ -41,10 +42,10 @@ def microscope_size(path: str) -> PixelSize | None:
     """
     if os.path.isdir(path):
         with contextlib.suppress(*_MALFORMED):
-            return _ngff(path)
+            return _ngff(path, view)
         return None
     with contextlib.suppress(*_MALFORMED), tiff.tiff_of(SourceFile(path)) as file:
-        return None if file is None else _of_slide(file)
+        return None if file is None else _of_slide(file, view)
     return None
 
 
@@ -65,10 +66,10 @@ def printed_size(path: str) -> PixelSize | None:
     return None
 
 
-def _of_slide(file: tifffile.TiffFile) -> PixelSize | None:
+def _of_slide(file: tifffile.TiffFile, view: View) -> PixelSize | None:
     first: Any = file.pages[0]
     if first.is_ome:
-        return _ome(first.description)
+        return _ome(first.description, view.series or 0)
     slide = slide_of(file)
     if slide is None or slide.kind == "pyramid":
         return None
@@ -96,17 +97,16 @@ def _ratio(value: Any) -> float:
     return float(value or 0)
 
 
-def _ome(description: str) -> PixelSize | None:
-    for node in parse_markup(description.encode()).iter():
-        if node.tag.rpartition("}")[2] == "Pixels":
-            sizes = []
-            for axis in "YX":
-                value, unit = node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")
-                if value is None or unit not in MICROMETRES:
-                    return None
-                sizes.append(float(value) * MICROMETRES[unit])
-            return PixelSize.checked(sizes[0], sizes[1])
-    return None
+def _ome(description: str, series: int) -> PixelSize | None:
+    nodes = parse_markup(description.encode()).iter()
+    node = [each for each in nodes if each.tag.rpartition("}")[2] == "Pixels"][series]
+    sizes = []
+    for axis in "YX":
+        value, unit = node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")
+        if value is None or unit not in MICROMETRES:
+            return None
+        sizes.append(float(value) * MICROMETRES[unit])
+    return PixelSize.checked(sizes[0], sizes[1])
 
 
 def _imagej(file: tifffile.TiffFile) -> PixelSize | None:
@@ -116,12 +116,12 @@ def _imagej(file: tifffile.TiffFile) -> PixelSize | None:
     return None if not (unit and across and down) else PixelSize.checked(unit / down, unit / across)
 
 
-def _ngff(path: str) -> PixelSize | None:
+def _ngff(path: str, view: View) -> PixelSize | None:
     try:
         node = read_node(path)
     except SubregionError:
         return None
-    multiscale = None if node is None else multiscales_of(path, node[1])
+    multiscale = None if node is None else multiscales_of(path, node[1], view.series or 0)
     if multiscale is None:
         return None
     axes = multiscale["axes"]
@@ -133,7 +133,7 @@ def _ngff(path: str) -> PixelSize | None:
         if unit is None:
             return None
         size = unit
-        for each in (multiscale, multiscale["datasets"][0]):
+        for each in (multiscale, multiscale["datasets"][view.level or 0]):
             for transformation in each.get("coordinateTransformations") or ():
                 if transformation.get("type") == "scale":
                     size *= float(transformation["scale"][place[name]])

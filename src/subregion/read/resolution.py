@@ -58,7 +58,7 @@ def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | No
     if asset.picture is not None:
         return None
     try:
-        size = microscope_size(asset.path)
+        size = microscope_size(asset.path, asset.view)
     except SourceNotFoundError:
         size = None  # there is only a copy
     if size is not None:

@@ -211,7 +211,9 @@ def _of_series(reader: Reader, view: View) -> Picture:
                 found = reader.overviews(file, tiff, base, index, reader.indices)
                 if found or not levels:
                     return found
-            return _unlike(base, [stacked_level(file, tiff, each, stack, numbers)[0] for each in levels])
+            return _unlike(
+                base, [stacked_level(file, tiff, each, stack, numbers, reader.indices)[0] for each in levels]
+            )
 
     level, rest = _resolution(file.path, base, smaller, view)
     band = view.c if channels is None else None

@@ -39,27 +39,30 @@ def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> list[
     list of Band or None
         None if nothing is known. A coordinate that cannot be read says nothing.
     """
-    count = 1 if axes.band is None else spec.shape[axes.band]
+    axis = axes.letters.find("c")  # also where one of its positions is the picture
+    count = 1 if axis < 0 else spec.shape[axis]
     if count > _MOST_BANDS:
         return None
     unit = spec.attributes.get("units")
-    names = list(labels or ())
+    names = list(labels or ()) if any(labels or ()) else []
     wavelengths: list[float | None] = []
-    for coordinate in () if axes.band is None else _coordinates(spec, axes.band, count):
+    for coordinate in () if axis < 0 else _coordinates(spec, axis, count):
         values, about = coordinate
         if not values:
             continue
         if isinstance(values[0], str):
             names = names or values
-        else:
-            wavelengths = wavelengths or [nanometres(value, about.get("units")) for value in values]
+        elif not wavelengths:
+            lengths = [nanometres(value, about.get("units")) for value in values]
+            if any(lengths):  # mere numbers of bands are none, and another coordinate may have them
+                wavelengths = lengths
     found = [
         Band(
             names[band] if band < len(names) else "",
             wavelengths[band] if band < len(wavelengths) else None,
             unit if isinstance(unit, str) else "",
         )
-        for band in range(count)
+        for band in (range(count) if axis < 0 or axes.band is not None else axes.at[axis : axis + 1])
     ]
     return found if any(each != Band() for each in found) else None
 

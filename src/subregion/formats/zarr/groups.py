@@ -89,15 +89,18 @@ def members_of(folder: str, document: Document, series: int = 0) -> list[Member]
     attributes = attributes_of(document)
     try:
         count = _count(folder, attributes)
-        if series >= count:
-            raise RecordError(
-                f"{folder}: series={shown(series)} is asked for, but the group has {count} of them: "
-                f"0 to {count - 1}."
-            )
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
+        raise _malformed(folder, error) from error
+    if series >= count:  # a RecordError is a ValueError
+        raise RecordError(
+            f"{folder}: series={shown(series)} is asked for, but the group has {count} of them: "
+            f"0 to {count - 1}."
+        )
+    try:
         paths, axes = _multiscales(attributes, series)
         labels = _labels(attributes)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.") from error
+        raise _malformed(folder, error) from error
     if paths:
         known, paths = _consolidated(document), paths[:_MOST_LEVELS]
         return [
@@ -112,7 +115,11 @@ def members_of(folder: str, document: Document, series: int = 0) -> list[Member]
     return [Member(*_only_array(folder))]
 
 
-def multiscales_of(folder: str, document: Document) -> Document | None:
+def _malformed(folder: str, error: Exception) -> DamagedFileError:
+    return DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.")
+
+
+def multiscales_of(folder: str, document: Document, series: int = 0) -> Document | None:
     """Return what OME-NGFF says of the levels of the picture that `members_of` finds; None if nothing.
 
     Malformed metadata raise any exception.
@@ -120,10 +127,10 @@ def multiscales_of(folder: str, document: Document) -> Document | None:
     attributes = attributes_of(document)
     multiscales = _ome(attributes).get("multiscales")
     if isinstance(multiscales, list) and multiscales:
-        first: Document = multiscales[0]
-        return first
+        chosen: Document = multiscales[series]
+        return chosen
     if "bioformats2raw.layout" in _ome(attributes):
-        node = read_node(os.path.join(folder, "0"))
+        node = read_node(os.path.join(folder, str(series)))
         if node is not None and node[0] == "group":
             return multiscales_of(folder, {**node[1], "attributes": _without_series(node[1])})
     return None

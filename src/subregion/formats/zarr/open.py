@@ -17,6 +17,7 @@ from subregion.errors import (
     SourceIsDirectoryError,
     SourceNotFoundError,
     SubregionError,
+    UnsupportedFormatError,
 )
 from subregion.formats.contents import Contents, Series
 from subregion.formats.grid import GridLevel, overviews_among
@@ -78,18 +79,15 @@ def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Ra
         watched = full.file.path, full.file.state
         if view.chosen:  # the blocks of others have the same numbers
             full.file.identity += f":{view.name}"
-    labels = first.labels
-    if labels is not None and axes.band is None:
-        labels = labels[view.c or 0 : (view.c or 0) + 1]
     return Raster(
         folder,
         "ZARR",
         _layout(spec),
         full,
-        lambda: overviews_among((partial(_smaller, member, view) for member in smaller), full),
+        lambda: overviews_among((partial(_smaller, member, view, spec, axes) for member in smaller), full),
         nodata=_nodata(spec),
         watched=watched,
-        find_bands=lambda: bands_of(spec, axes, labels),
+        find_bands=lambda: bands_of(spec, axes, first.labels),
         find_left_out=lambda: _left_out(folder, kind, document, spec, axes, view),
     )
 
@@ -241,10 +239,20 @@ def _level(
     )
 
 
-def _smaller(member: Member, view: View) -> GridLevel:
+def _smaller(member: Member, view: View, full: ArraySpec, full_axes: Axes) -> GridLevel:
     """Index a smaller array, whose files are only kept open by the pool."""
     spec = parse_array(*member.array())
-    return _scattered(spec, _checked_axes(spec, member.axes, view))
+    axes = _checked_axes(spec, member.axes, view)
+    if _beside(spec, axes) != _beside(full, full_axes):
+        raise UnsupportedFormatError(
+            f"{spec.path}: is reduced along more than rows and columns, so its positions are others."
+        )
+    return _scattered(spec, axes)
+
+
+def _beside(spec: ArraySpec, axes: Axes) -> list[int]:
+    """How long the axes are that are neither rows nor columns."""
+    return [size for axis, size in enumerate(spec.shape) if axis not in (axes.row, axes.col)]
 
 
 def _layout(spec: ArraySpec) -> str:
