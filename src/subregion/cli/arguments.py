@@ -53,6 +53,7 @@ Source = Annotated[
 
 #: Longer numbers are none that an option takes.
 _MOST_DIGITS = 20
+_TRUTH = {"true": True, "false": False}
 
 
 def cache_folder(workdir: Path | None) -> str:
@@ -71,10 +72,10 @@ def make_cache(
     chosen: dict[str, Any] | None = None if backend.lower() == "none" else {"type": backend.lower()}
     options: dict[str, Any] = {}
     for item in config or ():
-        key, equals, value = item.partition("=")
-        if not equals:
+        pair = _pair(item)
+        if pair is None:
             raise ConfigError(f"--config {_short(item)}: write KEY=VALUE, such as compress=DEFLATE.")
-        options[key] = int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else value
+        options[pair[0]] = pair[1]
     if options:
         if chosen is None:
             raise ConfigError("--config has no meaning for backend 'none', which stores nothing.")
@@ -135,15 +136,22 @@ def _view_options(view: list[str] | None) -> dict[str, Any]:
 
     options: dict[str, Any] = {}
     for item in view or ():
-        key, equals, value = item.partition("=")
-        if not equals or key not in VIEW_OPTIONS:
+        pair = _pair(item)
+        if pair is None or pair[0] not in VIEW_OPTIONS:
             raise ConfigError(
                 f"--view {_short(item)}: write KEY=VALUE, such as page=2; keys are {', '.join(VIEW_OPTIONS)}."
             )
-        truth = {"true": True, "false": False}.get(value.lower()) if key == "labels" else None
-        whole = int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else value
-        options[key] = whole if truth is None else truth
+        key, value = pair
+        options[key] = _TRUTH.get(str(value).lower(), value) if key == "labels" else value
     return options
+
+
+def _pair(item: str) -> tuple[str, int | str] | None:
+    """Split ``"KEY=VALUE"``, and make a number of what is one; None if there is no ``=``."""
+    key, equals, value = item.partition("=")
+    if not equals:
+        return None
+    return key, int(value) if value.isdecimal() and len(value) < _MOST_DIGITS else value
 
 
 def listed(sources: list[Path], pattern: list[str] | None) -> dict[str, str]:

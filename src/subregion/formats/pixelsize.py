@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.errors import SubregionError
 from subregion.formats.tiff import open as tiff
+from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.slides import philips_spacings, slide_of
 from subregion.formats.zarr.groups import multiscales_of
 from subregion.formats.zarr.metadata import read_node
-from subregion.geo.markup import parse_markup
 from subregion.geometry.pixelsize import MICROMETRES, PixelSize
 from subregion.io.source import SourceFile
 from subregion.views import AS_IT_IS, View
 
 if TYPE_CHECKING:
+    from xml.etree import ElementTree
+
     import tifffile
 
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT = 282, 283, 296
@@ -69,7 +71,8 @@ def printed_size(path: str) -> PixelSize | None:
 def _of_slide(file: tifffile.TiffFile, view: View) -> PixelSize | None:
     first: Any = file.pages[0]
     if first.is_ome:
-        return _ome(first.description, view.series or 0)
+        pixels = Said.by(first).ome_pixels()
+        return None if pixels is None else _ome(pixels[view.series or 0])
     slide = slide_of(file)
     if slide is None or slide.kind == "pyramid":
         return None
@@ -97,9 +100,7 @@ def _ratio(value: Any) -> float:
     return float(value or 0)
 
 
-def _ome(description: str, series: int) -> PixelSize | None:
-    nodes = parse_markup(description.encode()).iter()
-    node = [each for each in nodes if each.tag.rpartition("}")[2] == "Pixels"][series]
+def _ome(node: ElementTree.Element) -> PixelSize | None:
     sizes = []
     for axis in "YX":
         value, unit = node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")

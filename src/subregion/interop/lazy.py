@@ -319,17 +319,8 @@ def to_xarray(
     if None in names:
         names = list(range(len(names)))
     coords: dict[str, Any] = {"channel": names}
-    bands = [header.image.raster(asset).bands[band] for asset, band in header.image.places]
-    wavelengths = [band.wavelength for band in bands]
-    if any(wavelengths):
-        values = np.array([np.nan if each is None else each for each in wavelengths])
-        coords["wavelength"] = ("channel", values, {"units": "nm"})
-    units = {band.unit for band in bands}
-    attributes = _nodata(store, record, header)
-    if len(units) == 1 and "" not in units:
-        attributes["units"] = units.pop()
-    elif len(units) > 1:  # an array has one unit in the conventions of CF
-        coords["unit"] = ("channel", [band.unit for band in bands])
+    along_channels, attributes = _of_bands(header)
+    coords |= along_channels
     try:
         place = georeference(store, record)
     except NotGeoreferencedError:
@@ -337,11 +328,25 @@ def to_xarray(
     else:
         path = record.default_asset.path
         coords |= _on_the_ground(path, place.of_part(header.grid.from_image), header.grid.shape)
+    attributes |= _nodata(store, record, header)
     found = xarray.DataArray(array, coords, ("y", "x", "channel"), attrs=attributes)
     found.name = None  # xarray takes that of the dask array
     if "spatial_ref" in coords:
         found.encoding["grid_mapping"] = "spatial_ref"
     return found
+
+
+def _of_bands(header: Header) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what files say of their bands: coordinates along the channels, and attributes of all."""
+    bands = [header.image.raster(asset).bands[band] for asset, band in header.image.places]
+    coords: dict[str, Any] = {}
+    if any(band.wavelength for band in bands):
+        values = np.array([np.nan if band.wavelength is None else band.wavelength for band in bands])
+        coords["wavelength"] = ("channel", values, {"units": "nm"})
+    units = {band.unit for band in bands}
+    if len(units) > 1:  # an array has one unit in the conventions of CF
+        coords["unit"] = ("channel", [band.unit for band in bands])
+    return coords, {"units": bands[0].unit} if len(units) == 1 and "" not in units else {}
 
 
 def _centres(matrix: Affine, shape: tuple[int, int]) -> dict[str, Any]:

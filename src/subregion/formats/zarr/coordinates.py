@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from subregion.errors import SourceNotFoundError, is_of_system
-from subregion.formats.bands import Band, nanometres
+from subregion.formats.bands import Band, chosen_bands, nanometres
 from subregion.formats.zarr.axes import Axes
 from subregion.formats.zarr.filters import chunk_codec
 from subregion.formats.zarr.metadata import ArraySpec, Document, attributes_of, parse_array, read_node
@@ -22,7 +22,7 @@ _VLEN = "vlen-utf8"
 _UTF32 = "fixed_length_utf32"
 
 
-def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> list[Band] | None:
+def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> Sequence[Band] | None:
     """Tell what is known of the bands of a picture.
 
     Parameters
@@ -36,8 +36,8 @@ def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> list[
 
     Returns
     -------
-    list of Band or None
-        None if nothing is known. A coordinate that cannot be read says nothing.
+    sequence of Band or None
+        None if there are too many. A coordinate that cannot be read says nothing.
     """
     axis = axes.letters.find("c")  # also where one of its positions is the picture
     count = 1 if axis < 0 else spec.shape[axis]
@@ -46,8 +46,7 @@ def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> list[
     unit = spec.attributes.get("units")
     names = list(labels or ()) if any(labels or ()) else []
     wavelengths: list[float | None] = []
-    for coordinate in () if axis < 0 else _coordinates(spec, axis, count):
-        values, about = coordinate
+    for values, about in () if axis < 0 else _coordinates(spec, axis, count):
         if not values:
             continue
         if isinstance(values[0], str):
@@ -62,9 +61,9 @@ def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> list[
             wavelengths[band] if band < len(wavelengths) else None,
             unit if isinstance(unit, str) else "",
         )
-        for band in (range(count) if axis < 0 or axes.band is not None else axes.at[axis : axis + 1])
+        for band in range(count)
     ]
-    return found if any(each != Band() for each in found) else None
+    return found if axis < 0 or axes.band is not None else chosen_bands(found, axes.at[axis : axis + 1])
 
 
 def _coordinates(spec: ArraySpec, axis: int, count: int) -> Iterator[tuple[list[Any], Document]]:

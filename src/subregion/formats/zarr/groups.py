@@ -89,18 +89,17 @@ def members_of(folder: str, document: Document, series: int = 0) -> list[Member]
     attributes = attributes_of(document)
     try:
         count = _count(folder, attributes)
-    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise _malformed(folder, error) from error
-    if series >= count:  # a RecordError is a ValueError
-        raise RecordError(
-            f"{folder}: series={shown(series)} is asked for, but the group has {count} of them: "
-            f"0 to {count - 1}."
-        )
-    try:
+        if series >= count:
+            raise RecordError(
+                f"{folder}: series={shown(series)} is asked for, but the group has {count} of them: "
+                f"0 to {count - 1}."
+            )
         paths, axes = _multiscales(attributes, series)
         labels = _labels(attributes)
+    except RecordError:  # a ValueError, too
+        raise
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        raise _malformed(folder, error) from error
+        raise DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.") from error
     if paths:
         known, paths = _consolidated(document), paths[:_MOST_LEVELS]
         return [
@@ -113,10 +112,6 @@ def members_of(folder: str, document: Document, series: int = 0) -> list[Member]
         if node is not None and node[0] == "group":
             return members_of(inner, {**node[1], "attributes": _without_series(node[1])})
     return [Member(*_only_array(folder))]
-
-
-def _malformed(folder: str, error: Exception) -> DamagedFileError:
-    return DamagedFileError(f"{folder}: its multiscales metadata are malformed: {error!r}.")
 
 
 def multiscales_of(folder: str, document: Document, series: int = 0) -> Document | None:
