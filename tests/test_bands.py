@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import tifffile
 import xarray
+import zarr
 
 import subregion
 from subregion import SimpleFrames
@@ -120,3 +121,17 @@ def test_one_band_of_a_zarr_keeps_its_name(tmp_path: Path) -> None:
     array = xarray.DataArray(PIXELS, {"band": NAMES}, ("band", "y", "x"), "scene")
     array.to_dataset().to_zarr(path, zarr_format=2)
     assert subregion.open(path, backend=None, c=2).to_xarray().coords["channel"].item() == NAMES[2]
+
+
+@pytest.mark.parametrize("labels", [["", ""], [], None])
+def test_empty_labels_hide_no_coordinates(tmp_path: Path, labels: list[str] | None) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=3)
+    group.create_array("0", data=PIXELS[:2], dimension_names=("c", "y", "x"))
+    group.create_array("c", data=np.array(["red", "nir"]), dimension_names=("c",))
+    multiscale = {"axes": [{"name": name} for name in "cyx"], "datasets": [{"path": "0"}]}
+    ome: dict[str, Any] = {"version": "0.5", "multiscales": [multiscale]}
+    if labels is not None:
+        ome["omero"] = {"channels": [{"label": label} for label in labels]}
+    group.attrs["ome"] = ome
+    found = SimpleFrames({1: tmp_path / "a.zarr"}).load_region(1, channels="nir")
+    np.testing.assert_array_equal(found[..., 0], PIXELS[1])

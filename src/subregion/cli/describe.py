@@ -196,7 +196,7 @@ def _contents(path: str) -> Contents:
 
 def _place(raster: Raster) -> tuple[Georeference | None, str]:
     try:
-        place = georeference_of(raster.path, raster.tags)
+        place = georeference_of(raster.path, raster.tags, from_full=raster.from_full)
     except NotGeoreferencedError as error:
         said = str(error).removeprefix(f"{raster.path}: ")
         return None, said if "ground control" in said or "affine" in said else "not georeferenced"

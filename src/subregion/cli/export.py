@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, SubregionError
+from subregion.notices import warn_caller
 
 if TYPE_CHECKING:
     from subregion.geo.geotags import FileTag
@@ -70,6 +71,10 @@ def writer(output: Path, overwrite: bool) -> Write:
                 f"{output}: PNG holds 1 to 4 bands of uint8 or uint16, "
                 f"not {pixels.shape[2]} of {pixels.dtype}; "
                 f"write a .tif or .npy, or choose bands with --region '...,0:3'."
+            )
+        if suffix == ".png" and pixels.shape[2] == 2:
+            warn_caller(
+                f"{output}: the second of 2 bands is alpha in a PNG; .tif and .npy have both as they are."
             )
         unfinished = output.with_name(f".{secrets.token_hex(8)}{suffix}")
         try:

@@ -215,8 +215,13 @@ DEMO_PICTURES = ("astronaut.png", "brick.png", "coffee.png", "hubble_deep_field.
 def _one_file(
     image_id: Any, path: str | os.PathLike[str] | Asset, root: str, hashid: str | None, view: View
 ) -> ImageRecord:
-    if isinstance(path, Asset):
-        return ImageRecord(image_id, (path if hashid is None else replace(path, hashid=hashid),))
+    if isinstance(path, Asset):  # what it says itself comes first
+        more: dict[str, Any] = {
+            key: value for key, value in view.document.items() if key not in path.view.document
+        }
+        if hashid is not None:
+            more["hashid"] = hashid
+        return ImageRecord(image_id, (replace(path, **more) if more else path,))
     absolute = os.path.normpath(os.path.join(root, path_of(path, f"image {shown(image_id)}")))
     return ImageRecord(image_id, (Asset(absolute, hashid=hashid, **view.document),))
 

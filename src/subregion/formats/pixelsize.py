@@ -36,6 +36,7 @@ def microscope_size(path: str, view: View = AS_IT_IS) -> PixelSize | None:
     """Return the size of a pixel as Aperio, Hamamatsu, Leica, Philips, OME and NGFF have it.
 
     None if the file is none of these, or does not say it. Only headers are read. `view` says which picture.
+    Of a TIFF it is the size at full resolution, whichever level is chosen.
 
     Raises
     ------
@@ -51,19 +52,21 @@ def microscope_size(path: str, view: View = AS_IT_IS) -> PixelSize | None:
     return None
 
 
-def printed_size(path: str) -> PixelSize | None:
+def printed_size(path: str, view: View = AS_IT_IS) -> PixelSize | None:
     """Return what ImageJ, or the resolution tags of a TIFF, say of the size of a pixel.
 
-    None if they say nothing, or something that can only be meant for a printer.
+    None if they say nothing, or something that can only be meant for a printer. `view` says which picture.
+    Of a TIFF it is the size at full resolution, whichever level is chosen.
     """
     if os.path.isdir(path):
         return None
-    with contextlib.suppress(*_MALFORMED), tiff.tiff_of(SourceFile(path)) as file:
-        if file is None:
+    with contextlib.suppress(*_MALFORMED), tiff.page_of(SourceFile(path), view) as found:
+        if found is None:
             return None
+        file, page = found
         if file.is_imagej:
             return _imagej(file)
-        size = _by_tags(file.pages[0])
+        size = _by_tags(page)
         return None if size is None or max(size.y, size.x) > COARSEST else size
     return None
 
@@ -72,9 +75,14 @@ def _of_slide(file: tifffile.TiffFile, view: View) -> PixelSize | None:
     first: Any = file.pages[0]
     if first.is_ome:
         pixels = Said.by(first).ome_pixels()
-        return None if pixels is None else _ome(pixels[view.series or 0])
+        if pixels is None:
+            return None
+        if view.page and view.series is None:  # nothing says of which series it is
+            sizes = {_ome(each) for each in pixels}
+            return sizes.pop() if len(sizes) == 1 else None
+        return _ome(pixels[view.series or 0])
     slide = slide_of(file)
-    if slide is None or slide.kind == "pyramid":
+    if slide is None or slide.kind == "pyramid" or view.page or view.series:
         return None
     page: Any = slide.levels[0]
     if first.is_svs:

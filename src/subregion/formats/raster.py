@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from affine import Affine
 from numpy.typing import NDArray
 
 from subregion.blocks.execute import FailedReadError, decode_block, execute, read_once
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from subregion.geo.geotags import FileTag
     from subregion.io.descriptors import State
     from subregion.io.source import ByteSource
+
+
+_IDENTITY = Affine.identity()
 
 
 def _none() -> Iterable[Level]:
@@ -75,6 +79,8 @@ class Raster:
         Returns the same image as indices, if it is one of colours that a palette gives.
     picked : bool
         Whether pixels of its overviews are those that nearest takes of the full resolution.
+    from_full : affine.Affine
+        From pixels of the full resolution of the file to those of this image, which is a smaller one.
     orientation : int
         How it was turned, by the number of the EXIF tag; 1 if it is as it is stored.
     find_bands : callable
@@ -108,6 +114,7 @@ class Raster:
     palette: Palette | None = None
     indexed: Callable[[], Raster] | None = None
     picked: bool = False
+    from_full: Affine = _IDENTITY
     orientation: int = 1
     find_bands: Callable[[], Sequence[Band] | None] = _no_bands
     find_left_out: Callable[[], str] = _nothing

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from affine import Affine
+
 from subregion.errors import DamagedFileError, NotGeoreferencedError, RecordError
 from subregion.geo.crs import crs_of
 from subregion.geo.geotags import FileTag, GeoTags
 from subregion.geo.sidecars import Pam, read_pam, read_world
 from subregion.geometry.georeference import Georeference
 
+_IDENTITY = Affine.identity()
 
-def georeference_of(path: str, tags: Sequence[FileTag], with_crs: bool = True) -> Georeference:
+
+def georeference_of(
+    path: str, tags: Sequence[FileTag], with_crs: bool = True, from_full: Affine = _IDENTITY
+) -> Georeference:
     """Find out where an image lies on the ground.
 
     What GDAL noted beside the file (``.aux.xml``) comes first, then the GeoTIFF tags, then a world file: the
@@ -25,6 +31,9 @@ def georeference_of(path: str, tags: Sequence[FileTag], with_crs: bool = True) -
         Its tags.
     with_crs : bool
         Whether the coordinate reference system is wanted; the transform alone never needs pyproj.
+    from_full : affine.Affine
+        From pixels of the full resolution of the file, of which what lies beside it tells, to those that the
+        tags tell of.
 
     Returns
     -------
@@ -45,14 +54,14 @@ def georeference_of(path: str, tags: Sequence[FileTag], with_crs: bool = True) -
         return (crs_of(geo, path) if with_crs else None) or beside
 
     if pam is not None and pam.to_world is not None:
-        return Georeference(pam.to_world, crs())
+        return Georeference(pam.to_world, crs()).of_part(from_full)
     try:
         to_world = geo.to_world(path)
     except NotGeoreferencedError as error:
         world = read_world(path)
         if world is None:
             raise _nowhere(path, geo, pam, error) from None
-        return Georeference(world.to_world, crs(world.crs))
+        return Georeference(world.to_world, crs(world.crs)).of_part(from_full)
     try:
         return Georeference(to_world, crs())
     except RecordError as error:

@@ -18,8 +18,10 @@ _PIXEL_SCALE, _TIEPOINTS, _TRANSFORMATION = 33550, 33922, 34264
 _DIRECTORY, _DOUBLES, _TEXTS = 34735, 34736, 34737
 #: The tags that name the coordinate reference system.
 KEY_TAGS = (_DIRECTORY, _DOUBLES, _TEXTS)
+#: The tags that hold the transform to the ground.
+PLACE_TAGS = (_PIXEL_SCALE, _TIEPOINTS, _TRANSFORMATION)
 #: The tags that say where an image lies.
-GEO_TAGS = (_PIXEL_SCALE, _TIEPOINTS, _TRANSFORMATION, *KEY_TAGS)
+GEO_TAGS = (*PLACE_TAGS, *KEY_TAGS)
 
 _RASTER_TYPE = 1025
 _PIXEL_IS_POINT = 2

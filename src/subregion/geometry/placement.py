@@ -192,7 +192,7 @@ def _layout(
     from_image = Affine.scale(*scale)
     full_to_grid = from_image @ to_image
     level = _level(full_to_grid, levels) if antialias else 0
-    to_grid = full_to_grid @ _level_to_full(levels[0], levels[level])
+    to_grid = full_to_grid @ level_to_full(levels[0], levels[level])
     box = _bounds(full_to_grid, levels[0])
     if image_shape is not None:
         image = _bounds(from_image, image_shape)
@@ -255,7 +255,7 @@ def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
     return best
 
 
-def _level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
+def level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
     """Return the transform from an overview to the full resolution.
 
     Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels. Rounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from affine import Affine
@@ -17,13 +18,13 @@ from subregion.errors import (
     SubregionError,
 )
 from subregion.formats.open import tags_of
-from subregion.formats.turned import Turn
 from subregion.geo.crs import import_pyproj, keys_of
 from subregion.geo.georeference import georeference_of
 from subregion.geo.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
 from subregion.geometry.georeference import Bounds, Georeference, check_bounds
 from subregion.geometry.window import Window
 from subregion.read.image import image_size
+from subregion.read.stored import level_of, turn_of
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from subregion.geometry.region import Selection
     from subregion.records import Asset, ImageRecord
 
+_IDENTITY = Affine.identity()
 #: How many points are put on each side of a rectangle before it is transformed. More are taken until the
 #: window stands still.
 SIDE_POINTS = (21, 85, 341, 1365)
@@ -76,20 +78,17 @@ def georeference(store: Store, record: ImageRecord, with_crs: bool = True) -> Ge
 def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
     if asset.picture is not None:
         raise NotGeoreferencedError(f"{asset.path}: nothing tells where its picture={asset.picture!r} lies.")
-    if asset.orientation != "stored":  # what tells is told of the picture as it is stored
-        source = store.in_place.open(asset).raster
-        shown = Turn.of(source.orientation).to_shown(*source.full.as_stored.shape[:2])
-        found = georeference_of(asset.path, tags_of(asset.path), with_crs).of_part(shown)
-        return found if asset.to_image is None else found.of_part(asset.to_image)
-    opened = store.opened(asset)
+    turn = turn_of(store, asset)
+    stored = replace(asset, orientation="stored")  # what tells is told of the picture as it is stored
+    opened = store.opened(stored)
     tags = () if opened is None else opened.raster.tags
     if not tags:
         try:
-            tags = tags_of(asset.path, asset.view)
+            tags = tags_of(asset.path, stored.view)
         except SourceNotFoundError:
             tags = store.open(asset).raster.tags  # some identities need the copy only
-    found = georeference_of(asset.path, tags, with_crs)
-    return found if asset.to_image is None else found.of_part(asset.to_image)
+    found = georeference_of(asset.path, tags, with_crs, level_of(store, asset))
+    return found.of_part(turn).of_part(asset.to_image or _IDENTITY)
 
 
 def image_shape(store: Store, record: ImageRecord) -> tuple[int, int]:

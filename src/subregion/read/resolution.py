@@ -18,11 +18,11 @@ from subregion.errors import (
     shown,
 )
 from subregion.formats.pixelsize import microscope_size, printed_size
-from subregion.formats.turned import Turn
 from subregion.geo.crs import system_of
 from subregion.geometry.pixelsize import PixelSize
 from subregion.read.georeference import georeference
 from subregion.read.options import ReadOptions, checked_scale
+from subregion.read.stored import level_of, turn_of
 
 if TYPE_CHECKING:
     from subregion.cache.store import Store
@@ -68,7 +68,7 @@ def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | No
     except NotGeoreferencedError:
         pass
     try:
-        size = printed_size(asset.path)
+        size = printed_size(asset.path, asset.view)
     except SourceNotFoundError:
         return None
     return None if size is None else _on_image(store, asset, size)
@@ -76,11 +76,8 @@ def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | No
 
 def _on_image(store: Store, asset: Asset, size: PixelSize) -> PixelSize | None:
     """Return the size of the pixels of an image of which those of a file are known."""
-    found: PixelSize | None = size
-    if asset.orientation != "stored":
-        source = store.in_place.open(asset).raster
-        found = size.of_part(Turn.of(source.orientation).to_shown(*source.full.as_stored.shape[:2]))
-    return found if asset.to_image is None or found is None else found.of_part(asset.to_image)
+    to_image = asset.to_image or Affine.identity()
+    return size.of_part(to_image @ turn_of(store, asset) @ level_of(store, asset))
 
 
 def _on_the_ground(store: Store, record: ImageRecord) -> PixelSize | None:

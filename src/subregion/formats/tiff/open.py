@@ -11,10 +11,12 @@ from functools import partial
 from typing import Any, BinaryIO
 
 import numpy as np
+from affine import Affine
 
 from subregion.codecs.page import PageCodec
 from subregion.errors import (
     DamagedFileError,
+    NotGeoreferencedError,
     RecordError,
     SubregionError,
     UnsupportedFormatError,
@@ -40,7 +42,7 @@ from subregion.formats.tiff.pictures import (
     other_pages,
 )
 from subregion.formats.tiff.slides import Slide, SlideError, is_leica, slide_of
-from subregion.geo.geotags import FileTag
+from subregion.geo.geotags import PLACE_TAGS, FileTag, GeoTags, placing_tags
 from subregion.io.descriptors import with_room
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
@@ -55,6 +57,8 @@ TIFF_MAGICS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 #: Tags that a converted file takes along: ICC profile, resolution, GeoTIFF, band metadata.
 KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 42112)
 
+#: Those of them that tell of the full resolution only: its place, and how large its pixels are.
+OF_FULL = (282, 283, 296, *PLACE_TAGS)
 #: Reduced pages of a picture: each is half of the one before, and may have a mask.
 _MOST_LEVELS = 64
 
@@ -150,11 +154,26 @@ def _made(file: SourceFile, picture: Picture, indices: bool) -> Raster:
         picture.level,
         picture.smaller,
         nodata=nodata_of(page),
-        tags=tuple(_kept_tags(page)),
+        tags=_tags_of(page, picture.from_full),
+        from_full=picture.from_full,
         palette=palette_of(page) if indices else None,
         find_bands=picture.bands,
         find_left_out=picture.left_out or (lambda: ""),
     )
+
+
+def _tags_of(page: Page, from_full: Affine) -> tuple[FileTag, ...]:
+    """Return what a copy of a level takes along of the tags of the full resolution."""
+    tags = tuple(_kept_tags(page))
+    if from_full.is_identity:
+        return tags
+    kept = tuple(tag for tag in tags if tag.code not in OF_FULL)
+    told = GeoTags.of(tags)
+    try:
+        to_world = told.to_world("") @ ~from_full
+    except NotGeoreferencedError:
+        return kept
+    return placing_tags(to_world, told.pixel_is_point) + kept
 
 
 def contents_of_tiff(file: SourceFile) -> Contents:
@@ -225,6 +244,18 @@ def tags_in(stream: BinaryIO) -> tuple[FileTag, ...]:
     with np.errstate(all="ignore"), tifffile.TiffFile(stream) as tiff:
         page = tiff.pages[0]
         return tuple(_kept_tags(page)) if isinstance(page, tifffile.TiffPage) else ()
+
+
+@contextlib.contextmanager
+def page_of(file: SourceFile, view: View) -> Iterator[tuple[tifffile.TiffFile, Page] | None]:
+    """Open a TIFF for the tags of a picture; what is entered is None if it is no TIFF with a first page."""
+    with tiff_of(file) as tiff:
+        if tiff is None:
+            yield None
+        elif view.chosen:
+            yield tiff, choose(_reader(file, tiff), replace(view, level=None)).page
+        else:
+            yield tiff, _first_page(file, tiff)
 
 
 @contextlib.contextmanager

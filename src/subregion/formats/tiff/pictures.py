@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from affine import Affine
+
 from subregion.errors import RecordError, UnsupportedFormatError, is_of_system
 from subregion.formats.bands import Band, chosen_bands
 from subregion.formats.contents import Contents, Series
@@ -16,11 +18,14 @@ from subregion.formats.tiff.color import Page
 from subregion.formats.tiff.header import count_pages
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import StructureError, page_level
+from subregion.formats.tiff.slides import slide_of
 from subregion.formats.tiff.stacks import Stack, no_such, one_band, stacked_level
+from subregion.geometry.placement import level_to_full
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
 from subregion.views import AS_IT_IS, View
 
+_IDENTITY = Affine.identity()
 #: Pages that are looked at to find one that is no overview.
 _MOST_LOOKS = 64
 #: Makers of stacks, as tifffile calls their kinds of files.
@@ -87,6 +92,8 @@ class Picture:
         Where it lies, in words.
     stacked : bool
         Whether its bands lie on several pages.
+    from_full : affine.Affine
+        From pixels of the full resolution, of which the tags tell, to those of the level.
     """
 
     level: GridLevel
@@ -96,6 +103,7 @@ class Picture:
     left_out: Callable[[], str] | None = None
     note: str = ""
     stacked: bool = False
+    from_full: Affine = _IDENTITY
 
 
 def choose(reader: Reader, view: View) -> Picture:
@@ -175,6 +183,7 @@ def _of_page(reader: Reader, view: View) -> Picture:
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
         lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
         note=f", page {number}",
+        from_full=~level_to_full(base.shape[:2], level.shape[:2]),
     )
 
 
@@ -218,7 +227,7 @@ def _of_series(reader: Reader, view: View) -> Picture:
     level, rest = _resolution(file.path, base, smaller, view)
     band = view.c if channels is None else None
     said = stack.left_out(view)
-    if len(found) > 1 and view.series is None:
+    if len(found) > 1 and view.series is None and not _is_slide(reader.tiff):
         said.insert(0, f"has {len(found)} series, of which 0 is read: choose with series=")
     first: Any = reader.tiff.pages[0]
     words, own, bands = Said.by(first), Said.by(page), channels if band is None else [band]
@@ -236,7 +245,14 @@ def _of_series(reader: Reader, view: View) -> Picture:
         lambda: "; ".join(said),
         f", {len(numbers)} pages of a stack {stack.outer}{stack.inner}" if stack.outer else "",
         len(numbers) > 1,
+        ~level_to_full(base.shape[:2], level.shape[:2]),
     )
+
+
+def _is_slide(tiff: tifffile.TiffFile) -> bool:
+    """Whether what else is in a file are the pictures beside a slide."""
+    slide = slide_of(tiff)
+    return slide is not None and slide.kind != "pyramid"
 
 
 def _resolution(
