@@ -3,10 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test bench chaos fuzz fuzz-parsers lint format clean
+.PHONY: demo test bench chaos fuzz fuzz-parsers fuzz-native lint format clean
 
-$(VENV)/.%-installed: pyproject.toml
+# The sources of the compiled executor, which is built anew when one of them changed.
+NATIVE := $(filter-out %/executor.c,$(wildcard src/subregion/blocks/native/*.pyx src/subregion/blocks/native/*.[ch]))
+
+$(VENV)/.%-installed: pyproject.toml setup.py $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@sh tools/headers.sh
 	$(BIN)/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 
@@ -29,6 +33,10 @@ fuzz: $(VENV)/.test-installed
 # Parsers in Python, one minute for each, by atheris.
 fuzz-parsers: $(VENV)/.fuzz-installed
 	PYTHONPATH=tests $(BIN)/python -m fuzz.guided $(FUZZ_ARGS)
+
+# Decoders of the compiled executor under sanitizers; FUZZ_ARGS="--guided 1800" is half an hour of libFuzzer.
+fuzz-native: $(VENV)/.test-installed
+	PYTHONPATH=tests $(BIN)/python -m fuzz.native $(FUZZ_ARGS)
 
 lint: $(VENV)/.test-installed
 	$(BIN)/ruff check .

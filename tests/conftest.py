@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from subregion.blocks import native
 from subregion.blocks.cache import BLOCKS, DEFAULT_LIMIT
 from subregion.io.pool import POOL
 
@@ -32,6 +33,25 @@ def nothing_left_over() -> Iterator[None]:
     POOL.forget(lambda key: True)
     BLOCKS._start_empty()
     BLOCKS.resize(DEFAULT_LIMIT)
+
+
+@pytest.fixture
+def in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read without the compiled executor, whether it was built or not."""
+    monkeypatch.setenv(native.VARIABLE, "0")
+
+
+@pytest.fixture(autouse=True)
+def executor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read by the executor that a test marked `pixels` is run with; other tests read by any that there is."""
+    if getattr(request, "param", None) == "python":
+        monkeypatch.setenv(native.VARIABLE, "0")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests of pixels with both executors."""
+    if native.BUILT and metafunc.definition.get_closest_marker("pixels"):
+        metafunc.parametrize("executor", ["native", "python"], indirect=True)
 
 
 @pytest.fixture(scope="session")

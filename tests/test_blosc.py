@@ -12,6 +12,8 @@ from lz4.block import LZ4BlockError
 
 from subregion.codecs import blosc_lz4 as blosc
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 # What compresses, what does not, and what is a mixture.
 CONTENTS = st.one_of(
     st.binary(min_size=1, max_size=3000),

@@ -19,6 +19,8 @@ from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError
 from subregion.io.pool import POOL
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 #: Backends whose pixels are compared with checksums when they are read.
 COMPARED: dict[str, Any] = {
     "cog": "cog",

@@ -231,6 +231,18 @@ def test_info_of_a_tiled_file(tmp_path: Path) -> None:
     assert "nan" in text
 
 
+def test_info_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = json.loads(run("info", "--system", "--json").stdout)
+    assert found["packages"]["numpy"] == np.__version__
+    assert (found["compiled"] is None) == (not found["enabled"])
+    text = run("info", "--system").stdout
+    assert "compiled executor: " in text
+    assert ("pip install" in text) == (found["how"] is not None)
+    monkeypatch.setenv("SUBREGION_NATIVE", "0")
+    assert json.loads(run("info", "--system", "--json").stdout)["enabled"] is False
+    assert run("info").exit_code == 2
+
+
 def test_info_goes_on_after_a_bad_file(tmp_path: Path) -> None:
     result = run("info", tmp_path / "missing.png", PHOTOGRAPH, "--json")
     assert result.exit_code == 1

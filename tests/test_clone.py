@@ -35,8 +35,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_package_holds_no_suite() -> None:
-    built = tomllib.loads((CLONE / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]
-    assert built["wheel"] == {"packages": ["src/subregion"]}
+    built = tomllib.loads((CLONE / "pyproject.toml").read_text())["tool"]["setuptools"]
+    assert built["packages"]["find"] == {"where": ["src"]}
     modules = [path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py")]
     assert Path("cli/clone.py") in modules
     assert [path for path in modules if any(part.startswith("bench") for part in path.parts)] == []

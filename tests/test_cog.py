@@ -28,7 +28,10 @@ from subregion.convert.overviews import Pyramid
 from subregion.convert.tiff_tags import FieldType, Tag
 from subregion.errors import ConfigError, DamagedFileError, UnsupportedFormatError
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+    pytest.mark.pixels,
+]
 
 DTYPES = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", "c8", "c16"]
 LOSSLESS = ["ZSTD", "DEFLATE", "LZW", "RAW"]

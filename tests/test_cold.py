@@ -24,7 +24,7 @@ def pixels() -> NDArray[Any]:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+def told(monkeypatch: pytest.MonkeyPatch, in_python: None) -> list[tuple[int, int]]:
     """Make every byte seem to be on the disk, and collect what the system is told."""
 
     def look(*_: Any) -> int:

@@ -196,7 +196,7 @@ def test_where_files_cannot_be_mapped_they_are_read(
 
 
 def test_what_cannot_be_mapped_nor_read_at_once_is_one_error(
-    tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch, in_python: None
 ) -> None:
     def refuse(*args: Any, **kwargs: Any) -> mmap.mmap:
         raise OSError(errno.ENODEV, "No such device")

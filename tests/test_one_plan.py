@@ -18,6 +18,8 @@ from PIL import Image
 from subregion import Asset, Frames, ImageRecord, SubregionError, VideoPlace, Window
 from subregion.records import Quantization
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 ROWS, COLS = 70, 90
 
 

@@ -19,6 +19,8 @@ from jpegs import decoded, encode, with_intervals
 from subregion import SimpleFrames
 from subregion.geometry.window import overlaps
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 
 @given(
     st.integers(0, 300), st.integers(1, 300), st.integers(1, 80), st.integers(1, 40)

@@ -24,6 +24,8 @@ from subregion.errors import (
 from subregion.formats.open import open_raster
 from subregion.io.pool import POOL
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 
 @pytest.mark.parametrize("compress", ["LZ4", "ZSTD", "RAW"])
 @pytest.mark.parametrize(("dtype", "bands"), [(dtype, 1 + 3 * (k % 2)) for k, dtype in enumerate(DTYPES[1:])])

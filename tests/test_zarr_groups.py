@@ -27,6 +27,8 @@ from subregion.formats.open import open_raster
 from subregion.formats.zarr.shards import ScatteredLevel
 from subregion.io.pool import POOL
 
+pytestmark = pytest.mark.pixels  # read by both executors
+
 
 def pyramid(path: Path, array: NDArray[Any], attributes: Callable[[list[str]], Any], **options: Any) -> Path:
     """A group of an array and two smaller ones."""

@@ -104,6 +104,7 @@ class Frames(CachedImages):
         fill: Fill = None,
         space: str = "image",
         resolution: float | tuple[float, float] | None = None,
+        threads: int | None = 1,
     ) -> NDArray[Any]:
         """Read a region of an image.
 
@@ -147,6 +148,8 @@ class Frames(CachedImages):
         resolution : float, tuple of float or None
             How large the pixels of the result are to be, in micrometres or units of the reference system,
             instead of `scale`; see `pixel_size`.
+        threads : int or None
+            How many threads decode; None is one per core. More than one pays for windows of many blocks.
 
         Returns
         -------
@@ -180,7 +183,7 @@ class Frames(CachedImages):
         given = scale, interpolation, antialias, nodata, dequantize, fill, resolution
         # Nearly always nothing is given, so that must cost nothing.
         options = AS_STORED if all(map(is_, given, DEFAULTS)) else read_options(*given)
-        return read_region(self._store, record, region, channels, options)
+        return read_region(self._store, record, region, channels, options, threads)
 
     def load_regions(
         self,
@@ -246,7 +249,13 @@ class Frames(CachedImages):
         return read_regions(self._store, record, requests, channels, out, threads, options, stack=stack)
 
     def load_image(
-        self, image_id: Any, channels: Channels = None, cache: bool = True, noreturn: bool = False
+        self,
+        image_id: Any,
+        channels: Channels = None,
+        cache: bool = True,
+        noreturn: bool = False,
+        *,
+        threads: int | None = None,
     ) -> NDArray[Any] | None:
         """Read a whole image.
 
@@ -261,6 +270,8 @@ class Frames(CachedImages):
         noreturn : bool
             With True, only make sure that the converted copies are there, of the files that hold these
             channels, and return None.
+        threads : int or None
+            How many threads decode; None is one per core, 1 the calling thread alone.
 
         Returns
         -------
@@ -275,7 +286,7 @@ class Frames(CachedImages):
             planned_again(lambda: open_needed(store, record, channels))
             return None
         mapped = map_image(store, record, channels)
-        return read_region(store, record, None, channels) if mapped is None else mapped
+        return mapped if mapped is not None else read_region(store, record, None, channels, threads=threads)
 
     def palette(self, image_id: Any) -> Palette | None:
         """Return what indices of an image stand for; None if its default file has no palette."""

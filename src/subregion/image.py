@@ -25,7 +25,7 @@ from subregion.read.image import OpenImage
 from subregion.read.mending import planned_again
 from subregion.read.options import Channels, Fill, Interpolation, ReadArguments, read_options
 from subregion.read.plan import is_plain, plan_crops
-from subregion.read.region import execute_reads, read_region
+from subregion.read.region import execute_reads, read_region, thread_count
 from subregion.read.resolution import pixel_size, resolved
 
 if TYPE_CHECKING:
@@ -154,6 +154,7 @@ class AlignableImageData:
         dequantize: bool = False,
         fill: Fill = None,
         resolution: float | tuple[float, float] | None = None,
+        threads: int | None = 1,
     ) -> Any:
         """Read a region.
 
@@ -169,6 +170,8 @@ class AlignableImageData:
             Which pixels, by a rectangle on the ground; see `window`.
         scale, interpolation, antialias, nodata, dequantize, fill, resolution
             As for `Frames.load_region`; only for what is fused.
+        threads : int or None
+            How many threads decode; None is one per core.
 
         Returns
         -------
@@ -178,9 +181,9 @@ class AlignableImageData:
             region = self._by_bounds(region, bounds, crs)
         if fused:
             options = read_options(scale, interpolation, antialias, nodata, dequantize, fill, resolution)
-            return read_region(self._store, self.record, region, channels, options)
-        kept = kept_channels(channels)
-        return planned_again(lambda: self._crops(region, kept))
+            return read_region(self._store, self.record, region, channels, options, threads)
+        kept, count = kept_channels(channels), thread_count(threads)
+        return planned_again(lambda: self._crops(region, kept, count))
 
     def explain(
         self,
@@ -193,7 +196,7 @@ class AlignableImageData:
         """Tell what `load_region` would do; see `Frames.explain`."""
         return explain(self._store, self.record, region, channels, read_options(**options, fill=fill))
 
-    def _crops(self, region: Region, channels: Channels) -> list[NativeCrop]:
+    def _crops(self, region: Region, channels: Channels, threads: int) -> list[NativeCrop]:
         image = OpenImage(self._store, self.record, channels)
         selection = select(region, image.shape)
         if selection.bands is not None or (selection.row_step, selection.col_step) != (1, 1):
@@ -206,7 +209,7 @@ class AlignableImageData:
             pixels = np.empty((*group.read.source.shape, group.band_count), group.raster.dtype)
             reads.append(group.into(pixels))
             crops.append(NativeCrop(pixels, np.array(transform, np.float64).reshape(3, 3), names))
-        execute_reads(self._store, image.opened, reads, 1)
+        execute_reads(self._store, image.opened, reads, threads)
         return crops
 
     def _by_bounds(self, region: Region, bounds: Bounds | None, crs: Any) -> Window:

@@ -114,11 +114,21 @@ class BlockCache:
             self._misses += 1
             if key in self._seen or key in self._seen_before:
                 return True
-            self._seen.add(key)
-            self._seen_bytes += nbytes
-            if 2 * self._seen_bytes > self.limit:
-                self._seen_before, self._seen, self._seen_bytes = self._seen, set(), 0
+            self._remember(key, nbytes)
             return False
+
+    def note_before(self, key: BlockKey, nbytes: int) -> None:
+        """Remember a block that others decoded not long ago, if that is not known."""
+        with self._lock:
+            if key not in self._kept and key not in self._seen and key not in self._seen_before:
+                self._misses += 1
+                self._remember(key, nbytes)
+
+    def _remember(self, key: BlockKey, nbytes: int) -> None:
+        self._seen.add(key)
+        self._seen_bytes += nbytes
+        if 2 * self._seen_bytes > self.limit:
+            self._seen_before, self._seen, self._seen_bytes = self._seen, set(), 0
 
     def keep(self, key: BlockKey, block: NDArray[Any]) -> None:
         """Keep a block, and let go of others as the limit demands."""

@@ -65,16 +65,43 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
     for read in reads:
         if read.out.size:
             levels.setdefault(id(read.level), []).append(read)
-    work: list[Work] = []
     colored: list[tuple[WindowRead, WindowRead]] = []
+    left: list[tuple[Level, list[WindowRead], Set[Any] | None]] = []
+    jobs: list[tuple[Any, Level, list[WindowRead]]] = []
     for group in levels.values():
         level = group[0].level
         if level.color is not None:
             stored = [_stored(read) for read in group]
             colored += zip(group, stored, strict=True)
             group = stored
+        table = level.table
+        if table is None or not table.fits(group):
+            left.append((level, group, None))
+        elif threads > 1:
+            jobs.append((table.job(group, BLOCKS.limit, threads), level, group))
+        elif (numbers := table.read(group, BLOCKS.limit)) is not None:
+            left.append((level, group, set(numbers)))
+    if jobs:
+        carry_out([(job.run, ()) for job, *_ in jobs for _ in range(min(threads, job.shares))], threads)
+        for job, level, group in jobs:
+            if (numbers := job.left()) is not None:
+                left.append((level, group, set(numbers)))
+    if left:
+        _execute_in_python(left, threads)
+    for read, stored_read in colored:
+        colour(stored_read.out, read)
+
+
+def _execute_in_python(groups: list[tuple[Level, list[WindowRead], Set[Any] | None]], threads: int) -> None:
+    """Read blocks of levels that the compiled executor cannot: those with some numbers, or all (None)."""
+    work: list[Work] = []
+    for level, group, numbers in groups:
         try:
             plan = level.plan(group, threads)
+            if numbers is not None:
+                plan = plan.only(numbers)
+                if level.table.keeps:
+                    _note(level, plan)
             cold = level.windowed and bool(plan.blocks) and level.file.is_cold(plan.blocks[0][1])
             if cold:
                 _announce(level, plan)
@@ -90,8 +117,14 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
         read_blocks(*work[0][1])
     else:
         carry_out(work, threads)
-    for read, stored_read in colored:
-        colour(stored_read.out, read)
+
+
+def _note(level: Level, plan: BlockPlan) -> None:
+    """Note that blocks were decoded before: they were handed back to be kept."""
+    key = level.cache_key
+    for number, offset, nbytes in plan.blocks:
+        if key is not None and nbytes:
+            BLOCKS.note_before((*key, number, offset), level.block_nbytes)
 
 
 def _stored(read: WindowRead) -> WindowRead:

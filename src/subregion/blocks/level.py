@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -69,6 +69,11 @@ class BlockPlan(NamedTuple):
         """Return some of the rows."""
         return BlockPlan(self.blocks[first:stop], self.copies[first:stop])
 
+    def only(self, numbers: Set[Any]) -> BlockPlan:
+        """Return the rows of blocks with these numbers."""
+        rows = [row for row in zip(self.blocks, self.copies, strict=True) if row[0][0] in numbers]
+        return BlockPlan([block for block, _ in rows], [copies for _, copies in rows])
+
 
 class Level(ABC):
     """One resolution of one file.
@@ -101,6 +106,8 @@ class Level(ABC):
         From the stored samples to the pixels of the contract (palette to RGB, and so on).
     checked : bool
         Whether there are checksums of blocks, which `check` compares.
+    table : BlockTable or None
+        The same blocks as the compiled executor takes them; None if it cannot read them.
     cache_key : tuple of (str, int) or None
         What decoded blocks of it are known by, beside their number; None if they are not to be kept.
     """
@@ -118,6 +125,7 @@ class Level(ABC):
     fill: float = 0
     color: Color | None = None
     checked: bool = False
+    table: Any = None
 
     @property
     def cache_key(self) -> tuple[str, int] | None:

@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 def info(
     files: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Argument(
             metavar="FILE_OR_WORKDIR",
             help="Images, or folders of copies.",
             show_default=False,
             parser=local_path,
         ),
-    ],
+    ] = None,
     view: ViewOptions = None,
     workdir: Workdir = None,
     backend: Annotated[
@@ -54,6 +54,10 @@ def info(
         str | None,
         typer.Option(help="Tell which blocks a read of this region would take: slices as for 'read'."),
     ] = None,
+    system: Annotated[
+        bool,
+        typer.Option("--system", help="Tell of versions, cores and the compiled executor instead."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell how an image is laid out, how a window of it is read, and whether a copy is in the cache.
@@ -70,9 +74,16 @@ def info(
       subregion info cache/
 
       subregion info huge.png --region '0:512,0:512' --backend cog
+
+      subregion info --system
     """
     from subregion.cache.backend import BACKENDS
 
+    if system:
+        _tell_system(as_json)
+        return
+    if not files:
+        raise typer.BadParameter("name at least one image or folder of copies, or give --system.")
     names = [backend] if backend is not None else [name for name in BACKENDS if name != "auto"]
     stores = [make_cache(workdir, name, config if backend else None, hashid_mode)[0] for name in names]
     if region is not None:
@@ -93,6 +104,18 @@ def info(
         print_json([_without_nan(document) for document in documents])
     if any("error" in document for document in documents):
         raise typer.Exit(1)
+
+
+def _tell_system(as_json: bool) -> None:
+    """Tell what the library has to work with on this machine."""
+    from subregion.cli.system import in_lines
+    from subregion.cli.system import system as look
+
+    found = look()
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(in_lines(found))
 
 
 def _explain(assets: list[Asset], region: str, store: Store, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from subregion.blocks.ranges import read_joined
 from subregion.codecs.codec import RawCodec
 from subregion.codecs.zarr_filters import CRC32C_RESIDUE
 from subregion.errors import SubregionError
+from subregion.formats.compiled import table_of
 from subregion.geometry.window import overlaps
 from subregion.libraries import google_crc32c
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 #: Which plane to read, which of its samples (None: all), and into which bands of the output.
 PlaneJob: TypeAlias = "tuple[int, list[int] | None, slice | list[int]]"
+#: Whether the compiled executor can read a level is looked up at its first read.
+_UNKNOWN = object()
 #: Of a mapped block of more bytes the disk is told of rows, not of all.
 _LARGE = 1 << 20
 
@@ -78,6 +81,7 @@ class GridLevel(Level):
     block_nbytes: int = field(init=False)
     only: Block | None = field(init=False)
     decoder: Callable[[], Decoder] = field(init=False)
+    _table: Any = field(init=False, repr=False, default=_UNKNOWN)
 
     def __post_init__(self) -> None:
         # Asked for at every read, so they are no properties.
@@ -92,6 +96,13 @@ class GridLevel(Level):
         only = (0, int(self.offsets.item()), int(self.nbytes.item())) if self.offsets.size == 1 else None
         object.__setattr__(self, "only", only)
         object.__setattr__(self, "decoder", self.codec.decoder)
+
+    @property
+    def table(self) -> Any:
+        """The same blocks as the compiled executor takes them; None if it cannot read them."""
+        if self._table is _UNKNOWN:
+            object.__setattr__(self, "_table", table_of(self))
+        return self._table
 
     @property
     def cache_key(self) -> tuple[str, int] | None:

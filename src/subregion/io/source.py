@@ -120,6 +120,8 @@ class SourceFile(ByteSource):
     ----------
     state : tuple of int
         What it looked like when it was opened; see `descriptors.State`.
+    descriptor : int
+        Of the open file.
 
     Raises
     ------
@@ -130,7 +132,6 @@ class SourceFile(ByteSource):
     __slots__ = (
         "__weakref__",
         "_byte",
-        "_immutable",
         "_lock",
         "_looks",
         "_map",
@@ -140,6 +141,7 @@ class SourceFile(ByteSource):
         "_warm",
         "descriptor",
         "identity",
+        "immutable",
         "path",
         "size",
         "state",
@@ -150,7 +152,7 @@ class SourceFile(ByteSource):
         self.path = path
         self._map: mmap.mmap | None = None
         self._view: memoryview | None = None
-        self._immutable = immutable
+        self.immutable = immutable
         self._viewed = self._unmappable = False
         self._lock = threading.Lock()
         self._byte, self._looks, self._warm = [bytearray(1)], 0, 0
@@ -302,7 +304,7 @@ class SourceFile(ByteSource):
             If the file became shorter.
         """
         self.check_size()
-        if not self._immutable:
+        if not self.immutable:
             return None
         if self._view is None and self._viewed:
             whole = self._mapped()

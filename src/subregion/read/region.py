@@ -42,6 +42,7 @@ def read_region(
     region: Region | Selection = None,
     channels: Channels = None,
     options: ReadOptions = AS_STORED,
+    threads: int | None = 1,
 ) -> NDArray[Any]:
     """Read a region of an image.
 
@@ -57,6 +58,8 @@ def read_region(
         Which channels.
     options : ReadOptions
         How pixels are wanted.
+    threads : int or None
+        How many decode, the calling one included; None is one per core.
 
     Returns
     -------
@@ -64,15 +67,16 @@ def read_region(
         C-contiguous, owned by the caller.
     """
     channels = None if channels is None else kept_channels(channels)
+    count = 1 if threads == 1 else thread_count(threads)
     try:  # nearly always this is all
-        return read_plan(store, plan_read(store, record, region, channels, options))
+        return read_plan(store, plan_read(store, record, region, channels, options), count)
     except MendedError:
         pass
-    return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options)))
+    return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options), count))
 
 
-def read_plan(store: Store, plan: ReadPlan) -> NDArray[Any]:
-    """Carry out one plan in this thread; see `read_region`.
+def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
+    """Carry out one plan; see `read_region`.
 
     Raises
     ------
@@ -81,10 +85,10 @@ def read_plan(store: Store, plan: ReadPlan) -> NDArray[Any]:
     """
     out = np.empty(plan.shape, plan.dtype)
     if plan.stored:  # nearly always: nothing is left to be composed
-        execute_reads(store, plan.opened, [plan.groups[0].into(out)], 1)
+        execute_reads(store, plan.opened, [plan.groups[0].into(out)], threads)
         return out
     mask = np.empty(plan.shape, bool) if plan.options.nodata == "ma" else None
-    read_plans(store, [plan], [out], [mask], 1)
+    read_plans(store, [plan], [out], [mask], threads)
     return out if mask is None else np.ma.MaskedArray(out, mask)
 
 
@@ -189,7 +193,7 @@ def read_regions(
     """
     wanted = _checked_requests(requests)
     check_stack(stack, len(wanted), out)
-    count = processors() if threads is None else _checked_threads(threads)
+    count = thread_count(threads)
     output = None if out is None else Output.of(out, options.nodata == "ma")
     batch = _Batch(store, kept_channels(channels), count, options, mended, stack)
     try:
@@ -228,7 +232,16 @@ def _checked_requests(requests: Any) -> list[tuple[Any, Region | Selection]]:
     return wanted
 
 
-def _checked_threads(threads: int) -> int:
+def thread_count(threads: int | None) -> int:
+    """Return how many threads are meant; None is one per core.
+
+    Raises
+    ------
+    ConfigError
+        If it is no number of threads.
+    """
+    if threads is None:
+        return processors()
     try:
         count = -1 if isinstance(threads, bool) else operator.index(threads)
     except TypeError:

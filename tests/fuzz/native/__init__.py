@@ -1,0 +1,1 @@
+"""The decoders of the compiled executor under sanitizers."""
