@@ -245,3 +245,20 @@ def test_the_ground_turns_too(tmp_path: Path, photograph: NDArray[np.uint8]) -> 
     np.testing.assert_array_equal(np.rot90(one, -1), other)
     assert other.shape[:2] == (10, 10)
     np.testing.assert_array_equal(shown.load_region(1), expected)
+
+
+@pytest.mark.parametrize("options", [{"page": 1}, {"series": 1}])
+def test_each_page_has_a_tag_of_its_own(
+    tmp_path: Path, photograph: NDArray[np.uint8], options: dict[str, Any]
+) -> None:
+    path = tmp_path / "scans.tif"
+    one, other = photograph[:ROWS, :COLS], photograph[:COLS, :ROWS, ::-1].copy()
+    for tags in ((6, 1), (1, 6), (3, 8)):
+        with tifffile.TiffWriter(path) as file:
+            for pixels, tag in zip((one, other), tags, strict=True):
+                file.write(pixels, photometric="rgb", metadata=None, extratags=[(274, 3, 1, tag, True)])
+        with Image.open(path) as image:
+            image.seek(1)
+            image.getexif()[0x0112] = tags[1]
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        check(subregion.open(path, None, orientation="upright", **options), expected)

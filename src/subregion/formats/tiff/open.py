@@ -59,6 +59,7 @@ KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 421
 
 #: Those of them that tell of the full resolution only: its place, and how large its pixels are.
 OF_FULL = (282, 283, 296, *PLACE_TAGS)
+_ORIENTATION = 274
 #: Reduced pages of a picture: each is half of the one before, and may have a mask.
 _MOST_LEVELS = 64
 
@@ -202,28 +203,31 @@ def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
 def _beside(file: SourceFile, picture: str) -> Raster:
     """Open a picture beside a slide."""
     with _tiff(file) as tiff:
-        _first_page(file, tiff)
-        slide = slide_of(tiff)
-        known = {} if slide is None else slide.pictures
-        if picture not in known:
-            listed = ", ".join(map(repr, sorted(known))) or "none"
-            raise RecordError(
-                f"{file.path}: has no picture={picture!r} beside the image; there is: {listed}."
-            )
-        page = known[picture]
+        page = _page_beside(file, tiff, picture)
         # It may be as large as a level, whose decoded blocks must not be taken for its own.
         file.identity = f"{file.identity}:{picture}"
         raster = _raster(file, page, False, False)
         return replace(raster, find_overviews=tuple)
 
 
-def orientation_of(file: SourceFile) -> Any:
-    """Return the value of the tag that says how the first page is to be turned; None if there is none."""
-    plain = read_plain_page(file)
+def _page_beside(file: SourceFile, tiff: tifffile.TiffFile, picture: str) -> tifffile.TiffPage:
+    """Return the page of a picture beside a slide."""
+    _first_page(file, tiff)
+    slide = slide_of(tiff)
+    known = {} if slide is None else slide.pictures
+    if picture not in known:
+        listed = ", ".join(map(repr, sorted(known))) or "none"
+        raise RecordError(f"{file.path}: has no picture={picture!r} beside the image; there is: {listed}.")
+    return known[picture]
+
+
+def orientation_of(file: SourceFile, view: View = AS_IT_IS) -> Any:
+    """Return the value of the tag that says how a picture is to be turned; None if there is none."""
+    plain = None if view.chosen or view.picture is not None else read_plain_page(file)
     if plain is not None:
-        return plain.tags.valueof(274)
-    with _tiff(file) as tiff:
-        value = _first_page(file, tiff).tags.valueof(274)
+        return plain.tags.valueof(_ORIENTATION)
+    with page_of(file, view) as found:
+        value = None if found is None else found[1].tags.valueof(_ORIENTATION)
         return int(value) if isinstance(value, int) else None
 
 
@@ -252,6 +256,8 @@ def page_of(file: SourceFile, view: View) -> Iterator[tuple[tifffile.TiffFile, P
     with tiff_of(file) as tiff:
         if tiff is None:
             yield None
+        elif view.picture is not None:
+            yield tiff, _page_beside(file, tiff, view.picture)
         elif view.chosen:
             yield tiff, choose(_reader(file, tiff), replace(view, level=None)).page
         else:
