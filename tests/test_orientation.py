@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from typer.testing import CliRunner
 
 import subregion
 from single import Single
 from subregion import Asset, CocoFrames, ImageRecord, SimpleFrames, Window
+from subregion.cli.main import app
 from subregion.errors import RecordError
 
 ROWS, COLS = 93, 131
@@ -245,6 +248,11 @@ def test_the_ground_turns_too(tmp_path: Path, photograph: NDArray[np.uint8]) -> 
     np.testing.assert_array_equal(np.rot90(one, -1), other)
     assert other.shape[:2] == (10, 10)
     np.testing.assert_array_equal(shown.load_region(1), expected)
+    told = CliRunner().invoke(app, ["info", str(path), "--view", "orientation=upright", "--json"])
+    (document,) = json.loads(told.stdout)
+    # A quarter to the right: what runs down is east, and what runs to the right is north.
+    assert document["to_world"] == [0, 10, 1000, 5, 0, 2000 - 5 * ROWS]
+    assert document["bounds"] == [1000, 2000 - 5 * ROWS, 1000 + 10 * COLS, 2000]
 
 
 @pytest.mark.parametrize("options", [{"page": 1}, {"series": 1}])
