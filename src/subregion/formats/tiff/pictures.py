@@ -259,12 +259,13 @@ def _resolution(
     path: str, base: GridLevel, smaller: Callable[[], list[GridLevel]], view: View
 ) -> tuple[GridLevel, Callable[[], list[GridLevel]]]:
     """Return the resolution that is the image, and what finds the smaller ones."""
-    if not view.level:
+    number = view.level or 0
+    if number == 0:
         return base, smaller
     levels = [base, *smaller()]
-    if view.level >= len(levels):
-        raise no_such(path, "level", view.level, len(levels))
-    return levels[view.level], lambda: levels[view.level + 1 :] if view.level else []
+    if number >= len(levels):
+        raise no_such(path, "level", number, len(levels))
+    return levels[number], lambda: levels[number + 1 :]
 
 
 def _unlike(base: GridLevel, levels: Sequence[GridLevel]) -> list[GridLevel]:
