@@ -101,6 +101,8 @@ class Level(ABC):
         From the stored samples to the pixels of the contract (palette to RGB, and so on).
     checked : bool
         Whether there are checksums of blocks, which `check` compares.
+    resized : bool
+        Whether it is known as a resized copy of what it is an overview of; see `level_to_full`.
     cache_key : tuple of (str, int) or None
         What decoded blocks of it are known by, beside their number; None if they are not to be kept.
     """
@@ -118,6 +120,7 @@ class Level(ABC):
     fill: float = 0
     color: Color | None = None
     checked: bool = False
+    resized: bool = False
 
     @property
     def cache_key(self) -> tuple[str, int] | None:

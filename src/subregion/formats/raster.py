@@ -167,6 +167,11 @@ class Raster:
         return tuple(level.shape[:2] for level in self.levels)
 
     @computed_once
+    def resized(self) -> bool:
+        """Whether overviews are known as resized copies, whatever their sizes; see `level_to_full`."""
+        return any(level.resized for level in self.levels[1:])
+
+    @computed_once
     def channel_names(self) -> tuple[str, ...] | None:
         """Names that the file gives its bands; None if not each has one of its own."""
         names = tuple(band.name for band in self.bands)

@@ -31,6 +31,11 @@ _TURNS = {
     8: (True, True, False),
 }
 
+#: What a turned level has in common with the one that is stored.
+_KEPT = (
+    "file", "dtype", "windowed", "mapped", "exact", "ordered", "fill", "color", "checked", "resized",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -119,9 +124,10 @@ class TurnedLevel(Level):
     fill: float = field(init=False)
     color: Color | None = field(init=False)
     checked: bool = field(init=False)
+    resized: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("file", "dtype", "windowed", "mapped", "exact", "ordered", "fill", "color", "checked"):
+        for name in _KEPT:
             object.__setattr__(self, name, getattr(self.level, name))
         size, block = self.turn.size(self.level.shape[:2]), self.turn.size(self.level.block)
         object.__setattr__(self, "shape", (*size, self.level.shape[2]))

@@ -102,6 +102,7 @@ def plan_asset(
     image_shape: tuple[int, int] | None,
     filter_: Filter,
     antialias: bool,
+    resized: bool = False,
 ) -> SourceRead:
     """Plan the read of one file.
 
@@ -119,13 +120,15 @@ def plan_asset(
         How to interpolate.
     antialias : bool
         Whether an overview may serve.
+    resized : bool
+        Whether overviews are resized copies, whatever their sizes; see `level_to_full`.
 
     Returns
     -------
     SourceRead
     """
     scale = grid.from_image.a, grid.from_image.e
-    layout = _layout(to_image, levels, image_shape, scale, filter_, antialias)
+    layout = _layout(to_image, levels, image_shape, scale, filter_, antialias, resized)
     target = _covered(layout, grid)
     if target.empty:
         return _NOTHING
@@ -188,11 +191,12 @@ def _layout(
     scale: tuple[float, float],
     filter_: Filter,
     antialias: bool,
+    resized: bool,
 ) -> _Layout:
     from_image = Affine.scale(*scale)
     full_to_grid = from_image @ to_image
     level = _level(full_to_grid, levels) if antialias else 0
-    to_grid = full_to_grid @ level_to_full(levels[0], levels[level])
+    to_grid = full_to_grid @ level_to_full(levels[0], levels[level], resized)
     box = _bounds(full_to_grid, levels[0])
     if image_shape is not None:
         image = _bounds(from_image, image_shape)
@@ -255,15 +259,25 @@ def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
     return best
 
 
-def level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
+def level_to_full(full: tuple[int, int], level: tuple[int, int], resized: bool = False) -> Affine:
     """Return the transform from an overview to the full resolution.
 
     Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels. Rounded
     up, the last one hangs over; rounded down, as libvips and scanners do, the last one stands for what is
     left at the border too. Otherwise the overview is a resized copy.
+
+    Parameters
+    ----------
+    full, level : tuple of int
+        Rows and columns of either.
+    resized : bool
+        Whether it is a resized copy whatever its size, as GDAL makes them: one of 101 pixels in 50 has
+        pixels worth 2.02.
     """
 
     def factor(whole: int, part: int) -> float:
+        if resized:
+            return whole / part
         power = 1 << max(0, round(math.log2(whole / part)))
         return float(power) if part in (whole // power, -(-whole // power)) else whole / part
 

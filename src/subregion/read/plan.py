@@ -365,7 +365,7 @@ def _groups(
     for (number, filter_), places in together.items():
         asset, raster = image.asset(number), image.raster(number)
         to_image, levels = asset.to_image or IDENTITY, raster.level_shapes
-        alike = to_image, levels, filter_.name, raster.picked
+        alike = to_image, levels, raster.resized, filter_.name, raster.picked
         read = reads.get(alike)
         if read is None:
             read = _placed(grid, to_image, raster, image.shape[:2], filter_, options.antialias)
@@ -402,9 +402,9 @@ def _placed(
     """Plan what to read of one file; nearest takes pixels of the full resolution, whatever else there is."""
     levels = raster.level_shapes
     if filter_.support > 0:
-        return plan_asset(grid, to_image, levels, image_shape, filter_, antialias)
+        return plan_asset(grid, to_image, levels, image_shape, filter_, antialias, raster.resized)
     if raster.picked:
-        read = plan_asset(grid, to_image, levels, image_shape, filter_, True)
+        read = plan_asset(grid, to_image, levels, image_shape, filter_, True, raster.resized)
         if read.level == 0 or read.to_target is None:
             return read
     return plan_asset(grid, to_image, levels[:1], image_shape, filter_, False)

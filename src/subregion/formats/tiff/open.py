@@ -30,6 +30,7 @@ from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.npy import one_block
 from subregion.formats.raster import Raster
 from subregion.formats.tiff.color import Page, palette_of
+from subregion.formats.tiff.gdal import as_made
 from subregion.formats.tiff.header import FEW_BANDS, PlainPage, may_have_like, read_plain_page
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import COMPRESSIONS, StructureError, check_size, nodata_of, page_level
@@ -369,8 +370,11 @@ def _overviews(
     pages = flagged + (slide.levels[1:] if slide is not None and not flagged else [])
     pictures = [each for each in pages if not int(each.subfiletype or 0) & 4]  # others are masks
 
+    first: Any = tiff.pages[page]
+
     def level_of(each: Any) -> GridLevel:
-        return _without_padding(page_level(file, each, indices), each, slide)
+        level = _without_padding(page_level(file, each, indices), each, slide)
+        return as_made(file, level, each, first)
 
     found = overviews_among((partial(level_of, each) for each in pictures), full)
     return sorted(found, key=lambda level: -level.shape[1])
