@@ -167,6 +167,34 @@ def test_levels_and_scales(tmp_path: Path, photograph: NDArray[np.uint8], orient
     assert frames.explain("tag", region, scale=1 / 2).files[0].level == 1
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_scales_of_odd_sizes_lie_where_they_are(tmp_path: Path, orientation: int) -> None:
+    rows, cols = np.mgrid[:203, :251]
+    ramps = np.stack([cols, rows, cols * 0], axis=-1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(ramps).save(tmp_path / "picture.jpg", exif=exif, quality=100, subsampling=0)
+    with tifffile.TiffWriter(tmp_path / "picture.tif") as file:
+        options: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+        file.write(ramps, extratags=[(274, 3, 1, orientation, True)], **options)
+        for size in (2, 4):  # rounded down, as libvips does
+            high, wide = 203 // size, 251 // size
+            squares = ramps[: high * size, : wide * size].reshape(high, size, wide, size, 3)
+            file.write(np.rint(squares.mean((1, 3))).astype(np.uint8), subfiletype=1, **options)
+    for suffix in ("jpg", "tif"):
+        path = tmp_path / f"picture.{suffix}"
+        frames = SimpleFrames({1: Asset(str(path), orientation="upright")})
+        full = frames.load_image(1)
+        assert full is not None
+        for size in (2, 4):
+            got = frames.load_region(1, scale=1 / size).astype(np.float64)
+            assert frames.explain(1, scale=1 / size).files[0].level == size // 2
+            high, wide = full.shape[0] // size, full.shape[1] // size
+            squares = full[: high * size, : wide * size].reshape(high, size, wide, size, 3)
+            off = (got[:high, :wide] - squares.mean((1, 3)))[3:-3, 3:-3, :2]
+            assert np.abs(off.mean((0, 1))).max() < 0.6  # a shift by a pixel is 1
+
+
 def test_large_pictures_are_converted(tmp_path: Path) -> None:
     """Strips of what is shown are columns of what is stored."""
     rng = np.random.default_rng(0)

@@ -92,17 +92,44 @@ class SourceRead(NamedTuple):
     widening: tuple[float, float] = (1.0, 1.0)
 
 
+class Levels(NamedTuple):
+    """The resolutions of a file, and how the smaller ones lie on the full one.
+
+    Parameters
+    ----------
+    sizes : tuple of (rows, columns)
+        The full one first.
+    resized : bool
+        Whether the others are resized copies, whatever their sizes; see `level_to_full`.
+    reversed : tuple of bool
+        Whether rows and columns are shown against the order in which they are stored: where a level does not
+        end with the picture, it then does not begin with it.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    resized: bool = False
+    reversed: tuple[bool, bool] = (False, False)
+
+    def to_full(self, number: int) -> Affine:
+        """Return the transform from one of them to the full resolution."""
+        full, level = self.sizes[0], self.sizes[number]
+        matrix = level_to_full(full, level, self.resized)
+        rows, cols = self.reversed
+        over = full[1] - matrix.a * level[1] if cols else 0.0
+        under = full[0] - matrix.e * level[0] if rows else 0.0
+        return Affine.translation(over, under) @ matrix
+
+
 _NOTHING = SourceRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
 
 
 def plan_asset(
     grid: OutputGrid,
     to_image: Affine,
-    levels: tuple[tuple[int, int], ...],
+    levels: Levels,
     image_shape: tuple[int, int] | None,
     filter_: Filter,
     antialias: bool,
-    resized: bool = False,
 ) -> SourceRead:
     """Plan the read of one file.
 
@@ -112,23 +139,21 @@ def plan_asset(
         What is wanted.
     to_image : affine.Affine
         From pixel corners of the file's full resolution to those of the image; not singular.
-    levels : tuple of (rows, columns)
-        Sizes of the resolutions of the file, the full one first.
+    levels : Levels
+        The resolutions of the file.
     image_shape : tuple of int or None
         Rows and columns of the image, if known: nothing is drawn outside.
     filter_ : Filter
         How to interpolate.
     antialias : bool
         Whether an overview may serve.
-    resized : bool
-        Whether overviews are resized copies, whatever their sizes; see `level_to_full`.
 
     Returns
     -------
     SourceRead
     """
     scale = grid.from_image.a, grid.from_image.e
-    layout = _layout(to_image, levels, image_shape, scale, filter_, antialias, resized)
+    layout = _layout(to_image, levels, image_shape, scale, filter_, antialias)
     target = _covered(layout, grid)
     if target.empty:
         return _NOTHING
@@ -186,27 +211,27 @@ class _Layout:
 @functools.lru_cache(maxsize=4096)  # files of a collection lie alike, and windows take microseconds
 def _layout(
     to_image: Affine,
-    levels: tuple[tuple[int, int], ...],
+    levels: Levels,
     image_shape: tuple[int, int] | None,
     scale: tuple[float, float],
     filter_: Filter,
     antialias: bool,
-    resized: bool,
 ) -> _Layout:
     from_image = Affine.scale(*scale)
     full_to_grid = from_image @ to_image
-    level = _level(full_to_grid, levels) if antialias else 0
-    to_grid = full_to_grid @ level_to_full(levels[0], levels[level], resized)
-    box = _bounds(full_to_grid, levels[0])
+    sizes = levels.sizes
+    level = _level(full_to_grid, sizes) if antialias else 0
+    to_grid = full_to_grid @ levels.to_full(level)
+    box = _bounds(full_to_grid, sizes[0])
     if image_shape is not None:
         image = _bounds(from_image, image_shape)
-        if covers_image(to_image, levels[0], image_shape):
+        if covers_image(to_image, sizes[0], image_shape):
             box = image
         else:
             box = max(box[0], image[0]), max(box[1], image[1]), min(box[2], image[2]), min(box[3], image[3])
     wide, high = widths(filter_, to_grid, antialias)
     margin = filter_.support * wide + 1, filter_.support * high + 1
-    return _Layout(level, levels[level], to_grid, ~to_grid, box, (wide, high), margin)
+    return _Layout(level, sizes[level], to_grid, ~to_grid, box, (wide, high), margin)
 
 
 def _bounds(matrix: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
