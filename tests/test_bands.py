@@ -21,12 +21,14 @@ WAVELENGTHS = [490.0, 560.0, 842.0]
 PIXELS = np.random.default_rng(1).integers(0, 4000, (3, 70, 90), dtype=np.uint16)
 
 
-def by_rasterio(path: str, about: list[dict[str, str]], units: tuple[str, ...] = ()) -> str:
+def by_rasterio(
+    path: str, about: list[dict[str, str]], units: tuple[str, ...] = (), names: list[str] = NAMES
+) -> str:
     profile = {"driver": "GTiff", "count": 3, "height": 70, "width": 90, "dtype": "uint16"}
     profile["transform"] = rasterio.Affine(10, 0, 5e5, 0, -10, 5e6)
     with rasterio.open(path, "w", **profile) as file:
         file.write(PIXELS)
-        file.descriptions = NAMES
+        file.descriptions = names
         if units:
             file.units = units
         for band, tags in enumerate(about, 1):
@@ -87,6 +89,12 @@ def test_units_of_their_own(tmp_path: Path) -> None:
     assert "units" not in found.attrs
     assert list(found["unit"].values) == ["K", "K", "m"]
     assert "wavelength" not in found.coords
+
+
+def test_a_last_band_of_which_nothing_is_said(tmp_path: Path) -> None:
+    path = by_rasterio(str(tmp_path / "a.tif"), [], ("K", "m", ""), ["", "", ""])
+    assert list(subregion.open(path).to_xarray()["unit"].values) == ["K", "m", ""]
+    assert [each or "" for each in rasterio.open(path).units] == ["K", "m", ""]
 
 
 @pytest.mark.parametrize("file", ["c/0", "zarr.json"])

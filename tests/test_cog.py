@@ -22,11 +22,12 @@ from rasterio.errors import NotGeoreferencedWarning
 from rio_cogeo.cogeo import cog_validate
 
 from subregion.convert.cog import CogConfig, write_cog
-from subregion.convert.cog_layout import GHOST, pixel_tags, plan_layout
+from subregion.convert.cog_layout import pixel_tags, plan_layout
 from subregion.convert.encodings import encoding_for
 from subregion.convert.overviews import Pyramid
 from subregion.convert.tiff_tags import FieldType, Tag
 from subregion.errors import ConfigError, DamagedFileError, UnsupportedFormatError
+from subregion.formats.tiff.gdal import GHOST
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+from typer.testing import CliRunner
 
 import subregion
 from single import Single
 from subregion import Asset, CocoFrames, ImageRecord, SimpleFrames, Window
+from subregion.cli.main import app
 from subregion.errors import RecordError
 
 ROWS, COLS = 93, 131
@@ -164,6 +167,34 @@ def test_levels_and_scales(tmp_path: Path, photograph: NDArray[np.uint8], orient
     assert frames.explain("tag", region, scale=1 / 2).files[0].level == 1
 
 
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_scales_of_odd_sizes_lie_where_they_are(tmp_path: Path, orientation: int) -> None:
+    rows, cols = np.mgrid[:203, :251]
+    ramps = np.stack([cols, rows, cols * 0], axis=-1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(ramps).save(tmp_path / "picture.jpg", exif=exif, quality=100, subsampling=0)
+    with tifffile.TiffWriter(tmp_path / "picture.tif") as file:
+        options: dict[str, Any] = {"tile": (64, 64), "photometric": "rgb", "metadata": None}
+        file.write(ramps, extratags=[(274, 3, 1, orientation, True)], **options)
+        for size in (2, 4):  # rounded down, as libvips does
+            high, wide = 203 // size, 251 // size
+            squares = ramps[: high * size, : wide * size].reshape(high, size, wide, size, 3)
+            file.write(np.rint(squares.mean((1, 3))).astype(np.uint8), subfiletype=1, **options)
+    for suffix in ("jpg", "tif"):
+        path = tmp_path / f"picture.{suffix}"
+        frames = SimpleFrames({1: Asset(str(path), orientation="upright")})
+        full = frames.load_image(1)
+        assert full is not None
+        for size in (2, 4):
+            got = frames.load_region(1, scale=1 / size).astype(np.float64)
+            assert frames.explain(1, scale=1 / size).files[0].level == size // 2
+            high, wide = full.shape[0] // size, full.shape[1] // size
+            squares = full[: high * size, : wide * size].reshape(high, size, wide, size, 3)
+            off = (got[:high, :wide] - squares.mean((1, 3)))[3:-3, 3:-3, :2]
+            assert np.abs(off.mean((0, 1))).max() < 0.6  # a shift by a pixel is 1
+
+
 def test_large_pictures_are_converted(tmp_path: Path) -> None:
     """Strips of what is shown are columns of what is stored."""
     rng = np.random.default_rng(0)
@@ -245,3 +276,25 @@ def test_the_ground_turns_too(tmp_path: Path, photograph: NDArray[np.uint8]) -> 
     np.testing.assert_array_equal(np.rot90(one, -1), other)
     assert other.shape[:2] == (10, 10)
     np.testing.assert_array_equal(shown.load_region(1), expected)
+    told = CliRunner().invoke(app, ["info", str(path), "--view", "orientation=upright", "--json"])
+    (document,) = json.loads(told.stdout)
+    # A quarter to the right: what runs down is east, and what runs to the right is north.
+    assert document["to_world"] == [0, 10, 1000, 5, 0, 2000 - 5 * ROWS]
+    assert document["bounds"] == [1000, 2000 - 5 * ROWS, 1000 + 10 * COLS, 2000]
+
+
+@pytest.mark.parametrize("options", [{"page": 1}, {"series": 1}])
+def test_each_page_has_a_tag_of_its_own(
+    tmp_path: Path, photograph: NDArray[np.uint8], options: dict[str, Any]
+) -> None:
+    path = tmp_path / "scans.tif"
+    one, other = photograph[:ROWS, :COLS], photograph[:COLS, :ROWS, ::-1].copy()
+    for tags in ((6, 1), (1, 6), (3, 8)):
+        with tifffile.TiffWriter(path) as file:
+            for pixels, tag in zip((one, other), tags, strict=True):
+                file.write(pixels, photometric="rgb", metadata=None, extratags=[(274, 3, 1, tag, True)])
+        with Image.open(path) as image:
+            image.seek(1)
+            image.getexif()[0x0112] = tags[1]
+            expected = np.asarray(ImageOps.exif_transpose(image))
+        check(subregion.open(path, None, orientation="upright", **options), expected)

@@ -255,6 +255,13 @@ def test_copies_say_it_too(tmp_path: Path) -> None:
         POOL.forget(lambda key: True)
 
 
+def test_pages_that_are_samples(tmp_path: Path) -> None:
+    array, path = stack("CYX"), tmp_path / "a.tif"
+    tifffile.imwrite(path, array, photometric="minisblack", metadata=None)
+    np.testing.assert_array_equal(subregion.open(path, None, axes="syx")[:], np.moveaxis(array, 0, -1))
+    np.testing.assert_array_equal(subregion.open(path, None, axes="syx", c=2)[..., 0], array[2])
+
+
 def test_axes_of_arrays_without_names(tmp_path: Path) -> None:
     array = np.random.default_rng(5).integers(0, 255, (20, 30, 40), np.uint8)
     zarr.create_array(tmp_path / "a.zarr", data=array, chunks=(7, 8, 9))

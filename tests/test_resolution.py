@@ -57,6 +57,9 @@ def test_ome_and_imagej_tell(tmp_path: Path, slide: NDArray[np.uint8]) -> None:
     metadata = {"axes": "YX", "PhysicalSizeX": 325, "PhysicalSizeXUnit": "nm", "PhysicalSizeY": 0.65}
     tifffile.imwrite(tmp_path / "a.ome.tif", grey, metadata=metadata)
     assert size_of(tmp_path / "a.ome.tif") == PixelSize(0.65, 0.325)
+    for unit, expected in (("Å", PixelSize(0.65, 0.0325)), ("Mm", None), ("furlong", None)):
+        tifffile.imwrite(tmp_path / "b.ome.tif", grey, metadata=metadata | {"PhysicalSizeXUnit": unit})
+        assert size_of(tmp_path / "b.ome.tif") == expected
     options: dict[str, Any] = {"imagej": True, "metadata": {"unit": "um"}}
     tifffile.imwrite(tmp_path / "j.tif", grey, resolution=(2, 4), **options)
     assert size_of(tmp_path / "j.tif") == PixelSize(0.25, 0.5)

@@ -108,6 +108,8 @@ class Level(ABC):
         Whether there are checksums of blocks, which `check` compares.
     table : BlockTable or None
         The same blocks as the compiled executor takes them; None if it cannot read them.
+    resized : bool
+        Whether it is known as a resized copy of what it is an overview of; see `level_to_full`.
     cache_key : tuple of (str, int) or None
         What decoded blocks of it are known by, beside their number; None if they are not to be kept.
     """
@@ -126,6 +128,7 @@ class Level(ABC):
     color: Color | None = None
     checked: bool = False
     table: Any = None
+    resized: bool = False
 
     @property
     def cache_key(self) -> tuple[str, int] | None:

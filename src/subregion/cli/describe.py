@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from subregion.cache import policy
 from subregion.cache.seen import look_at
 from subregion.cache.store import Store
+from subregion.cache.workdir import make_store
 from subregion.convert.jpeg import can_keep
 from subregion.errors import NotGeoreferencedError, SubregionError
 from subregion.formats.contents import Contents, Series
 from subregion.formats.open import contents_of, open_raster
-from subregion.geo.georeference import georeference_of
-from subregion.records import Asset
+from subregion.read.georeference import georeference
+from subregion.records import Asset, ImageRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -151,7 +153,7 @@ def describe(asset: Asset, caches: Sequence[Store]) -> Description:
             found[entry.data] = CachedCopy(
                 {"tif": "cog", "jpg": "jpeg"}.get(kind, kind), entry.data, entry.size
             )
-    place, ground = _place(raster)
+    place, ground = _place(asset, raster)
     contents = _contents(asset.path)
     return Description(
         path=asset.path,
@@ -194,9 +196,12 @@ def _contents(path: str) -> Contents:
         return Contents()  # the picture that can be read is described all the same
 
 
-def _place(raster: Raster) -> tuple[Georeference | None, str]:
+def _place(asset: Asset, raster: Raster) -> tuple[Georeference | None, str]:
+    store = make_store(None, None, "PATH", warn=False)
     try:
-        place = georeference_of(raster.path, raster.tags, from_full=raster.from_full)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is not read has a line of its own
+            place = georeference(store, ImageRecord(None, (asset,)))
     except NotGeoreferencedError as error:
         said = str(error).removeprefix(f"{raster.path}: ")
         return None, said if "ground control" in said or "affine" in said else "not georeferenced"

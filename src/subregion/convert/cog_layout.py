@@ -21,19 +21,13 @@ from numpy.typing import NDArray
 from subregion.convert.encodings import Encoding
 from subregion.convert.tiff_tags import BIG, CLASSIC, FieldType, Form, Tag, directories_bytes
 from subregion.errors import ConfigError, UnsupportedFormatError
+from subregion.formats.tiff.gdal import GHOST
 
 # The largest size of a classic TIFF: its positions have 32 bits.
 CLASSIC_LIMIT = 2**32 - 1
 
 # Blocks begin at a cache line, so that uncompressed pixels in a memory map are aligned.
 _ALIGNMENT = 64
-
-# What GDAL calls the ghost area: promises about the order of the parts. Not promised is each block's size in
-# front of the block and its last bytes again behind it: they spare a reader over the network the table of
-# sizes, which here stands at the start of the file anyway. The blank lets an editor turn NO into YES.
-_PROMISES = b"LAYOUT=IFDS_BEFORE_DATA\nBLOCK_ORDER=ROW_MAJOR\nKNOWN_INCOMPATIBLE_EDITION=NO\n "
-GHOST = b"GDAL_STRUCTURAL_METADATA_SIZE=%06d bytes\n" % len(_PROMISES) + _PROMISES
-GHOST += b" " * (len(GHOST) % 2)
 
 _SUBFILE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _SAMPLES, _PLANAR, _TILE_WIDTH, _TILE_LENGTH, _OFFSETS, _BYTE_COUNTS = 277, 284, 322, 323, 324, 325

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from subregion.geometry.pixelsize import MICROMETRES
+from subregion.geometry.pixelsize import micrometres
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,8 @@ class Band:
 
 def nanometres(value: Any, unit: Any) -> float | None:
     """Return a wavelength in nanometres; None if it is no number, or the unit no length that is known."""
-    micrometres = MICROMETRES.get(unit.strip().lower()) if isinstance(unit, str) else None
     try:
-        length = float(value) * (micrometres or math.nan) * 1000
+        length = float(value) * (micrometres(unit) or math.nan) * 1000
     except (TypeError, ValueError, OverflowError):
         return None
     return round(length, 9) if 0 < length < math.inf else None

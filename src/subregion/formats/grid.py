@@ -62,6 +62,8 @@ class GridLevel(Level):
     sums : ndarray of uint32, shape (blocks,), or None
         CRC-32C of the stored bytes of each block by its number, where that was written down: row by row
         through the grid, then plane by plane.
+    resized : bool
+        Whether it is known as a resized copy of what it is an overview of; see `level_to_full`.
     """
 
     file: ByteSource
@@ -75,6 +77,7 @@ class GridLevel(Level):
     color: Color | None = None
     samples: int = 1
     sums: NDArray[np.uint32] | None = None
+    resized: bool = False
     mapped: bool = field(init=False)
     exact: bool = field(init=False)
     checked: bool = field(init=False)

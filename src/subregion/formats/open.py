@@ -95,7 +95,9 @@ def open_raster(path: str, view: View = AS_IT_IS, immutable: bool = False) -> Ra
     else:
         view.check_only(path, _NO_VIDEO, *PLACES, "axes")
         raster = _open_picture(file, head, view)
-    return raster if view.orientation == "stored" else upright(raster, orientation_of(file, raster))
+    if view.orientation == "stored":
+        return raster
+    return upright(raster, orientation_of(file, raster, view))
 
 
 def _open_picture(file: SourceFile, head: bytes, view: View) -> Raster:

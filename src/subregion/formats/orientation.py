@@ -9,6 +9,7 @@ from subregion.formats.pillow import PillowPicture, opened_by_pillow
 from subregion.formats.tiff import open as tiff
 from subregion.formats.whole import WholeLevel
 from subregion.libraries import Image
+from subregion.views import AS_IT_IS, View
 
 if TYPE_CHECKING:
     from subregion.formats.raster import Raster
@@ -21,7 +22,7 @@ _BY_EXIF = frozenset({"JPEG", "PNG", "WEBP", "AVIF"})
 _MOST_BYTES = 1 << 20
 
 
-def orientation_of(file: SourceFile, raster: Raster) -> int:
+def orientation_of(file: SourceFile, raster: Raster, view: View = AS_IT_IS) -> int:
     """Return the orientation of a picture, from 1, as it is stored, to 8; 1 where nothing sensible is said.
 
     Parameters
@@ -30,10 +31,12 @@ def orientation_of(file: SourceFile, raster: Raster) -> int:
         The open file.
     raster : Raster
         The same, as it is stored.
+    view : View
+        Which picture of it that is.
     """
     try:
         if raster.driver == "TIFF":
-            found: Any = tiff.orientation_of(file)
+            found: Any = tiff.orientation_of(file, view)
         elif raster.driver in _BY_EXIF and not _turned_already(raster):
             found = _of_exif(file, raster.driver)
         else:

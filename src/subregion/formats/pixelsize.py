@@ -13,7 +13,7 @@ from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.slides import philips_spacings, slide_of
 from subregion.formats.zarr.groups import multiscales_of
 from subregion.formats.zarr.metadata import read_node
-from subregion.geometry.pixelsize import MICROMETRES, PixelSize
+from subregion.geometry.pixelsize import PixelSize, micrometres
 from subregion.io.source import SourceFile
 from subregion.views import AS_IT_IS, View
 
@@ -111,16 +111,16 @@ def _ratio(value: Any) -> float:
 def _ome(node: ElementTree.Element) -> PixelSize | None:
     sizes = []
     for axis in "YX":
-        value, unit = node.get(f"PhysicalSize{axis}"), node.get(f"PhysicalSize{axis}Unit", "µm")
-        if value is None or unit not in MICROMETRES:
+        value, unit = node.get(f"PhysicalSize{axis}"), micrometres(node.get(f"PhysicalSize{axis}Unit", "µm"))
+        if value is None or unit is None:
             return None
-        sizes.append(float(value) * MICROMETRES[unit])
+        sizes.append(float(value) * unit)
     return PixelSize.checked(sizes[0], sizes[1])
 
 
 def _imagej(file: tifffile.TiffFile) -> PixelSize | None:
     page: Any = file.pages[0]
-    unit = MICROMETRES.get(str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ").lower())
+    unit = micrometres(str((file.imagej_metadata or {}).get("unit", "")).replace("\\u00B5", "µ"))
     across, down = (_ratio(page.tags.valueof(code)) for code in (_X_RESOLUTION, _Y_RESOLUTION))
     return None if not (unit and across and down) else PixelSize.checked(unit / down, unit / across)
 
@@ -138,7 +138,7 @@ def _ngff(path: str, view: View) -> PixelSize | None:
     place = {name: names.index(name) for name in ("y", "x")}
     sizes = []
     for name in ("y", "x"):
-        unit = MICROMETRES.get(str(axes[place[name]].get("unit", "")).lower())
+        unit = micrometres(axes[place[name]].get("unit"))
         if unit is None:
             return None
         size = unit

@@ -18,6 +18,7 @@ from subregion.errors import DamagedFileError
 from subregion.forks import computed_once
 from subregion.formats.bands import Band
 from subregion.formats.grid import GridLevel
+from subregion.geometry.placement import Levels
 from subregion.geometry.window import Window
 from subregion.io import limits
 
@@ -83,6 +84,8 @@ class Raster:
         From pixels of the full resolution of the file to those of this image, which is a smaller one.
     orientation : int
         How it was turned, by the number of the EXIF tag; 1 if it is as it is stored.
+    reversed : tuple of bool
+        Whether rows and columns, as they are shown, run against those that are stored.
     find_bands : callable
         Returns what the file says of its bands, looked up when first asked; None if it says nothing.
     find_left_out : callable
@@ -116,6 +119,7 @@ class Raster:
     picked: bool = False
     from_full: Affine = _IDENTITY
     orientation: int = 1
+    reversed: tuple[bool, bool] = (False, False)
     find_bands: Callable[[], Sequence[Band] | None] = _no_bands
     find_left_out: Callable[[], str] = _nothing
     shape: tuple[int, int, int] = field(init=False)
@@ -165,6 +169,12 @@ class Raster:
     def level_shapes(self) -> tuple[tuple[int, int], ...]:
         """Rows and columns of each resolution, the full one first."""
         return tuple(level.shape[:2] for level in self.levels)
+
+    @computed_once
+    def placed_levels(self) -> Levels:
+        """How the resolutions lie on each other."""
+        resized = any(level.resized for level in self.levels[1:])
+        return Levels(self.level_shapes, resized, self.reversed)
 
     @computed_once
     def channel_names(self) -> tuple[str, ...] | None:

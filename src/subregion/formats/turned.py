@@ -31,6 +31,11 @@ _TURNS = {
     8: (True, True, False),
 }
 
+#: What a turned level has in common with the one that is stored.
+_KEPT = (
+    "file", "dtype", "windowed", "mapped", "exact", "ordered", "fill", "color", "checked", "resized",
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -119,9 +124,10 @@ class TurnedLevel(Level):
     fill: float = field(init=False)
     color: Color | None = field(init=False)
     checked: bool = field(init=False)
+    resized: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("file", "dtype", "windowed", "mapped", "exact", "ordered", "fill", "color", "checked"):
+        for name in _KEPT:
             object.__setattr__(self, name, getattr(self.level, name))
         size, block = self.turn.size(self.level.shape[:2]), self.turn.size(self.level.block)
         object.__setattr__(self, "shape", (*size, self.level.shape[2]))
@@ -199,6 +205,7 @@ def upright(raster: Raster, orientation: int) -> Raster:
         find_overviews=lambda: [TurnedLevel(level, turn) for level in raster.levels[1:]],
         tags=tuple(tag for tag in raster.tags if tag.code not in GEO_TAGS),
         orientation=orientation,
+        reversed=(turn.rows, turn.cols),
         indexed=None if raster.indexed is None else lambda: upright(_indices_of(raster), orientation),
         picked=False,  # what stands in the middle of an even square is another pixel when it is mirrored
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from affine import Affine
 
 #: The unit of microscopes.
 MICROMETRE = "micrometre"
 #: What other programs call units of length, in lower case, and how many micrometres each is.
-MICROMETRES = {
+_MICROMETRES = {
     "å": 1e-4, "angstrom": 1e-4, "angstroms": 1e-4,
     "nm": 1e-3, "nanometer": 1e-3, "nanometers": 1e-3, "nanometre": 1e-3, "nanometres": 1e-3,
     "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "microns": 1.0,
@@ -19,6 +20,13 @@ MICROMETRES = {
     "cm": 1e4, "centimeter": 1e4, "centimetre": 1e4,
     "m": 1e6, "meter": 1e6, "metre": 1e6,
 }  # fmt: skip
+
+
+def micrometres(unit: Any) -> float | None:
+    """Return how many micrometres a unit is; None if it is no length that is known."""
+    if not isinstance(unit, str) or unit.strip() == "Mm":  # a megametre of OME is no millimetre
+        return None
+    return _MICROMETRES.get(unit.strip().lower())
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,13 +92,41 @@ class SourceRead(NamedTuple):
     widening: tuple[float, float] = (1.0, 1.0)
 
 
+class Levels(NamedTuple):
+    """The resolutions of a file, and how the smaller ones lie on the full one.
+
+    Parameters
+    ----------
+    sizes : tuple of (rows, columns)
+        The full one first.
+    resized : bool
+        Whether the others are resized copies, whatever their sizes; see `level_to_full`.
+    reversed : tuple of bool
+        Whether rows and columns are shown against the order in which they are stored: where a level does not
+        end with the picture, it then does not begin with it.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    resized: bool = False
+    reversed: tuple[bool, bool] = (False, False)
+
+    def to_full(self, number: int) -> Affine:
+        """Return the transform from one of them to the full resolution."""
+        full, level = self.sizes[0], self.sizes[number]
+        matrix = level_to_full(full, level, self.resized)
+        rows, cols = self.reversed
+        over = full[1] - matrix.a * level[1] if cols else 0.0
+        under = full[0] - matrix.e * level[0] if rows else 0.0
+        return Affine.translation(over, under) @ matrix
+
+
 _NOTHING = SourceRead(Window(0, 0, 0, 0), 0, Window(0, 0, 0, 0), None)
 
 
 def plan_asset(
     grid: OutputGrid,
     to_image: Affine,
-    levels: tuple[tuple[int, int], ...],
+    levels: Levels,
     image_shape: tuple[int, int] | None,
     filter_: Filter,
     antialias: bool,
@@ -111,8 +139,8 @@ def plan_asset(
         What is wanted.
     to_image : affine.Affine
         From pixel corners of the file's full resolution to those of the image; not singular.
-    levels : tuple of (rows, columns)
-        Sizes of the resolutions of the file, the full one first.
+    levels : Levels
+        The resolutions of the file.
     image_shape : tuple of int or None
         Rows and columns of the image, if known: nothing is drawn outside.
     filter_ : Filter
@@ -183,7 +211,7 @@ class _Layout:
 @functools.lru_cache(maxsize=4096)  # files of a collection lie alike, and windows take microseconds
 def _layout(
     to_image: Affine,
-    levels: tuple[tuple[int, int], ...],
+    levels: Levels,
     image_shape: tuple[int, int] | None,
     scale: tuple[float, float],
     filter_: Filter,
@@ -191,18 +219,19 @@ def _layout(
 ) -> _Layout:
     from_image = Affine.scale(*scale)
     full_to_grid = from_image @ to_image
-    level = _level(full_to_grid, levels) if antialias else 0
-    to_grid = full_to_grid @ level_to_full(levels[0], levels[level])
-    box = _bounds(full_to_grid, levels[0])
+    sizes = levels.sizes
+    level = _level(full_to_grid, sizes) if antialias else 0
+    to_grid = full_to_grid @ levels.to_full(level)
+    box = _bounds(full_to_grid, sizes[0])
     if image_shape is not None:
         image = _bounds(from_image, image_shape)
-        if covers_image(to_image, levels[0], image_shape):
+        if covers_image(to_image, sizes[0], image_shape):
             box = image
         else:
             box = max(box[0], image[0]), max(box[1], image[1]), min(box[2], image[2]), min(box[3], image[3])
     wide, high = widths(filter_, to_grid, antialias)
     margin = filter_.support * wide + 1, filter_.support * high + 1
-    return _Layout(level, levels[level], to_grid, ~to_grid, box, (wide, high), margin)
+    return _Layout(level, sizes[level], to_grid, ~to_grid, box, (wide, high), margin)
 
 
 def _bounds(matrix: Affine, shape: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -255,15 +284,25 @@ def _level(full_to_grid: Affine, levels: tuple[tuple[int, int], ...]) -> int:
     return best
 
 
-def level_to_full(full: tuple[int, int], level: tuple[int, int]) -> Affine:
+def level_to_full(full: tuple[int, int], level: tuple[int, int], resized: bool = False) -> Affine:
     """Return the transform from an overview to the full resolution.
 
     Where the size is what halving and rounding gives, a pixel is worth exactly 2, 4, 8 ... pixels. Rounded
     up, the last one hangs over; rounded down, as libvips and scanners do, the last one stands for what is
     left at the border too. Otherwise the overview is a resized copy.
+
+    Parameters
+    ----------
+    full, level : tuple of int
+        Rows and columns of either.
+    resized : bool
+        Whether it is a resized copy whatever its size, as GDAL makes them: one of 101 pixels in 50 has
+        pixels worth 2.02.
     """
 
     def factor(whole: int, part: int) -> float:
+        if resized:
+            return whole / part
         power = 1 << max(0, round(math.log2(whole / part)))
         return float(power) if part in (whole // power, -(-whole // power)) else whole / part
 

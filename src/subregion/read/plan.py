@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subregion.blocks.level import WindowRead
 from subregion.errors import ConfigError, RecordError, RegionError, shown
 from subregion.geometry.channels import ALL, parse_channels
-from subregion.geometry.placement import OutputGrid, SourceRead, plan_asset
+from subregion.geometry.placement import Levels, OutputGrid, SourceRead, plan_asset
 from subregion.geometry.region import Region, Selection, select
 from subregion.geometry.resample import Filter, filter_of
 from subregion.geometry.window import Window
@@ -364,7 +364,7 @@ def _groups(
     reads: dict[Any, SourceRead] = {}
     for (number, filter_), places in together.items():
         asset, raster = image.asset(number), image.raster(number)
-        to_image, levels = asset.to_image or IDENTITY, raster.level_shapes
+        to_image, levels = asset.to_image or IDENTITY, raster.placed_levels
         alike = to_image, levels, filter_.name, raster.picked
         read = reads.get(alike)
         if read is None:
@@ -400,11 +400,11 @@ def _placed(
     antialias: bool,
 ) -> SourceRead:
     """Plan what to read of one file; nearest takes pixels of the full resolution, whatever else there is."""
-    levels = raster.level_shapes
+    levels = raster.placed_levels
     if filter_.support > 0:
         return plan_asset(grid, to_image, levels, image_shape, filter_, antialias)
     if raster.picked:
         read = plan_asset(grid, to_image, levels, image_shape, filter_, True)
         if read.level == 0 or read.to_target is None:
             return read
-    return plan_asset(grid, to_image, levels[:1], image_shape, filter_, False)
+    return plan_asset(grid, to_image, Levels(levels.sizes[:1]), image_shape, filter_, False)

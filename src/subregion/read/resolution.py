@@ -48,10 +48,13 @@ def pixel_size(store: Store, record: ImageRecord) -> PixelSize | None:
     asset = record.default_asset
     header = store.header(asset)
     known = _KNOWN.setdefault(header, {})
-    if record not in known:
-        known.clear()  # nearly always a file belongs to one image
-        known[record] = _of_image(store, record, asset)
-    return known[record]
+    try:
+        return known[record]
+    except KeyError:
+        size = _of_image(store, record, asset)
+    known.clear()  # nearly always a file belongs to one image; threads may read it as another
+    known[record] = size
+    return size
 
 
 def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | None:

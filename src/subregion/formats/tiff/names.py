@@ -32,15 +32,20 @@ class Said:
     ----------
     description, metadata : str, bytes or None
         Its image description, and the metadata of GDAL.
+    samples : int
+        How many a pixel has: bands of which GDAL notes nothing are left out of its metadata.
     """
 
     description: Any
     metadata: Any
+    samples: int
 
     @classmethod
     def by(cls, page: Page) -> Said:
         """Take it from the tags of a page."""
-        return cls(page.tags.valueof(_DESCRIPTION), page.tags.valueof(_GDAL_METADATA))
+        return cls(
+            page.tags.valueof(_DESCRIPTION), page.tags.valueof(_GDAL_METADATA), int(page.samplesperpixel)
+        )
 
     @property
     def is_ome(self) -> bool:
@@ -67,7 +72,7 @@ class Said:
                 found.setdefault(int(sample[:9]), {}).setdefault(known, item.text or "")
         if not found or max(found) >= _MOST_NAMES:
             return None
-        return [_gdal_band(found.get(band, {})) for band in range(max(found) + 1)]
+        return [_gdal_band(found.get(band, {})) for band in range(max(max(found) + 1, self.samples))]
 
     def ome_pixels(self) -> list[ElementTree.Element] | None:
         """Return the ``Pixels`` of each image of OME-XML; None if there is none that makes sense."""

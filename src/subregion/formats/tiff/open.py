@@ -30,6 +30,7 @@ from subregion.formats.grid import GridLevel, overviews_among
 from subregion.formats.npy import one_block
 from subregion.formats.raster import Raster
 from subregion.formats.tiff.color import Page, palette_of
+from subregion.formats.tiff.gdal import as_made
 from subregion.formats.tiff.header import FEW_BANDS, PlainPage, may_have_like, read_plain_page
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import COMPRESSIONS, StructureError, check_size, nodata_of, page_level
@@ -59,6 +60,7 @@ KEPT_TAGS = (282, 283, 296, 33550, 33922, 34264, 34675, 34735, 34736, 34737, 421
 
 #: Those of them that tell of the full resolution only: its place, and how large its pixels are.
 OF_FULL = (282, 283, 296, *PLACE_TAGS)
+_ORIENTATION = 274
 #: Reduced pages of a picture: each is half of the one before, and may have a mask.
 _MOST_LEVELS = 64
 
@@ -202,28 +204,31 @@ def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
 def _beside(file: SourceFile, picture: str) -> Raster:
     """Open a picture beside a slide."""
     with _tiff(file) as tiff:
-        _first_page(file, tiff)
-        slide = slide_of(tiff)
-        known = {} if slide is None else slide.pictures
-        if picture not in known:
-            listed = ", ".join(map(repr, sorted(known))) or "none"
-            raise RecordError(
-                f"{file.path}: has no picture={picture!r} beside the image; there is: {listed}."
-            )
-        page = known[picture]
+        page = _page_beside(file, tiff, picture)
         # It may be as large as a level, whose decoded blocks must not be taken for its own.
         file.identity = f"{file.identity}:{picture}"
         raster = _raster(file, page, False, False)
         return replace(raster, find_overviews=tuple)
 
 
-def orientation_of(file: SourceFile) -> Any:
-    """Return the value of the tag that says how the first page is to be turned; None if there is none."""
-    plain = read_plain_page(file)
+def _page_beside(file: SourceFile, tiff: tifffile.TiffFile, picture: str) -> tifffile.TiffPage:
+    """Return the page of a picture beside a slide."""
+    _first_page(file, tiff)
+    slide = slide_of(tiff)
+    known = {} if slide is None else slide.pictures
+    if picture not in known:
+        listed = ", ".join(map(repr, sorted(known))) or "none"
+        raise RecordError(f"{file.path}: has no picture={picture!r} beside the image; there is: {listed}.")
+    return known[picture]
+
+
+def orientation_of(file: SourceFile, view: View = AS_IT_IS) -> Any:
+    """Return the value of the tag that says how a picture is to be turned; None if there is none."""
+    plain = None if view.chosen or view.picture is not None else read_plain_page(file)
     if plain is not None:
-        return plain.tags.valueof(274)
-    with _tiff(file) as tiff:
-        value = _first_page(file, tiff).tags.valueof(274)
+        return plain.tags.valueof(_ORIENTATION)
+    with page_of(file, view) as found:
+        value = None if found is None else found[1].tags.valueof(_ORIENTATION)
         return int(value) if isinstance(value, int) else None
 
 
@@ -252,6 +257,8 @@ def page_of(file: SourceFile, view: View) -> Iterator[tuple[tifffile.TiffFile, P
     with tiff_of(file) as tiff:
         if tiff is None:
             yield None
+        elif view.picture is not None:
+            yield tiff, _page_beside(file, tiff, view.picture)
         elif view.chosen:
             yield tiff, choose(_reader(file, tiff), replace(view, level=None)).page
         else:
@@ -363,8 +370,11 @@ def _overviews(
     pages = flagged + (slide.levels[1:] if slide is not None and not flagged else [])
     pictures = [each for each in pages if not int(each.subfiletype or 0) & 4]  # others are masks
 
+    first: Any = tiff.pages[page]
+
     def level_of(each: Any) -> GridLevel:
-        return _without_padding(page_level(file, each, indices), each, slide)
+        level = _without_padding(page_level(file, each, indices), each, slide)
+        return as_made(file, level, each, first)
 
     found = overviews_among((partial(level_of, each) for each in pictures), full)
     return sorted(found, key=lambda level: -level.shape[1])

@@ -15,6 +15,7 @@ from subregion.formats.bands import Band, chosen_bands
 from subregion.formats.contents import Contents, Series
 from subregion.formats.grid import GridLevel
 from subregion.formats.tiff.color import Page
+from subregion.formats.tiff.gdal import as_made
 from subregion.formats.tiff.header import count_pages
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import StructureError, page_level
@@ -183,7 +184,7 @@ def _of_page(reader: Reader, view: View) -> Picture:
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
         lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
         note=f", page {number}",
-        from_full=~level_to_full(base.shape[:2], level.shape[:2]),
+        from_full=~level_to_full(base.shape[:2], level.shape[:2], level.resized),
     )
 
 
@@ -220,9 +221,8 @@ def _of_series(reader: Reader, view: View) -> Picture:
                 found = reader.overviews(file, tiff, base, index, reader.indices)
                 if found or not levels:
                     return found
-            return _unlike(
-                base, [stacked_level(file, tiff, each, stack, numbers, reader.indices)[0] for each in levels]
-            )
+            inner = [stacked_level(file, tiff, each, stack, numbers, reader.indices) for each in levels]
+            return _unlike(base, [as_made(file, level, own, page) for level, own in inner])
 
     level, rest = _resolution(file.path, base, smaller, view)
     band = view.c if channels is None else None
@@ -245,7 +245,7 @@ def _of_series(reader: Reader, view: View) -> Picture:
         lambda: "; ".join(said),
         f", {len(numbers)} pages of a stack {stack.outer}{stack.inner}" if stack.outer else "",
         len(numbers) > 1,
-        ~level_to_full(base.shape[:2], level.shape[:2]),
+        ~level_to_full(base.shape[:2], level.shape[:2], level.resized),
     )
 
 
@@ -259,12 +259,13 @@ def _resolution(
     path: str, base: GridLevel, smaller: Callable[[], list[GridLevel]], view: View
 ) -> tuple[GridLevel, Callable[[], list[GridLevel]]]:
     """Return the resolution that is the image, and what finds the smaller ones."""
-    if not view.level:
+    number = view.level or 0
+    if number == 0:
         return base, smaller
     levels = [base, *smaller()]
-    if view.level >= len(levels):
-        raise no_such(path, "level", view.level, len(levels))
-    return levels[view.level], lambda: levels[view.level + 1 :] if view.level else []
+    if number >= len(levels):
+        raise no_such(path, "level", number, len(levels))
+    return levels[number], lambda: levels[number + 1 :]
 
 
 def _unlike(base: GridLevel, levels: Sequence[GridLevel]) -> list[GridLevel]:

@@ -106,7 +106,10 @@ class Stack:
             raise DamagedFileError(f"{path}: tells of {planes} planes, which is more than it can hold.")
         for count in reversed(range(len(shape))):
             if {"Y", "X"} <= set(letters[count:]) and math.prod(shape[:count]) == planes:
-                return cls(path, letters[:count], tuple(shape[:count]), letters[count:])
+                outer = letters[:count]
+                if "C" not in letters:  # pages that are samples are channels, as in an array
+                    outer = outer.replace("S", "C")
+                return cls(path, outer, tuple(shape[:count]), letters[count:])
         raise UnsupportedFormatError(
             f"{path}: a series of shape {tuple(shape)} with axes {letters} is not made of pages with y and x."
         )

@@ -118,15 +118,11 @@ def _placed(spec: ArraySpec, axes: Axes, wanted: dict[str, int]) -> Axes:
 
 def described(spec: ArraySpec, axes: Axes, view: View) -> str:
     """Say what of an array is not in the picture, and what was assumed of it; empty for nothing."""
-    said = []
-    left = [
-        f"{letter}={spec.shape[axis] - 1}"
-        for axis, letter in enumerate(axes.letters)
-        if letter in "tz" and spec.shape[axis] > 1 and getattr(view, letter) is None
+    said = [
+        f"has {letter} from 0 to {size - 1}, of which 0 is read: choose with {letter}="
+        for letter, size in zip(axes.letters, spec.shape, strict=True)
+        if letter in "tz" and size > 1 and getattr(view, letter) is None
     ]
-    for each in left:
-        letter = each[0]
-        said.append(f"has {letter} from 0 to {each[2:]}, of which 0 is read: choose with {letter}=")
     others = [n for n, letter in enumerate(axes.letters) if letter == "?" and spec.shape[n] > 1]
     if others:
         said.append(f"has axes {others} of which the first position is read: name them with axes=")
