@@ -75,6 +75,7 @@ def table_of(level: GridLevel) -> Any:
     return executor.BlockTable(
         file,
         file.immutable or level.mapped,
+        level.shape,
         np.ascontiguousarray(level.offsets),
         np.ascontiguousarray(level.nbytes),
         level.block,

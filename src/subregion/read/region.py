@@ -11,20 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.blocks.cache import BLOCKS
 from subregion.blocks.execute import FailedReadError, execute
 from subregion.blocks.level import WindowRead
 from subregion.blocks.wholes import DECODED, tell_of_wholes
 from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
 from subregion.geometry.channels import kept_channels
 from subregion.geometry.region import Region, Selection
-from subregion.io.limits import check_result
+from subregion.io.limits import SURELY_FITS, check_result
 from subregion.io.pool import POOL
 from subregion.io.threads import carry_out, processors
 from subregion.read.compose import Composition
 from subregion.read.mending import mend, mend_unlike, planned_again
 from subregion.read.options import AS_STORED, Channels, ReadOptions
 from subregion.read.output import Output, check_stack, stacked, unlike_shapes
-from subregion.read.plan import ReadPlan, plan_read
+from subregion.read.plan import ReadPlan, open_default, plan_read
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
@@ -69,10 +70,25 @@ def read_region(
     channels = None if channels is None else kept_channels(channels)
     count = 1 if threads == 1 else thread_count(threads)
     try:  # nearly always this is all
+        if options is AS_STORED and channels is None and count == 1:
+            found = _read_window(store, record, region)
+            if found is not None:
+                return found
         return read_plan(store, plan_read(store, record, region, channels, options), count)
     except MendedError:
         pass
     return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options), count))
+
+
+def _read_window(store: Store, record: ImageRecord, region: Region | Selection) -> NDArray[Any] | None:
+    """Read a window of one file as it is stored in one compiled call; None if there is more to it."""
+    asset = record.assets[record.default]
+    if asset.to_image is not None:
+        return None
+    level = open_default(store, record, asset).raster.full
+    table = None if level.color is not None else level.table
+    found: NDArray[Any] | None = None if table is None else table.window(region, BLOCKS.limit, SURELY_FITS)
+    return found
 
 
 def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:

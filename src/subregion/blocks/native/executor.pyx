@@ -6,9 +6,20 @@ What it cannot do, it hands back: the numbers of the blocks that are left to `bl
 """
 
 from cpython.buffer cimport PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.slice cimport PySlice_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy
+
+
+from numpy import empty
+
+from subregion.geometry.window import Window
+
+
+cdef extern from "Python.h":
+    int PySlice_Unpack(object slice, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1
+    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step)
 
 
 cdef extern from "decode.h" nogil:
@@ -183,6 +194,8 @@ cdef class BlockTable:
         Its descriptor is read by position, and mapped if `mappable`.
     mappable : bool
         Whether blocks may be taken from a map.
+    shape : tuple of int
+        Rows, columns and bands of the level.
     offsets, nbytes : ndarray of int64, shape (planes, block rows, block columns)
         Where each lies; 0 bytes: never written.
     block : tuple of int
@@ -209,16 +222,18 @@ cdef class BlockTable:
 
     cdef readonly object file, dtype
     cdef readonly bint keeps
+    cdef int64_t height, width, bands
     cdef Grid grid
     cdef Py_buffer _views[3]
     cdef int _held
 
-    def __cinit__(self, file, bint mappable, offsets, nbytes, block, int64_t samples, dtype, dict codec,
+    def __cinit__(self, file, bint mappable, shape, offsets, nbytes, block, int64_t samples, dtype, dict codec,
                   strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps):
         cdef Grid *grid = &self.grid
         cdef int64_t count
         self.file = file
         self.dtype = dtype
+        self.height, self.width, self.bands = shape
         grid.descriptor = file.descriptor
         grid.size = file.size
         grid.mappable = mappable
@@ -299,6 +314,52 @@ cdef class BlockTable:
         job.run()
         return job.left()
 
+    def window(self, region, int64_t limit, int64_t most):
+        """Read a plain window of all bands into a new array: what is wanted nearly always.
+
+        Parameters
+        ----------
+        region : Window or tuple of two slices
+            Which pixels.
+        limit : int
+            See `read`.
+        most : int
+            Values of the array, at most.
+
+        Returns
+        -------
+        ndarray, shape (rows, columns, bands), or None
+            None for any other region, and where something cannot be read: others know what to do or say then.
+        """
+        cdef Py_ssize_t row, row_stop, col, col_stop, step
+        cdef int64_t height, width
+        if type(region) is Window:
+            row, col, height, width = region.row, region.col, region.height, region.width
+        elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
+            try:
+                PySlice_Unpack(region[0], &row, &row_stop, &step)
+                if step != 1:
+                    return None
+                height = PySlice_AdjustIndices(self.height, &row, &row_stop, 1)
+                PySlice_Unpack(region[1], &col, &col_stop, &step)
+            except (TypeError, ValueError):
+                return None
+            if step != 1:
+                return None
+            width = PySlice_AdjustIndices(self.width, &col, &col_stop, 1)
+        else:
+            return None
+        if row < 0 or col < 0 or height <= 0 or width <= 0 or height > self.height - row:
+            return None
+        if width > self.width - col or height > most // width // self.bands:
+            return None
+        out = empty((height, width, self.bands), self.dtype)
+        job = <Job>Job.__new__(Job, self, None, limit, 1)
+        job._take_all(row, col, height, width, out)
+        job._begin(1)
+        job.run()
+        return out if job.left() is None else None
+
     def job(self, list reads, int64_t limit, int threads):
         """Return the same as work that so many threads may share; see `read`."""
         return Job(self, reads, limit, threads)
@@ -351,19 +412,24 @@ cdef class Job:
 
     def __cinit__(self, BlockTable table, list reads, int64_t limit, int threads):
         cdef int64_t place
-        cdef int64_t number
-        cdef Read *read
         self.table = table
         self.grid = &table.grid
         self.owners = reads
         self.limit = limit
-        self.count = len(reads)
+        self.count = 1 if reads is None else len(reads)
         self.reads = <Read *>calloc(self.count, sizeof(Read))
         self.views = <Py_buffer *>calloc(self.count, sizeof(Py_buffer))
         if self.reads == NULL or self.views == NULL:
             raise MemoryError
+        if reads is None:
+            return
         for place in range(self.count):
             self._take(&self.reads[place], reads[place])
+        self._begin(threads)
+
+    cdef _begin(self, int threads):
+        """Plan what was taken."""
+        cdef int64_t place, number
         with nogil:
             for place in range(self.count):
                 if not self._plan(place):
@@ -413,6 +479,19 @@ cdef class Job:
                 raise MemoryError
             for place, band in enumerate(bands):
                 read.chosen[place] = band
+
+    cdef _take_all(self, int64_t row, int64_t col, int64_t height, int64_t width, object out):
+        """Note down a read of all bands of a window."""
+        cdef Read *read = &self.reads[0]
+        cdef Py_buffer *view = &self.views[0]
+        PyObject_GetBuffer(out, view, PyBUF_STRIDED)
+        self.held = 1
+        read.row, read.col, read.height, read.width = row, col, height, width
+        read.row_step = read.col_step = 1
+        read.out = <uint8_t *>view.buf
+        read.strides.row, read.strides.col = view.strides[0], view.strides[1]
+        read.strides.sample = view.strides[2]
+        read.bands = view.shape[2]
 
     cdef bint _plan(self, int64_t place) noexcept nogil:
         """Add the blocks that a read wants; returns False if there is no memory."""
