@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from subregion.formats.tiff.color import Page
 from subregion.formats.tiff.header import count_pages
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import StructureError, page_level
-from subregion.formats.tiff.slides import slide_of
+from subregion.formats.tiff.slides import first_of_slide, slide_of
 from subregion.formats.tiff.stacks import Stack, no_such, one_band, stacked_level
 from subregion.geometry.placement import level_to_full
 from subregion.io.source import SourceFile
@@ -118,6 +118,10 @@ def choose(reader: Reader, view: View) -> Picture:
     """
     if view.page is not None and view.series is None:
         return _of_page(reader, view)
+    if view.series is None:
+        page = first_of_slide(reader.file.path, reader.tiff)
+        if page is not None:
+            return _of_slide(reader, view, page)
     return _of_series(reader, view)
 
 
@@ -169,11 +173,19 @@ def _of_page(reader: Reader, view: View) -> Picture:
     else:
         page = page if isinstance(page, tifffile.TiffPage) else page.aspage()
         base = page_level(file, page, reader.indices)
-    found = page.index == number
+    found = None if isinstance(page, tifffile.TiffPage) and page.index != number else number
+    return _of_one(reader, view, base, page, found, f", page {number}")
+
+
+def _of_one(
+    reader: Reader, view: View, base: GridLevel, page: Page, number: int | None, note: str = ""
+) -> Picture:
+    """Return the picture of one page, with the overviews of the page of a number if there is one."""
+    file = reader.file
 
     def smaller() -> list[GridLevel]:
         with reader.again() as again:
-            return reader.overviews(file, again, base, number, reader.indices) if found else []
+            return [] if number is None else reader.overviews(file, again, base, number, reader.indices)
 
     level, rest = _resolution(file.path, base, smaller, view)
     band, words = view.c, Said.by(page)
@@ -182,9 +194,23 @@ def _of_page(reader: Reader, view: View) -> Picture:
         page,
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
         lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
-        note=f", page {number}",
+        note=note,
         from_full=~level_to_full(base.shape[:2], level.shape[:2]),
     )
+
+
+def _of_slide(reader: Reader, view: View, page: tifffile.TiffPage) -> Picture:
+    """Return the slide, or a position in the series of pages that it is in."""
+    several = any(getattr(view, name) is not None for name in ("t", "z", "axes"))
+    base = page_level(reader.file, page, reader.indices)
+    if not several and (view.c is None or view.c < base.shape[2]):
+        return _of_one(reader, view, base, page, page.index)
+    found = (number for number, each in enumerate(_series(reader)) if page.index in _indices(each))
+    return _of_series(reader, view, next(found, 0))
+
+
+def _indices(series: tifffile.TiffPageSeries) -> Iterator[int]:
+    return (page.index for page in series if page is not None)
 
 
 def _plane(reader: Reader, number: int) -> tuple[GridLevel, Page]:
@@ -199,9 +225,9 @@ def _plane(reader: Reader, number: int) -> tuple[GridLevel, Page]:
     raise no_such(reader.file.path, "page", number, count)
 
 
-def _of_series(reader: Reader, view: View) -> Picture:
+def _of_series(reader: Reader, view: View, default: int = 0) -> Picture:
     file = reader.file
-    number = view.series or 0
+    number = default if view.series is None else view.series
     found = _series(reader)
     if number >= len(found):
         raise no_such(file.path, "series", number, len(found))

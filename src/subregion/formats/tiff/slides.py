@@ -85,6 +85,23 @@ def _told(tiff: tifffile.TiffFile) -> Slide | None:
     return _pyramid(tiff)
 
 
+def first_of_slide(path: str, tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
+    """Return the page that is the full resolution of a scanner's slide; None if the file is no slide.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is one, but does not tell which page that is.
+    """
+    slide, first = slide_of(tiff), tiff.pages[0]
+    if not getattr(first, "is_scn", False):
+        known = slide is not None and slide.kind != "pyramid" and isinstance(first, tifffile.TiffPage)
+        return first if known else None  # type: ignore[return-value]  # mypy does not see what is known
+    if slide is None:
+        raise DamagedFileError(f"{path}: its description does not say which of its pages is the slide.")
+    return slide.levels[0]
+
+
 def is_leica(description: bytes) -> bool:
     """Whether a description is that of a Leica SCN, whose first page need not be the slide."""
     return description.rstrip(b"\0\r\n\t ").endswith(b"</scn>")
