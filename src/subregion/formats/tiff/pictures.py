@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,7 @@ class Reader:
 
     file: SourceFile
     tiff: tifffile.TiffFile
-    again: Callable[[], AbstractContextManager[tifffile.TiffFile]]
+    again: Callable[[], contextlib.AbstractContextManager[tifffile.TiffFile]]
     overviews: Callable[[SourceFile, tifffile.TiffFile, GridLevel, int, bool], list[GridLevel]]
     indices: bool = False
 
@@ -164,10 +164,10 @@ def _of_page(reader: Reader, view: View) -> Picture:
                 f"{file.path}: page={number} is one page already: leave out {name}={getattr(view, name)!r}, "
                 f"or page=."
             )
-    try:
-        page: Any = tiff.pages[number]
-    except IndexError:
-        page = None
+    page: Any = None
+    if count_pages(file, number)[0] > number:  # tifffile follows a long chain that is a loop for ever
+        with contextlib.suppress(IndexError):
+            page = tiff.pages[number]
     if page is None:
         base, page = _plane(reader, number)
     else:

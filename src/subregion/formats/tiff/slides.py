@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: More pages than this are a stack, of which no slide is made.
 _MOST_PAGES = 4096
+#: Pages of a pyramid, at most.
+_MOST_LEVELS = 64
 #: Tags of NDPI: the power of the lens (of other pictures a negative number), and the focal plane.
 _NDPI_LENS, _NDPI_Z = 65421, 65424
 _NDPI_PICTURES = {-1: "macro"}
@@ -117,6 +119,15 @@ def _pages(tiff: tifffile.TiffFile) -> list[Any]:
             break
         found.append(page if isinstance(page, tifffile.TiffPage) else page.aspage())
     return found
+
+
+def _has_page(tiff: tifffile.TiffFile, number: int) -> bool:
+    """Whether there are so many pages; to count all of them would not end where they are a loop."""
+    try:
+        tiff.pages[number]
+    except IndexError:
+        return False
+    return True
 
 
 def _by_size(pages: list[Any]) -> list[Any]:
@@ -273,7 +284,7 @@ def _pyramid(tiff: tifffile.TiffFile) -> Slide | None:
     Each page has to be so: of a stack of pictures that is true of none.
     """
     first: Any = tiff.pages[0]
-    if not first.is_tiled or not 1 < len(tiff.pages) <= 64:
+    if not first.is_tiled or not _has_page(tiff, 1) or _has_page(tiff, _MOST_LEVELS):
         return None
     pages = _pages(tiff)
     for large, small in itertools.pairwise(pages):
