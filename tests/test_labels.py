@@ -212,3 +212,30 @@ def test_faces(folder: Path, tmp_path: Path, indices: NDArray[np.uint8]) -> None
     command = ["read", str(path), str(out), "--palette", "index", "--backend", "none"]
     assert CliRunner().invoke(app, command).exit_code == 0
     np.testing.assert_array_equal(np.load(out)[..., 0], indices)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png"])
+def test_frames_of_an_animation_have_palettes(
+    kind: str, tmp_path: Path, indices: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> None:
+    path, pictures = tmp_path / f"a.{kind}", []
+    for frame in (indices, indices[::-1].copy()):
+        pictures.append(Image.fromarray(frame, "P"))
+        pictures[-1].putpalette(colors.ravel().tolist())
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    for page in range(2):
+        with Image.open(path) as file:
+            file.seek(page)
+            expected, shown = np.asarray(file), np.asarray(file.convert("RGB"))
+        if expected.ndim == 3:  # of a GIF the second frame is drawn on the first one, in colours
+            continue
+        for palette, pixels in (("index", expected[..., None]), ("rgb", shown)):
+            frames = frames_of(path, tmp_path, None, page=page, palette=palette, nodata=3)
+            masked = frames.load_region(0, nodata="ma")
+            np.testing.assert_array_equal(frames.load_region(0), pixels)
+            np.testing.assert_array_equal(
+                np.ma.getmaskarray(masked), np.broadcast_to(expected[..., None] == 3, pixels.shape)
+            )
+            known = frames.palette(0)
+            assert known is not None
+            np.testing.assert_array_equal(known.colors[expected], shown)
