@@ -239,3 +239,39 @@ def test_frames_of_an_animation_have_palettes(
             known = frames.palette(0)
             assert known is not None
             np.testing.assert_array_equal(known.colors[expected], shown)
+
+
+@pytest.mark.parametrize("nodata", [np.nan, np.inf, -np.inf, 1e300, 10**30, -1, 256, 2.5])
+@pytest.mark.parametrize("palette", ["rgb", "index"])
+def test_nodata_that_no_index_is(
+    palette: str,
+    nodata: float,
+    folder: Path,
+    tmp_path: Path,
+    indices: NDArray[np.uint8],
+    colors: NDArray[np.uint8],
+) -> None:
+    expected = indices[..., None] if palette == "index" else colors[indices]
+    for name, backend in (("a.png", None), ("a.tiled.tif", None), ("a.png", "cog"), ("a.tif", "zarr")):
+        frames = frames_of(folder / name, tmp_path, backend, nodata=nodata, palette=palette)
+        np.testing.assert_array_equal(frames.load_region(0), expected)
+        masked = frames.load_region(0, nodata="ma")
+        assert not np.ma.getmaskarray(masked).any()
+        np.testing.assert_array_equal(masked.data, expected)
+        np.testing.assert_array_equal(frames.load_region(0, nodata="float"), expected)
+        halves = frames.load_region(0, scale=0.5, interpolation="nearest", nodata="ma")
+        np.testing.assert_array_equal(halves, expected[1::2, 1::2])
+        plain = frames_of(folder / name, tmp_path, backend, palette=palette)
+        np.testing.assert_array_equal(frames.load_region(0, scale=0.5), plain.load_region(0, scale=0.5))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_nodata_of_64_bits_is_the_whole_number_that_is_written(dtype: str, tmp_path: Path) -> None:
+    path, limits = tmp_path / "a.tif", np.iinfo(dtype)
+    array = np.full((40, 50), limits.max, dtype)
+    array[10:30, 5:], array[0, 0] = limits.max - 1, limits.min
+    tifffile.imwrite(path, array, extratags=[(42113, 2, None, str(limits.max), True)])
+    for backend in (None, "cog", "zarr"):
+        masked: Any = frames_of(path, tmp_path / "work", backend).load_region(0, nodata="ma")
+        np.testing.assert_array_equal(np.ma.getmaskarray(masked)[..., 0], array == limits.max)
+        np.testing.assert_array_equal(masked.data[..., 0], array)
