@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import subregion
 from subregion import Asset, SimpleFrames, SubregionError, Window
 from subregion.cli.main import app
+from subregion.errors import DamagedFileError
 
 ROWS, COLS = 300, 420
 FORMATS = ("png", "gif", "bmp", "tif", "tiled.tif")
@@ -275,3 +277,20 @@ def test_nodata_of_64_bits_is_the_whole_number_that_is_written(dtype: str, tmp_p
         masked: Any = frames_of(path, tmp_path / "work", backend).load_region(0, nodata="ma")
         np.testing.assert_array_equal(np.ma.getmaskarray(masked)[..., 0], array == limits.max)
         np.testing.assert_array_equal(masked.data[..., 0], array)
+
+
+@pytest.mark.parametrize("count", [0, 1, 767])
+@pytest.mark.parametrize("palette", ["rgb", "index"])
+def test_palettes_without_colours_are_damage(
+    palette: str, count: int, tmp_path: Path, indices: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, indices, photometric="palette", colormap=colors.T.astype(np.uint16) * 257)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[320].offset  # type: ignore[union-attr]
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, place + 4, count)
+    path.write_bytes(data)
+    for page in (None, 0):
+        with pytest.raises(DamagedFileError, match="ColorMap"):
+            subregion.open(path, backend=None, palette=palette, page=page)[:]
