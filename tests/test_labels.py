@@ -294,3 +294,23 @@ def test_palettes_without_colours_are_damage(
     for page in (None, 0):
         with pytest.raises(DamagedFileError, match="ColorMap"):
             subregion.open(path, backend=None, palette=palette, page=page)[:]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400", "1e30", "-1", "x"])
+def test_values_of_classes_that_no_index_is(value: str, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes((folder / "a.tif").read_bytes())
+    Path(f"{path}.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><GDALRasterAttributeTable>"
+        "<FieldDefn index='0'><Name>Value</Name><Type>1</Type><Usage>5</Usage></FieldDefn>"
+        "<FieldDefn index='1'><Name>Class</Name><Type>2</Type><Usage>2</Usage></FieldDefn>"
+        f"<Row index='0'><F>{value}</F><F>crop</F></Row><Row index='1'><F>2</F><F>road</F></Row>"
+        "</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    if value == "x":
+        with pytest.raises(DamagedFileError, match=r"aux\.xml"):
+            SimpleFrames({0: path}).palette(0)
+        return
+    palette = SimpleFrames({0: path}).palette(0)
+    assert palette is not None
+    assert palette.names == ("", "", "road")
