@@ -12,14 +12,14 @@ from affine import Affine
 
 from subregion.errors import RecordError, UnsupportedFormatError, is_of_system
 from subregion.formats.bands import Band, chosen_bands
-from subregion.formats.contents import Contents, Series
+from subregion.formats.contents import Contents, Series, no_such
 from subregion.formats.grid import GridLevel
 from subregion.formats.tiff.color import Page
 from subregion.formats.tiff.header import count_pages
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import StructureError, page_level
 from subregion.formats.tiff.slides import first_of_slide, slide_of
-from subregion.formats.tiff.stacks import Stack, no_such, one_band, stacked_level
+from subregion.formats.tiff.stacks import Stack, one_band, stacked_level
 from subregion.geometry.placement import level_to_full
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
