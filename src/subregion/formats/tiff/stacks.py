@@ -108,9 +108,12 @@ class Stack:
         for count in reversed(range(len(shape))):
             if {"Y", "X"} <= set(letters[count:]) and math.prod(shape[:count]) == planes:
                 outer = letters[:count]
+                sizes = tuple(shape[:count])
                 if "C" not in letters:  # pages that are samples are channels, as in an array
                     outer = outer.replace("S", "C")
-                return cls(path, outer, tuple(shape[:count]), letters[count:])
+                elif (at := outer.find("C")) >= 0 and sizes[at] == 1:  # so are the samples of the only one
+                    outer, sizes = outer[:at] + outer[at + 1 :], sizes[:at] + sizes[at + 1 :]
+                return cls(path, outer, sizes, letters[count:])
         raise UnsupportedFormatError(
             f"{path}: a series of shape {tuple(shape)} with axes {letters} is not made of pages with y and x."
         )
