@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -415,3 +417,29 @@ def test_levels_whose_sizes_were_rounded_down(tmp_path: Path, edge: int) -> None
         centres = (np.arange(len(found)) + 0.5) * power - 0.5
         wanted = np.interp(centres, np.arange(edge), ramp[0])
         np.testing.assert_allclose(found, wanted, atol=0.1 * 60000 / edge)  # a tenth of a pixel
+
+
+@pytest.mark.parametrize("scale", ["3/10", "1/10", "7/10", "17/10", "1/3", "1/2", "1/6", "9/10", "5/2", "3"])
+@pytest.mark.parametrize(
+    "to_image",
+    [Affine.identity(), Affine.scale(2, 5), Affine(0, 1, 0, -1, 0, 1000), Affine(-3, 0, 2700, 0, 1, 0)],
+)
+def test_nearest_breaks_ties_alike_everywhere(to_image: Affine, scale: str, tmp_path: Path) -> None:
+    step, rng = 1 / Fraction(scale), np.random.default_rng(7)
+    rows, cols = np.indices((1000, 900), np.uint16)
+    assets = []
+    for name, numbers in (("row", rows), ("col", cols)):
+        np.save(tmp_path / f"{name}.npy", numbers)
+        assets.append(Asset(str(tmp_path / f"{name}.npy"), (name,), to_image))
+    frames = Single(ImageRecord(1, tuple(assets), 5000, 5000))
+    a, b, c, d, e, f = map(Fraction, to_image[:6])
+    for _ in range(12):
+        size = int(rng.integers(1, 80)), int(rng.integers(1, 80))
+        corner = to_image @ (int(rng.integers(100, 700)), int(rng.integers(100, 900)))
+        window = Window(round(corner[1]), round(corner[0]), *size)
+        got = frames.load_region(1, window, ["row", "col"], scale=float(1 / step), interpolation="nearest")
+        for i, j in itertools.zip_longest(range(got.shape[0]), range(got.shape[1]), fillvalue=0):
+            x = window.col + (j + Fraction(1, 2)) * step - c
+            y = window.row + (i + Fraction(1, 2)) * step - f
+            col, row = (e * x - b * y) / (a * e - b * d), (a * y - d * x) / (a * e - b * d)
+            assert got[i, j].tolist() == [math.floor(row), math.floor(col)]

@@ -143,3 +143,28 @@ def test_empty_labels_hide_no_coordinates(tmp_path: Path, labels: list[str] | No
     group.attrs["ome"] = ome
     found = SimpleFrames({1: tmp_path / "a.zarr"}).load_region(1, channels="nir")
     np.testing.assert_array_equal(found[..., 0], PIXELS[1])
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("values", [WAVELENGTHS, NAMES])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+def test_parts_of_coordinates_that_are_the_fill_value(
+    tmp_path: Path, version: Any, values: list[Any]
+) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=version)
+    names = {"scene": ["band", "y", "x"], "band": ["band"]}
+    about: dict[str, Any] = {each: {} for each in names}
+    if version == 3:
+        about = {each: {"dimension_names": dims} for each, dims in names.items()}
+    group.create_array("scene", data=PIXELS, **about["scene"])
+    options: dict[str, Any] = {"dtype": float if values[0] == 490 else str, "fill_value": values[0]}
+    band = group.create_array("band", shape=(3,), chunks=(1,), **options, **about["band"])
+    band[:] = np.array(values)
+    band.attrs["units"] = "nm"
+    if version == 2:
+        for each, dims in names.items():
+            group[each].attrs["_ARRAY_DIMENSIONS"] = dims
+    assert len(list((tmp_path / "a.zarr" / "band").rglob("[0-9]"))) == 2  # the first chunk is not written
+    found = subregion.open(tmp_path / "a.zarr" / "scene", None).to_xarray()
+    np.testing.assert_array_equal(band[:], values)
+    assert list(found.coords["wavelength" if values[0] == 490 else "channel"].values) == values

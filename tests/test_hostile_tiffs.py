@@ -5,6 +5,8 @@ from __future__ import annotations
 import lzma
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 import zstandard
 
 import subregion
@@ -145,6 +148,39 @@ COMPRESSIONS = [
     1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 34676, 34712, 34887, 34892, 34925, 34933, 50000, 50001, 50002,
     22610, 65000, 33003, 33007, 0, 99,
 ]  # fmt: skip
+
+
+_READ = """
+import sys
+import subregion
+for view in ({}, {"page": 149}, {"page": 150}, {"page": 10**9}, {"page": 2**70}, {"level": 1}, {"series": 0}):
+    image = subregion.open(sys.argv[1], None, **view)
+    try:
+        print(image[:].mean(), image.pixel_size())
+    except subregion.SubregionError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("back", [0, 20, 148])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_long_chain_of_pages_that_is_a_loop(
+    tmp_path: Path, tile: tuple[int, int] | None, back: int
+) -> None:
+    path = tmp_path / "loop.tif"
+    with tifffile.TiffWriter(path) as file:
+        for number in range(150):
+            file.write(np.full((16, 16), number, np.uint8), metadata=None, tile=tile)
+    data, links = bytearray(path.read_bytes()), [4]
+    while at := struct.unpack_from("<I", data, links[-1])[0]:
+        links.append(at + 2 + 12 * struct.unpack_from("<H", data, at)[0])
+    data[links[-1] : links[-1] + 4] = data[links[back] : links[back] + 4]
+    path.write_bytes(data)
+    command = [sys.executable, "-W", "ignore", "-c", _READ, str(path)]
+    lines = subprocess.run(command, timeout=60, check=True, capture_output=True, text=True).stdout.split("\n")
+    assert lines[:2] == ["0.0 None", "149.0 None"]
+    assert all("it has 150 of them: 0 to 149" in line for line in lines[2:5])
+    assert all(f"{path}: " in line for line in lines[5:7])
 
 
 def junk(rng: random.Random, blocks: dict[int, bytes]) -> bytes:

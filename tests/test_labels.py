@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import subregion
 from subregion import Asset, SimpleFrames, SubregionError, Window
 from subregion.cli.main import app
+from subregion.errors import DamagedFileError
 
 ROWS, COLS = 300, 420
 FORMATS = ("png", "gif", "bmp", "tif", "tiled.tif")
@@ -212,3 +214,103 @@ def test_faces(folder: Path, tmp_path: Path, indices: NDArray[np.uint8]) -> None
     command = ["read", str(path), str(out), "--palette", "index", "--backend", "none"]
     assert CliRunner().invoke(app, command).exit_code == 0
     np.testing.assert_array_equal(np.load(out)[..., 0], indices)
+
+
+@pytest.mark.parametrize("kind", ["gif", "png"])
+def test_frames_of_an_animation_have_palettes(
+    kind: str, tmp_path: Path, indices: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> None:
+    path, pictures = tmp_path / f"a.{kind}", []
+    for frame in (indices, indices[::-1].copy()):
+        pictures.append(Image.fromarray(frame, "P"))
+        pictures[-1].putpalette(colors.ravel().tolist())
+    pictures[0].save(path, save_all=True, append_images=pictures[1:])
+    for page in range(2):
+        with Image.open(path) as file:
+            file.seek(page)
+            expected, shown = np.asarray(file), np.asarray(file.convert("RGB"))
+        if expected.ndim == 3:  # of a GIF the second frame is drawn on the first one, in colours
+            continue
+        for palette, pixels in (("index", expected[..., None]), ("rgb", shown)):
+            frames = frames_of(path, tmp_path, None, page=page, palette=palette, nodata=3)
+            masked = frames.load_region(0, nodata="ma")
+            np.testing.assert_array_equal(frames.load_region(0), pixels)
+            np.testing.assert_array_equal(
+                np.ma.getmaskarray(masked), np.broadcast_to(expected[..., None] == 3, pixels.shape)
+            )
+            known = frames.palette(0)
+            assert known is not None
+            np.testing.assert_array_equal(known.colors[expected], shown)
+
+
+@pytest.mark.parametrize("nodata", [np.nan, np.inf, -np.inf, 1e300, 10**30, -1, 256, 2.5])
+@pytest.mark.parametrize("palette", ["rgb", "index"])
+def test_nodata_that_no_index_is(
+    palette: str,
+    nodata: float,
+    folder: Path,
+    tmp_path: Path,
+    indices: NDArray[np.uint8],
+    colors: NDArray[np.uint8],
+) -> None:
+    expected = indices[..., None] if palette == "index" else colors[indices]
+    for name, backend in (("a.png", None), ("a.tiled.tif", None), ("a.png", "cog"), ("a.tif", "zarr")):
+        frames = frames_of(folder / name, tmp_path, backend, nodata=nodata, palette=palette)
+        np.testing.assert_array_equal(frames.load_region(0), expected)
+        masked = frames.load_region(0, nodata="ma")
+        assert not np.ma.getmaskarray(masked).any()
+        np.testing.assert_array_equal(masked.data, expected)
+        np.testing.assert_array_equal(frames.load_region(0, nodata="float"), expected)
+        halves = frames.load_region(0, scale=0.5, interpolation="nearest", nodata="ma")
+        np.testing.assert_array_equal(halves, expected[1::2, 1::2])
+        plain = frames_of(folder / name, tmp_path, backend, palette=palette)
+        np.testing.assert_array_equal(frames.load_region(0, scale=0.5), plain.load_region(0, scale=0.5))
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+def test_nodata_of_64_bits_is_the_whole_number_that_is_written(dtype: str, tmp_path: Path) -> None:
+    path, limits = tmp_path / "a.tif", np.iinfo(dtype)
+    array = np.full((40, 50), limits.max, dtype)
+    array[10:30, 5:], array[0, 0] = limits.max - 1, limits.min
+    tifffile.imwrite(path, array, extratags=[(42113, 2, None, str(limits.max), True)])
+    for backend in (None, "cog", "zarr"):
+        masked: Any = frames_of(path, tmp_path / "work", backend).load_region(0, nodata="ma")
+        np.testing.assert_array_equal(np.ma.getmaskarray(masked)[..., 0], array == limits.max)
+        np.testing.assert_array_equal(masked.data[..., 0], array)
+
+
+@pytest.mark.parametrize("count", [0, 1, 767])
+@pytest.mark.parametrize("palette", ["rgb", "index"])
+def test_palettes_without_colours_are_damage(
+    palette: str, count: int, tmp_path: Path, indices: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, indices, photometric="palette", colormap=colors.T.astype(np.uint16) * 257)
+    with tifffile.TiffFile(path) as file:
+        place = file.pages[0].tags[320].offset  # type: ignore[union-attr]
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, place + 4, count)
+    path.write_bytes(data)
+    for page in (None, 0):
+        with pytest.raises(DamagedFileError, match="ColorMap"):
+            subregion.open(path, backend=None, palette=palette, page=page)[:]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan", "1e400", "1e30", "-1", "x"])
+def test_values_of_classes_that_no_index_is(value: str, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes((folder / "a.tif").read_bytes())
+    Path(f"{path}.aux.xml").write_text(
+        "<PAMDataset><PAMRasterBand band='1'><GDALRasterAttributeTable>"
+        "<FieldDefn index='0'><Name>Value</Name><Type>1</Type><Usage>5</Usage></FieldDefn>"
+        "<FieldDefn index='1'><Name>Class</Name><Type>2</Type><Usage>2</Usage></FieldDefn>"
+        f"<Row index='0'><F>{value}</F><F>crop</F></Row><Row index='1'><F>2</F><F>road</F></Row>"
+        "</GDALRasterAttributeTable></PAMRasterBand></PAMDataset>"
+    )
+    if value == "x":
+        with pytest.raises(DamagedFileError, match=r"aux\.xml"):
+            SimpleFrames({0: path}).palette(0)
+        return
+    palette = SimpleFrames({0: path}).palette(0)
+    assert palette is not None
+    assert palette.names == ("", "", "road")

@@ -16,6 +16,7 @@ from rasterio.enums import Resampling
 import subregion
 from slidefiles import big, write_pyramid, write_svs
 from subregion import Asset, PixelSize, SimpleFrames, Window
+from subregion.errors import NotGeoreferencedError
 
 TO_WORLD = Affine(10, 0, 499980.5, 0, -12, 5600020.25)
 ROWS, COLS = 448, 640
@@ -151,3 +152,24 @@ def test_other_pages_of_a_slide_have_no_size_of_its_own(
     write_svs(tmp_path / "a.svs", big(photograph, ROWS, COLS), big(photograph, 40, 50), 0.25)
     assert subregion.open(tmp_path / "a.svs", backend=None, page=0).pixel_size() == PixelSize(0.25, 0.25)
     assert subregion.open(tmp_path / "a.svs", backend=None, page=1).pixel_size() is None
+
+
+@pytest.mark.parametrize("backend", ["npy", "cog", "zarr"])
+@pytest.mark.parametrize("place", ["tags", "world", "pam"])
+def test_what_lies_beside_a_file_that_is_gone_is_not_taken_for_its_level(
+    tmp_path: Path, place: str, backend: str
+) -> None:
+    path = write_cog(tmp_path / "scene.tif", place)
+    with rasterio.open(path, overview_level=0) as file:
+        expected = file.transform
+    asset = Asset(str(path), level=1)
+    SimpleFrames({1: asset}, tmp_path / "w", backend, "GIVEN", id_to_hashid={1: "abc"}).prepare()
+    path.unlink()
+    frames = SimpleFrames({1: asset}, tmp_path / "w", backend, "GIVEN", id_to_hashid={1: "abc"})
+    if place == "tags":
+        (tmp_path / "scene.tfw").write_text("1\n0\n0\n-1\n5\n5\n")
+        assert frames.georeference(1).to_world.almost_equals(expected, 1e-6)
+        return
+    with pytest.raises(NotGeoreferencedError, match="tells of the full resolution only"):
+        frames.georeference(1)
+    assert frames.pixel_size(1) is None

@@ -414,3 +414,19 @@ def test_levels_of_a_stack_of_indices_are_indices(tmp_path: Path) -> None:
         file.write(planes[:, ::2, ::2].copy(), subfiletype=1, **options)
     found = subregion.open(path, backend=None, palette="index", z=1, level=1)
     np.testing.assert_array_equal(np.asarray(found[:])[..., 0], planes[1, ::2, ::2])
+
+
+@pytest.mark.parametrize("axes", ["SYX", "YXS", "ZSYX"])
+@quiet
+def test_samples_of_the_only_channel_are_counted_as_channels(tmp_path: Path, axes: str) -> None:
+    shape = tuple({"Z": 2, "S": 3, "Y": 40, "X": 50}[axis] for axis in axes)
+    array, path = np.random.default_rng(3).integers(0, 255, shape, np.uint8), tmp_path / "a.ome.tif"
+    planar = "separate" if axes.endswith("SYX") else "contig"
+    tifffile.imwrite(path, array, ome=True, photometric="rgb", planarconfig=planar, metadata={"axes": axes})
+    pixels = np.moveaxis(array[-1] if "Z" in axes else array, axes.removeprefix("Z").index("S"), -1)
+    z = 1 if "Z" in axes else None
+    np.testing.assert_array_equal(subregion.open(path, None, z=z)[:], pixels)
+    for c in range(3):
+        np.testing.assert_array_equal(subregion.open(path, None, z=z, c=c)[:], pixels[..., c : c + 1])
+    with pytest.raises(RecordError, match="it has 3 of them"):
+        _ = subregion.open(path, None, z=z, c=3).shape

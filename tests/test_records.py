@@ -29,6 +29,7 @@ MAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "height true": (lambda: Asset("/a", height=True), RecordError, "height=True"),
     "height float": (lambda: Asset("/a", height=5.0), RecordError, "height=5.0"),  # type: ignore[arg-type]
     "bands negative": (lambda: Asset("/a", bands=-1), RecordError, "bands=-1"),
+    "nodata of 400 digits": (lambda: Asset("/a", nodata=10**400), RecordError, "no type holds it"),
     "nodata text": (lambda: Asset("/a", nodata="0"), RecordError, "nodata='0'"),  # type: ignore[arg-type]
     "quantization": (lambda: Asset("/a", quantization=2), RecordError, "=2"),  # type: ignore[arg-type]
     "frame negative": (lambda: Asset("/a", frame=-1), RecordError, "frame=-1"),

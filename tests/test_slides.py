@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 import subregion
 from slidefiles import big, reduced, write_ndpi, write_philips, write_pyramid, write_scn, write_svs
-from subregion import SimpleFrames, Window
+from subregion import Asset, SimpleFrames, Window
 from subregion.errors import RecordError, UnsupportedFormatError
 from subregion.formats.open import open_raster
+from subregion.views import View
 
 openslide = pytest.importorskip("openslide")
 
@@ -218,3 +219,43 @@ def test_cut_slides_are_errors_or_right(
             continue
         assert raster.shape == shape
         assert set(levels) <= set(open_raster(str(whole)).level_shapes)
+
+
+@pytest.mark.parametrize(
+    ("write", "numbers"),
+    [(write_svs, [0, 2, 3]), (write_scn, [2, 3, 4]), (write_philips, [0, 1, 2]), (write_ndpi, [0, 1, 2])],
+)
+def test_levels_are_those_of_the_slide(
+    tmp_path: Path,
+    slide: NDArray[np.uint8],
+    beside: NDArray[np.uint8],
+    write: Callable[[Path, Any, Any], None],
+    numbers: list[int],
+) -> None:
+    path = tmp_path / f"slide.{'ndpi' if write is write_ndpi else 'tif'}"
+    write(path, slide[:408, :512], beside)
+    stored, raster = pages(path), open_raster(str(path))
+    for level, ((rows, cols), number) in enumerate(zip(raster.level_shapes, numbers, strict=True)):
+        expected = stored[number][:rows, :cols]
+        np.testing.assert_array_equal(subregion.open(path, None, level=level)[:], expected)
+        green = subregion.open(path, None, level=level, c=1)
+        np.testing.assert_array_equal(green[:], expected[..., 1:2])
+        frames = SimpleFrames({1: Asset(str(path), level=level)}, backend=None)
+        size, full = frames.pixel_size(1), subregion.open(path, None).pixel_size()
+        assert size is not None
+        assert full is not None
+        assert size.y / full.y == pytest.approx(raster.shape[0] / rows, rel=0.05)
+    with pytest.raises(RecordError, match="it has 3 of them"):
+        subregion.open(path, None, level=3)[:]
+
+
+def test_levels_of_what_is_beside_a_leica(
+    tmp_path: Path, slide: NDArray[np.uint8], beside: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "slide.scn"
+    write_scn(path, slide, slide[:200, :300])
+    stored = pages(path)
+    for view, number in ((View(page=0), 0), (View(page=3), 3), (View(series=0, level=1), 1)):
+        raster = open_raster(str(path), view)
+        np.testing.assert_array_equal(raster.read(Window(0, 0, *raster.shape[:2])), stored[number])
+    assert open_raster(str(path), View(page=0)).level_shapes == ((200, 300),)

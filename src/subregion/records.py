@@ -103,6 +103,11 @@ class Asset:
         _check_sizes(self.path, self, "width", "height", "bands")
         if self.nodata is not None and (isinstance(self.nodata, bool) or not isinstance(self.nodata, Real)):
             raise RecordError(f"{self.path}: nodata={shown(self.nodata)} must be a number, or None.")
+        if isinstance(self.nodata, int) and not -(1 << 63) <= self.nodata < 1 << 64:
+            try:  # no integer type holds it
+                object.__setattr__(self, "nodata", float(self.nodata))
+            except OverflowError as error:
+                raise RecordError(f"{self.path}: nodata={shown(self.nodata)}: no type holds it.") from error
         if not isinstance(self.quantization, Quantization | None):
             raise RecordError(
                 f"{self.path}: quantization={shown(self.quantization)} must be a Quantization, or None."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from subregion.errors import RecordError
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
@@ -44,3 +46,9 @@ class Contents:
 
     pages: int | None = None
     series: tuple[Series, ...] = ()
+
+
+def no_such(path: str, name: str, value: int, count: int) -> RecordError:
+    """Say that a position is not there, and which are."""
+    there = f"it has {count} of them: 0 to {count - 1}" if count > 1 else f"it has one, which is {name}=0"
+    return RecordError(f"{path}: {name}={value} is asked for, but {there}.")

@@ -15,7 +15,7 @@ from subregion.errors import (
     UnsupportedFormatError,
 )
 from subregion.formats.codecfiles import open_codec_file, open_jpeg2000, open_webp
-from subregion.formats.contents import Contents
+from subregion.formats.contents import Contents, no_such
 from subregion.formats.foreign import named_foreign
 from subregion.formats.jp2 import tags_of_jp2
 from subregion.formats.jpeg.intervals import open_intervals
@@ -30,7 +30,6 @@ from subregion.formats.raster import Raster
 from subregion.formats.tiff import open as tiff
 from subregion.formats.tiff.page import StructureError
 from subregion.formats.tiff.slides import SlideError
-from subregion.formats.tiff.stacks import no_such
 from subregion.formats.turned import upright
 from subregion.formats.video.container import container_of
 from subregion.formats.video.frames import movie_of, open_movie

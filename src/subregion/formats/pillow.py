@@ -65,11 +65,16 @@ def open_pillow(file: SourceFile, formats: Sequence[str] = _PILLOW_FORMATS, indi
         limits.check_bomb(file.path, file.size, need, slow=not decoders.isdisjoint(Image.DECODERS))
 
     raster = whole_raster(file, name, shape, dtype, PillowPicture(tuple(formats), indices))
+    return _with_palette(raster, palette, indices, lambda: open_pillow(file, formats, indices=True))
+
+
+def _with_palette(
+    raster: Raster, palette: Palette | None, indices: bool, indexed: Callable[[], Raster]
+) -> Raster:
+    """Return a raster of indices, or of colours, that knows what the indices are."""
     if palette is None:
         return raster
-    if indices:
-        return replace(raster, palette=palette)
-    return replace(raster, indexed=lambda: open_pillow(file, formats, indices=True))
+    return replace(raster, palette=palette) if indices else replace(raster, indexed=indexed)
 
 
 #: How files begin that may hold an animation, at which offset, and Pillow's name of the format.
@@ -105,8 +110,10 @@ def open_animation(file: SourceFile, page: int, indices: bool = False) -> Raster
         limits.check_whole(file.path, *_pillow_shape(file.path, image)[0], np.dtype(np.uint8))
         _within(file, lambda: image.seek(page))
         shape, dtype = _pillow_shape(file.path, image, indices)
+        palette = _palette_of(image)  # of a GIF the first frame only: others are drawn on it
         limits.check_whole(file.path, *shape, dtype)
-    return whole_raster(file, name, shape, dtype, PillowPicture((name,), indices, page), page)
+    raster = whole_raster(file, name, shape, dtype, PillowPicture((name,), indices, page), page)
+    return _with_palette(raster, palette, indices, lambda: open_animation(file, page, indices=True))
 
 
 def _animated(file: SourceFile) -> str | None:

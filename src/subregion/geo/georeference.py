@@ -16,7 +16,7 @@ _IDENTITY = Affine.identity()
 
 
 def georeference_of(
-    path: str, tags: Sequence[FileTag], with_crs: bool = True, from_full: Affine = _IDENTITY
+    path: str, tags: Sequence[FileTag], with_crs: bool = True, from_full: Affine | None = _IDENTITY
 ) -> Georeference:
     """Find out where an image lies on the ground.
 
@@ -31,9 +31,9 @@ def georeference_of(
         Its tags.
     with_crs : bool
         Whether the coordinate reference system is wanted; the transform alone never needs pyproj.
-    from_full : affine.Affine
+    from_full : affine.Affine or None
         From pixels of the full resolution of the file, of which what lies beside it tells, to those that the
-        tags tell of.
+        tags tell of; None if that is not known, so that only the tags tell.
 
     Returns
     -------
@@ -46,18 +46,23 @@ def georeference_of(
     SubregionError
         If what tells is damaged.
     """
-    pam, geo = read_pam(path), GeoTags.of(tags)
+    pam, geo = None if from_full is None else read_pam(path), GeoTags.of(tags)
 
     def crs(beside: str | None = None) -> str | None:
         if pam is not None and pam.crs is not None:
             return pam.crs
         return (crs_of(geo, path) if with_crs else None) or beside
 
-    if pam is not None and pam.to_world is not None:
+    if from_full is not None and pam is not None and pam.to_world is not None:
         return Georeference(pam.to_world, crs()).of_part(from_full)
     try:
         to_world = geo.to_world(path)
     except NotGeoreferencedError as error:
+        if from_full is None:
+            raise NotGeoreferencedError(
+                f"{path}: is not there, and its copy does not say where the chosen level lies; what lies "
+                f"beside it tells of the full resolution only."
+            ) from error
         world = read_world(path)
         if world is None:
             raise _nowhere(path, geo, pam, error) from None

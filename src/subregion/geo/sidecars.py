@@ -131,9 +131,9 @@ def _names_of_rows(table: Element) -> tuple[str, ...]:
     names: dict[int, str] = {}
     for row in table.findall("Row"):
         cells = [(each.text or "").strip() for each in row.findall("F")]
-        value = int(float(cells[values])) if len(cells) == len(usages) else -1
-        if 0 <= value < _MOST_NAMES:
-            names[value] = cells[usages.index(_NAME)]
+        value = float(cells[values]) if len(cells) == len(usages) else -1.0
+        if 0 <= value < _MOST_NAMES:  # neither infinite nor NaN
+            names[int(value)] = cells[usages.index(_NAME)]
     return tuple(names.get(value, "") for value in range(max(names, default=-1) + 1))
 
 

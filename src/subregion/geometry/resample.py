@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from affine import Affine
 
 
+#: A centre so close before the edge between two pixels, in pixels, lies on it but for the noise of floats.
+_ON_EDGE = 1e-6
+
+
 def _linear(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(0.0, 1.0 - np.abs(x))
 
@@ -75,7 +79,7 @@ class Filter:
             The weights of each output sample add up to 1.
         """
         if self.support == 0:
-            nearest = np.clip(np.floor(centre), 0, size - 1).astype(np.intp)
+            nearest = np.clip(np.floor(centre + _ON_EDGE), 0, size - 1).astype(np.intp)
             return nearest[None], np.ones((1, *centre.shape))
         half = self.support * width
         first = np.floor(centre - half + (0 if self.kernel is None else 0.5))

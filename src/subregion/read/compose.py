@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.level import WindowRead
+from subregion.dtypes import as_integer
 from subregion.geometry import bilinear
 from subregion.geometry.placement import SourceRead
 from subregion.geometry.resample import Filter, resample, to_dtype
@@ -172,10 +173,11 @@ class Composition:
         valid = _valid(source, group.nodata)
         gap: Any = np.nan if nodata == "float" or group.nodata is None else group.nodata
         if group.palette is not None:
+            index = None if group.nodata is None else as_integer(group.nodata, source.dtype)
             source = group.palette.take(source[..., 0], axis=0, mode="clip")
             valid = None if valid is None else np.broadcast_to(valid, source.shape)
-            if nodata != "float" and group.nodata is not None:
-                gap = group.palette.take(int(group.nodata), axis=0, mode="clip")
+            if nodata != "float" and index is not None:  # without an index that it is, there is no gap
+                gap = group.palette.take(index, axis=0, mode="clip")
         values, kept = _resampled(source, valid, group.read, group.filter)
         if kept is not None:
             values = np.where(kept, values, gap)
@@ -211,7 +213,9 @@ def _parts(groups: Sequence[BandGroup], source: NDArray[Any]) -> list[tuple[Band
 def _valid(source: NDArray[Any], nodata: float | None) -> NDArray[np.bool_] | None:
     """Return which samples are pixels; None if all are."""
     valid: NDArray[np.bool_] | None = None
-    if nodata is not None and not np.isnan(nodata):
+    if nodata is not None and source.dtype.kind in "iu":
+        nodata = as_integer(nodata, source.dtype)
+    if nodata is not None and nodata == nodata:  # NaN is told by itself
         valid = source != nodata
     if source.dtype.kind in "fc":
         numbers = ~np.isnan(source)

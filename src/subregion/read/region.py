@@ -87,7 +87,9 @@ def _read_window(store: Store, record: ImageRecord, region: Region | Selection) 
         return None
     level = open_default(store, record, asset).raster.full
     table = None if level.color is not None else level.table
-    found: NDArray[Any] | None = None if table is None else table.window(region, BLOCKS.limit, SURELY_FITS)
+    if table is None:
+        return None
+    found: NDArray[Any] | None = table.window(region, BLOCKS.limit, SURELY_FITS)
     return found
 
 

@@ -79,8 +79,8 @@ def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | No
 
 def _on_image(store: Store, asset: Asset, size: PixelSize) -> PixelSize | None:
     """Return the size of the pixels of an image of which those of a file are known."""
-    to_image = asset.to_image or Affine.identity()
-    return size.of_part(to_image @ turn_of(store, asset) @ level_of(store, asset))
+    to_image, from_full = asset.to_image or Affine.identity(), level_of(store, asset)
+    return None if from_full is None else size.of_part(to_image @ turn_of(store, asset) @ from_full)
 
 
 def _on_the_ground(store: Store, record: ImageRecord) -> PixelSize | None:

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from subregion.records import Asset
 
 
-def level_of(store: Store, asset: Asset) -> Affine:
+def level_of(store: Store, asset: Asset) -> Affine | None:
     """Return the transform from pixels of the full resolution of a file to those of the level that is chosen.
 
-    The identity if the file is gone: then only its copy can tell, which tells of the level.
+    None if the file is gone: then only its copy can tell, which tells of the level, and nothing that lies
+    beside the file, which tells of its full resolution.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ def level_of(store: Store, asset: Asset) -> Affine:
     try:
         return store.in_place.open(asset).raster.from_full
     except SourceNotFoundError:
-        return Affine.identity()
+        return None
 
 
 def turn_of(store: Store, asset: Asset) -> Affine:

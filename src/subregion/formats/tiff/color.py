@@ -17,6 +17,7 @@ from subregion.codecs.color import (
     Palette,
     PillowLumaChroma,
 )
+from subregion.errors import DamagedFileError
 from subregion.formats.tiff.header import PlainPage
 from subregion.libraries import tifffile
 
@@ -53,10 +54,20 @@ def subsampling(page: Page) -> tuple[int, int]:
 
 
 def palette_of(page: Page) -> Palette | None:
-    """Return the palette of a page; None if it has none."""
-    if int(page.photometric) != 3 or page.colormap is None:
+    """Return the palette of a page; None if it has none.
+
+    Raises
+    ------
+    DamagedFileError
+        If it has one that is no table of colours.
+    """
+    if isinstance(page, PlainPage) or int(page.photometric) != 3 or page.colormap is None:
         return None
     colormap = np.asarray(page.colormap)
+    if colormap.dtype.kind not in "iu" or colormap.ndim != 2 or colormap.shape[0] != 3 or not colormap.size:
+        raise DamagedFileError(
+            f"{page.parent.filehandle.path}: its ColorMap holds {colormap.size} values, which are no colours."
+        )
     table = colormap if colormap.dtype == np.uint8 else colormap >> 8
     return Palette(np.ascontiguousarray(table.T.astype(np.uint8)))
 

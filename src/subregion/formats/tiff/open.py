@@ -42,7 +42,7 @@ from subregion.formats.tiff.pictures import (
     default_stack,
     other_pages,
 )
-from subregion.formats.tiff.slides import Slide, SlideError, is_leica, slide_of
+from subregion.formats.tiff.slides import Slide, SlideError, first_of_slide, is_leica, slide_of
 from subregion.geo.geotags import PLACE_TAGS, FileTag, GeoTags, placing_tags
 from subregion.io.descriptors import with_room
 from subregion.io.source import SourceFile
@@ -96,7 +96,7 @@ def open_tiff(file: SourceFile, view: View = AS_IT_IS) -> Raster:
             return _chosen(file, choose(_reader(file, tiff, indices), view), view)
         page = _first_page(file, tiff)
         if page.is_scn:
-            return _leica(file, tiff)
+            return _leica(file, tiff, indices)
         rows = _rows_as_pages(file, tiff, page)
         if rows is not None:
             return Raster(file.path, "TIFF", "a page for each row, RAW", rows)
@@ -115,7 +115,8 @@ def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
 
     def smaller() -> list[GridLevel]:
         with _tiff(file) as tiff:
-            return _overviews(file, tiff, full, indices=indices)
+            number = 0 if isinstance(page, PlainPage) else page.index
+            return _overviews(file, tiff, full, number, indices)
 
     def left_out() -> str:
         if isinstance(page, PlainPage) and not may_have_like(file, page):
@@ -190,13 +191,11 @@ def contents_of_tiff(file: SourceFile) -> Contents:
         return contents(_reader(file, tiff))
 
 
-def _leica(file: SourceFile, tiff: tifffile.TiffFile) -> Raster:
+def _leica(file: SourceFile, tiff: tifffile.TiffFile, indices: bool) -> Raster:
     """Open a slide whose first page may be the macro picture."""
-    slide = slide_of(tiff)
-    if slide is None:
-        raise DamagedFileError(f"{file.path}: its description does not say which of its pages is the slide.")
+    page: Any = first_of_slide(file.path, tiff)
     try:
-        return _raster(file, slide.levels[0], False, False)
+        return _raster(file, page, False, indices)
     except UnsupportedFormatError as error:
         raise SlideError(str(error)) from error
 
@@ -233,7 +232,7 @@ def orientation_of(file: SourceFile, view: View = AS_IT_IS) -> Any:
 
 
 def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
-    """Read the tags of the first page that a converted file takes along; its blocks are not looked at.
+    """Read the tags of the default page that a converted file takes along; its blocks are not looked at.
 
     Raises
     ------
@@ -241,7 +240,7 @@ def tags_of(file: SourceFile) -> tuple[FileTag, ...]:
         If the structure is malformed.
     """
     with _tiff(file) as tiff:
-        return tuple(_kept_tags(_first_page(file, tiff)))
+        return tuple(_kept_tags(_default_page(file, tiff)))
 
 
 def tags_in(stream: BinaryIO) -> tuple[FileTag, ...]:
@@ -262,7 +261,7 @@ def page_of(file: SourceFile, view: View) -> Iterator[tuple[tifffile.TiffFile, P
         elif view.chosen:
             yield tiff, choose(_reader(file, tiff), replace(view, level=None)).page
         else:
-            yield tiff, _first_page(file, tiff)
+            yield tiff, _default_page(file, tiff)
 
 
 @contextlib.contextmanager
@@ -301,6 +300,12 @@ def _first_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
     if not isinstance(page, tifffile.TiffPage):
         raise DamagedFileError(f"{file.path}: the TIFF has no first page.")
     return page
+
+
+def _default_page(file: SourceFile, tiff: tifffile.TiffFile) -> tifffile.TiffPage:
+    """Return the first page, or that of the slide where it need not be the first."""
+    page = _first_page(file, tiff)
+    return (first_of_slide(file.path, tiff) or page) if page.is_scn else page
 
 
 def _rows_as_pages(file: SourceFile, tiff: tifffile.TiffFile, page: tifffile.TiffPage) -> GridLevel | None:
@@ -362,10 +367,15 @@ def _kept_tags(page: Page) -> Iterator[FileTag]:
 
 
 def _overviews(
-    file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, page: int = 0, indices: bool = False
+    file: SourceFile, tiff: tifffile.TiffFile, full: GridLevel, page: int, indices: bool
 ) -> list[GridLevel]:
     """Return the reduced pages that show the same picture as a page, from large to small."""
-    slide = slide_of(tiff) if page == 0 else None
+    if getattr(tiff.pages[0], "is_scn", False):
+        slide = slide_of(tiff)
+        if slide is not None and slide.levels[0].index != page:
+            slide = None  # it is beside the slide
+    else:
+        slide = slide_of(tiff) if page == 0 else None
     flagged = [] if slide is not None and slide.kind != "pyramid" else _flagged(tiff, page)
     pages = flagged + (slide.levels[1:] if slide is not None and not flagged else [])
     pictures = [each for each in pages if not int(each.subfiletype or 0) & 4]  # others are masks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -35,6 +36,8 @@ COMPRESSIONS = {
     34926: "ZSTD",
 }
 _JPEG, _OLD_JPEG = 7, 6
+#: Whole numbers up to this are floats too.
+_EXACT = 1 << 53
 _APERIO_YCBCR = 33003
 #: Rows and columns of a JPEG that libjpeg decodes, at most.
 _LONGEST_JPEG = 65500
@@ -262,14 +265,18 @@ def _codec(file: SourceFile, page: Page, shape: BlockShape, stored: np.dtype[np.
         return PageCodec(page.decode, shape, stored, page.jpegtables, _PICTURES.get(compression))
 
 
-def nodata_of(page: Page) -> float | None:
+def nodata_of(page: Page) -> float | int | None:
     """Return the value that GDAL noted for "no pixel here"."""
     if 42113 not in page.tags:
         return None
-    try:
-        return float(str(page.tags[42113].value).strip().rstrip("\0"))
-    except ValueError:
-        return None
+    text = str(page.tags[42113].value).strip().rstrip("\0")
+    with contextlib.suppress(ValueError):
+        whole = int(text)  # of 64 bits a float would often be another number
+        if whole.bit_length() <= 64:
+            return whole if abs(whole) > _EXACT else float(whole)
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None
 
 
 def _fill(page: Page, dtype: np.dtype[np.generic]) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,15 @@ from affine import Affine
 
 from subregion.errors import RecordError, UnsupportedFormatError, is_of_system
 from subregion.formats.bands import Band, chosen_bands
-from subregion.formats.contents import Contents, Series
+from subregion.formats.contents import Contents, Series, no_such
 from subregion.formats.grid import GridLevel
 from subregion.formats.tiff.color import Page
 from subregion.formats.tiff.gdal import as_made
 from subregion.formats.tiff.header import count_pages
 from subregion.formats.tiff.names import Said
 from subregion.formats.tiff.page import StructureError, page_level
-from subregion.formats.tiff.slides import slide_of
-from subregion.formats.tiff.stacks import Stack, no_such, one_band, stacked_level
+from subregion.formats.tiff.slides import first_of_slide, slide_of
+from subregion.formats.tiff.stacks import Stack, one_band, stacked_level
 from subregion.geometry.placement import level_to_full
 from subregion.io.source import SourceFile
 from subregion.libraries import tifffile
@@ -64,7 +64,7 @@ class Reader:
 
     file: SourceFile
     tiff: tifffile.TiffFile
-    again: Callable[[], AbstractContextManager[tifffile.TiffFile]]
+    again: Callable[[], contextlib.AbstractContextManager[tifffile.TiffFile]]
     overviews: Callable[[SourceFile, tifffile.TiffFile, GridLevel, int, bool], list[GridLevel]]
     indices: bool = False
 
@@ -119,6 +119,10 @@ def choose(reader: Reader, view: View) -> Picture:
     """
     if view.page is not None and view.series is None:
         return _of_page(reader, view)
+    if view.series is None:
+        page = first_of_slide(reader.file.path, reader.tiff)
+        if page is not None:
+            return _of_slide(reader, view, page)
     return _of_series(reader, view)
 
 
@@ -161,20 +165,28 @@ def _of_page(reader: Reader, view: View) -> Picture:
                 f"{file.path}: page={number} is one page already: leave out {name}={getattr(view, name)!r}, "
                 f"or page=."
             )
-    try:
-        page: Any = tiff.pages[number]
-    except IndexError:
-        page = None
+    page: Any = None
+    if count_pages(file, number)[0] > number:  # tifffile follows a long chain that is a loop for ever
+        with contextlib.suppress(IndexError):
+            page = tiff.pages[number]
     if page is None:
         base, page = _plane(reader, number)
     else:
         page = page if isinstance(page, tifffile.TiffPage) else page.aspage()
         base = page_level(file, page, reader.indices)
-    found = page.index == number
+    found = None if isinstance(page, tifffile.TiffPage) and page.index != number else number
+    return _of_one(reader, view, base, page, found, f", page {number}")
+
+
+def _of_one(
+    reader: Reader, view: View, base: GridLevel, page: Page, number: int | None, note: str = ""
+) -> Picture:
+    """Return the picture of one page, with the overviews of the page of a number if there is one."""
+    file = reader.file
 
     def smaller() -> list[GridLevel]:
         with reader.again() as again:
-            return reader.overviews(file, again, base, number, reader.indices) if found else []
+            return [] if number is None else reader.overviews(file, again, base, number, reader.indices)
 
     level, rest = _resolution(file.path, base, smaller, view)
     band, words = view.c, Said.by(page)
@@ -183,9 +195,23 @@ def _of_page(reader: Reader, view: View) -> Picture:
         page,
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
         lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
-        note=f", page {number}",
+        note=note,
         from_full=~level_to_full(base.shape[:2], level.shape[:2], level.resized),
     )
+
+
+def _of_slide(reader: Reader, view: View, page: tifffile.TiffPage) -> Picture:
+    """Return the slide, or a position in the series of pages that it is in."""
+    several = any(getattr(view, name) is not None for name in ("t", "z", "axes"))
+    base = page_level(reader.file, page, reader.indices)
+    if not several and (view.c is None or view.c < base.shape[2]):
+        return _of_one(reader, view, base, page, page.index)
+    found = (number for number, each in enumerate(_series(reader)) if page.index in _indices(each))
+    return _of_series(reader, view, next(found, 0))
+
+
+def _indices(series: tifffile.TiffPageSeries) -> Iterator[int]:
+    return (page.index for page in series if page is not None)
 
 
 def _plane(reader: Reader, number: int) -> tuple[GridLevel, Page]:
@@ -200,9 +226,9 @@ def _plane(reader: Reader, number: int) -> tuple[GridLevel, Page]:
     raise no_such(reader.file.path, "page", number, count)
 
 
-def _of_series(reader: Reader, view: View) -> Picture:
+def _of_series(reader: Reader, view: View, default: int = 0) -> Picture:
     file = reader.file
-    number = view.series or 0
+    number = default if view.series is None else view.series
     found = _series(reader)
     if number >= len(found):
         raise no_such(file.path, "series", number, len(found))

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: More pages than this are a stack, of which no slide is made.
 _MOST_PAGES = 4096
+#: Pages of a pyramid, at most.
+_MOST_LEVELS = 64
 #: Tags of NDPI: the power of the lens (of other pictures a negative number), and the focal plane.
 _NDPI_LENS, _NDPI_Z = 65421, 65424
 _NDPI_PICTURES = {-1: "macro"}
@@ -85,6 +87,23 @@ def _told(tiff: tifffile.TiffFile) -> Slide | None:
     return _pyramid(tiff)
 
 
+def first_of_slide(path: str, tiff: tifffile.TiffFile) -> tifffile.TiffPage | None:
+    """Return the page that is the full resolution of a scanner's slide; None if the file is no slide.
+
+    Raises
+    ------
+    DamagedFileError
+        If it is one, but does not tell which page that is.
+    """
+    slide, first = slide_of(tiff), tiff.pages[0]
+    if not getattr(first, "is_scn", False):
+        known = slide is not None and slide.kind != "pyramid" and isinstance(first, tifffile.TiffPage)
+        return first if known else None  # type: ignore[return-value]  # mypy does not see what is known
+    if slide is None:
+        raise DamagedFileError(f"{path}: its description does not say which of its pages is the slide.")
+    return slide.levels[0]
+
+
 def is_leica(description: bytes) -> bool:
     """Whether a description is that of a Leica SCN, whose first page need not be the slide."""
     return description.rstrip(b"\0\r\n\t ").endswith(b"</scn>")
@@ -100,6 +119,15 @@ def _pages(tiff: tifffile.TiffFile) -> list[Any]:
             break
         found.append(page if isinstance(page, tifffile.TiffPage) else page.aspage())
     return found
+
+
+def _has_page(tiff: tifffile.TiffFile, number: int) -> bool:
+    """Whether there are so many pages; to count all of them would not end where they are a loop."""
+    try:
+        tiff.pages[number]
+    except IndexError:
+        return False
+    return True
 
 
 def _by_size(pages: list[Any]) -> list[Any]:
@@ -256,7 +284,7 @@ def _pyramid(tiff: tifffile.TiffFile) -> Slide | None:
     Each page has to be so: of a stack of pictures that is true of none.
     """
     first: Any = tiff.pages[0]
-    if not first.is_tiled or not 1 < len(tiff.pages) <= 64:
+    if not first.is_tiled or not _has_page(tiff, 1) or _has_page(tiff, _MOST_LEVELS):
         return None
     pages = _pages(tiff)
     for large, small in itertools.pairwise(pages):

@@ -15,6 +15,7 @@ from subregion.codecs.codec import RawCodec
 from subregion.codecs.color import Color
 from subregion.codecs.page import PageCodec
 from subregion.errors import DamagedFileError, RecordError, UnsupportedFormatError
+from subregion.formats.contents import no_such
 from subregion.formats.grid import GridLevel
 from subregion.formats.tiff.page import page_level
 from subregion.io import limits
@@ -107,9 +108,12 @@ class Stack:
         for count in reversed(range(len(shape))):
             if {"Y", "X"} <= set(letters[count:]) and math.prod(shape[:count]) == planes:
                 outer = letters[:count]
+                sizes = tuple(shape[:count])
                 if "C" not in letters:  # pages that are samples are channels, as in an array
                     outer = outer.replace("S", "C")
-                return cls(path, outer, tuple(shape[:count]), letters[count:])
+                elif (at := outer.find("C")) >= 0 and sizes[at] == 1:  # so are the samples of the only one
+                    outer, sizes = outer[:at] + outer[at + 1 :], sizes[:at] + sizes[at + 1 :]
+                return cls(path, outer, sizes, letters[count:])
         raise UnsupportedFormatError(
             f"{path}: a series of shape {tuple(shape)} with axes {letters} is not made of pages with y and x."
         )
@@ -173,12 +177,6 @@ class Stack:
             else:
                 said.append(f"has {size} positions of the axis {letter}, of which 0 is read")
         return said
-
-
-def no_such(path: str, name: str, value: int, count: int) -> RecordError:
-    """Say that a position is not there, and which are."""
-    there = f"it has {count} of them: 0 to {count - 1}" if count > 1 else f"it has one, which is {name}=0"
-    return RecordError(f"{path}: {name}={value} is asked for, but {there}.")
 
 
 def _find(letters: str, letter: str) -> int | None:

@@ -50,7 +50,7 @@ def bands_of(spec: ArraySpec, axes: Axes, labels: Sequence[str] | None) -> Seque
         if not values:
             continue
         if isinstance(values[0], str):
-            names = names or values
+            names = names or (values if any(values) else [])
         elif not wavelengths:
             lengths = [nanometres(value, about.get("units")) for value in values]
             if any(lengths):  # mere numbers of bands are none, and another coordinate may have them
@@ -96,8 +96,9 @@ def _values(folder: str, document: Document, axis: str) -> list[Any]:
     for number in range(spec.grid[0]):
         try:
             file = SourceFile(spec.file_of((number,)))
-        except SourceNotFoundError:
-            return []
+        except SourceNotFoundError:  # a chunk of nothing but the fill value is not written
+            values += [_filling(kind, document, spec)] * min(spec.chunks[0], spec.shape[0])
+            continue
         data: Any = file.read(0, min(file.size, _MOST_NBYTES))
         for each in filters:
             data = each.undo(data, _MOST_NBYTES)
@@ -106,6 +107,14 @@ def _values(folder: str, document: Document, axis: str) -> list[Any]:
         else:
             values += np.frombuffer(bytes(data), kind or spec.dtype).tolist()
     return values[: spec.shape[0]]
+
+
+def _filling(kind: str, document: Document, spec: ArraySpec) -> Any:
+    """Return what stands where nothing is written: text as it is, or a number."""
+    if not kind:
+        return np.asarray(spec.fill, spec.dtype).item()
+    fill = document.get("fill_value")
+    return fill if isinstance(fill, str) else ""
 
 
 def _as_bytes(document: Document) -> tuple[str, Document]:
