@@ -343,6 +343,52 @@ def test_errors_are_ours(tmp_path: Path) -> None:
         SimpleFrames({1: tmp_path / "a.tif"}).load_region(1)
 
 
+@pytest.mark.parametrize(
+    "backend", [None, "npy", "zarr", {"type": "cog", "config": {"compress": "DEFLATE"}}], ids=str
+)
+@pytest.mark.parametrize("threads", [0, 1, 2, 5])
+def test_batches_of_one_shape(tmp_path: Path, backend: Any, threads: int) -> None:
+    pictures = [pixels("u2", 3, seed) for seed in range(3)]
+    for number, picture in enumerate(pictures):
+        tifffile.imwrite(
+            tmp_path / f"{number}.tif", picture, tile=(32, 48), photometric="rgb", compression="zlib"
+        )
+    frames = SimpleFrames({k: tmp_path / f"{k}.tif" for k in range(3)}, tmp_path / "work", backend)
+    rng = np.random.default_rng(threads)
+    wanted, expected = [], []
+    for _ in range(50):
+        number, row, col = int(rng.integers(3)), int(rng.integers(ROWS - 40)), int(rng.integers(COLS - 50))
+        window: Any = Window(row, col, 40, 50)
+        if rng.random() < 0.5:
+            window = slice(row, row + 40), slice(col - COLS, (col + 50 - COLS) or None)
+        wanted.append((number, window))
+        expected.append(pictures[number][row : row + 40, col : col + 50])
+    found = frames.load_regions(wanted, threads=threads)
+    np.testing.assert_array_equal(found, np.stack(expected))
+    np.testing.assert_array_equal(frames.load_regions(wanted, stack=True, threads=threads), found)
+    one = frames.load_regions(
+        [*wanted, (0, Window(-1, -1, 40, 50))], threads=threads
+    )  # which leaves the image
+    np.testing.assert_array_equal(one[:-1], found)
+    np.testing.assert_array_equal(one[-1, 1:, 1:], pictures[0][:39, :49])
+    whole = frames.load_region(1, threads=threads)
+    np.testing.assert_array_equal(whole, pictures[1])
+    np.testing.assert_array_equal(frames.load_image(2, threads=threads), pictures[2])
+
+
+def test_a_damaged_copy_is_mended_in_a_batch(tmp_path: Path) -> None:
+    picture = pixels("u2", 3)
+    tifffile.imwrite(tmp_path / "a.tif", picture, photometric="rgb", rowsperstrip=ROWS, compression="lzw")
+    frames = SimpleFrames({1: tmp_path / "a.tif"}, tmp_path / "work", "zarr")
+    requests = [(1, Window(k, k, 90, 90)) for k in range(9)]
+    frames.prepare(progress=False)
+    (shard,) = (tmp_path / "work").glob("**/*.zarr/0/c/0/0/0")
+    data = bytearray(shard.read_bytes())
+    data[2000] ^= 4
+    shard.write_bytes(data)
+    np.testing.assert_array_equal(frames.load_regions(requests)[0], picture[:90, :90])
+
+
 def test_damaged_blocks_under_sanitizers() -> None:
     """A few of what `make fuzz-native` does."""
     if not all(native.libraries().values()) or shutil.which("pkg-config") is None:

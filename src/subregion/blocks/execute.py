@@ -82,7 +82,7 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
         elif (numbers := table.read(group, BLOCKS.limit)) is not None:
             left.append((level, group, set(numbers)))
     if jobs:
-        carry_out([(job.run, ()) for job, *_ in jobs for _ in range(min(threads, job.shares))], threads)
+        run_jobs([job for job, *_ in jobs], threads)
         for job, level, group in jobs:
             if (numbers := job.left()) is not None:
                 left.append((level, group, set(numbers)))
@@ -90,6 +90,12 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
         _execute_in_python(left, threads)
     for read, stored_read in colored:
         colour(stored_read.out, read)
+
+
+def run_jobs(jobs: Sequence[Any], threads: int) -> None:
+    """Do work of the compiled executor in so many threads; what it leaves is to be asked of each job."""
+    shares = [(job.run, ()) for job in jobs for _ in range(min(max(1, threads), job.shares))]
+    carry_out(shares, threads)
 
 
 def _execute_in_python(groups: list[tuple[Level, list[WindowRead], Set[Any] | None]], threads: int) -> None:

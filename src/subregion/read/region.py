@@ -6,13 +6,13 @@ import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from subregion.blocks.cache import BLOCKS
-from subregion.blocks.execute import FailedReadError, execute
+from subregion.blocks.execute import FailedReadError, execute, run_jobs
 from subregion.blocks.level import WindowRead
 from subregion.blocks.wholes import DECODED, tell_of_wholes
 from subregion.errors import ConfigError, MendedError, RegionTypeError, shown
@@ -71,26 +71,23 @@ def read_region(
     count = 1 if threads == 1 else thread_count(threads)
     try:  # nearly always this is all
         if options is AS_STORED and channels is None and count == 1:
-            found = _read_window(store, record, region)
+            table = _table_of(store, record)
+            found = None if table is None else table.window(region, BLOCKS.limit, SURELY_FITS)
             if found is not None:
-                return found
+                return cast("NDArray[Any]", found)
         return read_plan(store, plan_read(store, record, region, channels, options), count)
     except MendedError:
         pass
     return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options), count))
 
 
-def _read_window(store: Store, record: ImageRecord, region: Region | Selection) -> NDArray[Any] | None:
-    """Read a window of one file as it is stored in one compiled call; None if there is more to it."""
+def _table_of(store: Store, record: ImageRecord) -> Any:
+    """Return the blocks of the file that is read where nothing else is asked for; see `Level.table`."""
     asset = record.assets[record.default]
     if asset.to_image is not None:
         return None
     level = open_default(store, record, asset).raster.full
-    table = None if level.color is not None else level.table
-    if table is None:
-        return None
-    found: NDArray[Any] | None = table.window(region, BLOCKS.limit, SURELY_FITS)
-    return found
+    return None if level.color is not None else level.table
 
 
 def read_plan(store: Store, plan: ReadPlan, threads: int = 1) -> NDArray[Any]:
@@ -286,7 +283,38 @@ class _Batch:
         """Read into `output`, or return one array or a list."""
         return planned_again(lambda: self._read(wanted, output), self.mended)
 
+    def _read_windows(self, wanted: list[tuple[ImageRecord, Region | Selection]]) -> NDArray[Any] | None:
+        """Read windows of one shape, of files as they are stored, in compiled calls; None otherwise.
+
+        To plan them one by one takes longer than to read small ones.
+        """
+        records = {id(record): record for record, _ in wanted}
+        tables = {key: _table_of(self.store, record) for key, record in records.items()}
+        if None in tables.values():
+            return None
+        shapes, groups = set(), dict[int, list[int]]()
+        for place, (record, region) in enumerate(wanted):
+            table = tables[id(record)]
+            shapes.add((table.shape_of(region), table.bands, table.dtype))
+            groups.setdefault(id(record), []).append(place)
+        if len(shapes) != 1 or (found := shapes.pop())[0] is None:
+            return None
+        (height, width), bands, dtype = found
+        need = len(wanted) * height * width * bands * dtype.itemsize
+        check_result(wanted[0][0].default_asset.path, need)
+        out = np.empty((len(wanted), height, width, bands), dtype)
+        jobs = []
+        for key, places in groups.items():
+            regions, parts = [wanted[place][1] for place in places], [out[place] for place in places]
+            jobs.append(tables[key].windows(regions, parts, BLOCKS.limit, self.threads))
+        run_jobs(jobs, self.threads)
+        return out if all(job.left() is None for job in jobs) else None
+
     def _read(self, wanted: list[tuple[ImageRecord, Region | Selection]], output: Output | None) -> Any:
+        if output is None and self.channels is None and self.stack is not False and self.options.as_stored:
+            found = self._read_windows(wanted)
+            if found is not None:
+                return found
         plans = [
             plan_read(self.store, record, region, self.channels, self.options) for record, region in wanted
         ]

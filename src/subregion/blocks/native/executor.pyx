@@ -7,7 +7,7 @@ What it cannot do, it hands back: the numbers of the blocks that are left to `bl
 
 from cpython.buffer cimport PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
 from cpython.slice cimport PySlice_Check
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy
 
@@ -18,6 +18,7 @@ from subregion.geometry.window import Window
 
 
 cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8(object text) except NULL
     int PySlice_Unpack(object slice, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1
     Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step)
 
@@ -65,6 +66,7 @@ cdef extern from "guard.h" nogil:
     void sr_guard_forget_threads()
     int sr_read(int descriptor, int64_t offset, int64_t count, uint8_t *out)
     int64_t sr_size(int descriptor)
+    int sr_state(const char *path, int64_t *state)
     int sr_is_cold(int descriptor, int64_t offset)
     void sr_announce(int descriptor, int64_t offset, int64_t count)
     int64_t sr_next(int64_t *number)
@@ -109,6 +111,25 @@ def crc32c(const uint8_t[::1] data) -> int:
     return sr_crc32c(&data[0] if data.shape[0] else NULL, data.shape[0])
 
 
+def looks_like(path: str, tuple state) -> object:
+    """Tell whether a file has this size, time of change, number, device and time of status; None: unknown."""
+    cdef int64_t now[5]
+    cdef const char *name
+    cdef int found
+    try:
+        name = PyUnicode_AsUTF8(path)
+    except UnicodeEncodeError:
+        return None
+    with nogil:
+        found = sr_state(name, now)
+    if not found:
+        return None
+    return (
+        now[0] == state[0] and now[1] == state[1] and now[4] == state[4]
+        and <uint64_t>now[2] == state[2] and <uint64_t>now[3] == state[3]
+    )
+
+
 def forget_threads() -> None:
     """Forget, in a child that was forked, what the threads of its parent were doing."""
     sr_guard_forget_threads()
@@ -136,6 +157,10 @@ cdef _Scratch _take_scratch():
 cdef _give_back(_Scratch scratch):
     if scratch.of.stored_size <= KEPT and len(_idle) < 64:
         _idle.append(scratch)
+
+
+cdef struct Place:
+    int64_t row, col, height, width
 
 
 cdef struct Read:
@@ -182,6 +207,7 @@ cdef struct Grid:
     int64_t *seen      # when each was decoded, by that clock
     sr_map map
     int64_t unmapped   # reads to go before it is worth a map
+    int64_t mapping    # threads that came to make it
     int64_t looks, warm
 
 
@@ -222,7 +248,8 @@ cdef class BlockTable:
 
     cdef readonly object file, dtype
     cdef readonly bint keeps
-    cdef int64_t height, width, bands
+    cdef int64_t height, width
+    cdef readonly int64_t bands
     cdef Grid grid
     cdef Py_buffer _views[3]
     cdef int _held
@@ -310,7 +337,7 @@ cdef class BlockTable:
         list of int or None
             Numbers of the blocks that are left; None if there are none.
         """
-        job = Job(self, reads, limit, 1)
+        job = self.job(reads, limit, 1)
         job.run()
         return job.left()
 
@@ -331,38 +358,65 @@ cdef class BlockTable:
         ndarray, shape (rows, columns, bands), or None
             None for any other region, and where something cannot be read: others know what to do or say then.
         """
-        cdef Py_ssize_t row, row_stop, col, col_stop, step
-        cdef int64_t height, width
-        if type(region) is Window:
-            row, col, height, width = region.row, region.col, region.height, region.width
-        elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
-            try:
-                PySlice_Unpack(region[0], &row, &row_stop, &step)
-                if step != 1:
-                    return None
-                height = PySlice_AdjustIndices(self.height, &row, &row_stop, 1)
-                PySlice_Unpack(region[1], &col, &col_stop, &step)
-            except (TypeError, ValueError):
-                return None
-            if step != 1:
-                return None
-            width = PySlice_AdjustIndices(self.width, &col, &col_stop, 1)
-        else:
+        cdef Place place
+        if not self._place(region, &place) or place.height > most // place.width // self.bands:
             return None
-        if row < 0 or col < 0 or height <= 0 or width <= 0 or height > self.height - row:
-            return None
-        if width > self.width - col or height > most // width // self.bands:
-            return None
-        out = empty((height, width, self.bands), self.dtype)
-        job = <Job>Job.__new__(Job, self, None, limit, 1)
-        job._take_all(row, col, height, width, out)
+        out = empty((place.height, place.width, self.bands), self.dtype)
+        job = <Job>Job.__new__(Job, self, 1, limit)
+        job._take_window(&place, out)
         job._begin(1)
         job.run()
         return out if job.left() is None else None
 
+    def shape_of(self, region):
+        """Return rows and columns of a plain window, as `window` takes them; None for any other region."""
+        cdef Place place
+        return (place.height, place.width) if self._place(region, &place) else None
+
+    def windows(self, list regions, list outs, int64_t limit, int threads):
+        """Return work that reads plain windows of all bands, each into an array of its shape and this type."""
+        cdef Place place
+        job = <Job>Job.__new__(Job, self, len(regions), limit)
+        for region, out in zip(regions, outs):
+            if not self._place(region, &place):
+                raise ValueError("a region is no plain window")
+            job._take_window(&place, out)
+        job._begin(threads)
+        return job
+
+    cdef bint _place(self, object region, Place *place):
+        """Resolve a plain window inside the level; returns False for any other region."""
+        cdef Py_ssize_t row, row_stop, col, col_stop, step
+        if type(region) is Window:
+            place.row, place.col = region.row, region.col
+            place.height, place.width = region.height, region.width
+        elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
+            try:
+                PySlice_Unpack(region[0], &row, &row_stop, &step)
+                if step != 1:
+                    return False
+                place.height = PySlice_AdjustIndices(self.height, &row, &row_stop, 1)
+                PySlice_Unpack(region[1], &col, &col_stop, &step)
+            except (TypeError, ValueError):
+                return False
+            if step != 1:
+                return False
+            place.width = PySlice_AdjustIndices(self.width, &col, &col_stop, 1)
+            place.row, place.col = row, col
+        else:
+            return False
+        return (
+            place.row >= 0 and place.col >= 0 and place.height > 0 and place.width > 0
+            and place.height <= self.height - place.row and place.width <= self.width - place.col
+        )
+
     def job(self, list reads, int64_t limit, int threads):
         """Return the same as work that so many threads may share; see `read`."""
-        return Job(self, reads, limit, threads)
+        job = <Job>Job.__new__(Job, self, len(reads), limit)
+        for read in reads:
+            job._take(read)
+        job._begin(threads)
+        return job
 
 
 cdef bint _can_map(Grid *grid) noexcept nogil:
@@ -372,6 +426,8 @@ cdef bint _can_map(Grid *grid) noexcept nogil:
     if grid.map.base == NULL:
         if grid.unmapped > 0:
             grid.unmapped -= 1
+            return False
+        if sr_next(&grid.mapping) != 0:  # another thread does it
             return False
         if not sr_map_open(&grid.map, grid.descriptor, grid.size):
             grid.mappable = False
@@ -396,7 +452,6 @@ cdef class Job:
 
     cdef BlockTable table
     cdef Grid *grid
-    cdef list owners
     cdef Read *reads
     cdef int64_t count
     cdef Py_buffer *views
@@ -405,27 +460,20 @@ cdef class Job:
     cdef int64_t piece_count, room
     cdef int64_t *groups  # where the pieces of each block begin, and the end
     cdef int64_t group_count
-    cdef uint8_t *failed
+    cdef uint8_t *done  # whether all that is wanted of each was copied
     cdef int64_t next_group, at_once
     cdef int64_t limit
     cdef bint mapped, cold
 
-    def __cinit__(self, BlockTable table, list reads, int64_t limit, int threads):
-        cdef int64_t place
+    def __cinit__(self, BlockTable table, int64_t count, int64_t limit):
         self.table = table
         self.grid = &table.grid
-        self.owners = reads
         self.limit = limit
-        self.count = 1 if reads is None else len(reads)
+        self.count = count
         self.reads = <Read *>calloc(self.count, sizeof(Read))
         self.views = <Py_buffer *>calloc(self.count, sizeof(Py_buffer))
         if self.reads == NULL or self.views == NULL:
             raise MemoryError
-        if reads is None:
-            return
-        for place in range(self.count):
-            self._take(&self.reads[place], reads[place])
-        self._begin(threads)
 
     cdef _begin(self, int threads):
         """Plan what was taken."""
@@ -458,11 +506,12 @@ cdef class Job:
         free(self.views)
         free(self.pieces)
         free(self.groups)
-        free(self.failed)
+        free(self.done)
 
-    cdef _take(self, Read *read, object asked):
-        """Note down one read as numbers."""
+    cdef _take(self, object asked):
+        """Note down one `WindowRead` as numbers."""
         cdef Py_buffer *view = &self.views[self.held]
+        cdef Read *read = &self.reads[self.held]
         _, window, out, bands, steps = asked
         PyObject_GetBuffer(out, view, PyBUF_STRIDED)
         self.held += 1
@@ -480,13 +529,13 @@ cdef class Job:
             for place, band in enumerate(bands):
                 read.chosen[place] = band
 
-    cdef _take_all(self, int64_t row, int64_t col, int64_t height, int64_t width, object out):
+    cdef _take_window(self, const Place *place, object out):
         """Note down a read of all bands of a window."""
-        cdef Read *read = &self.reads[0]
-        cdef Py_buffer *view = &self.views[0]
+        cdef Read *read = &self.reads[self.held]
+        cdef Py_buffer *view = &self.views[self.held]
         PyObject_GetBuffer(out, view, PyBUF_STRIDED)
-        self.held = 1
-        read.row, read.col, read.height, read.width = row, col, height, width
+        self.held += 1
+        read.row, read.col, read.height, read.width = place.row, place.col, place.height, place.width
         read.row_step = read.col_step = 1
         read.out = <uint8_t *>view.buf
         read.strides.row, read.strides.col = view.strides[0], view.strides[1]
@@ -541,8 +590,8 @@ cdef class Job:
         cdef int64_t place
         cdef bint apart = self.grid.codec.compressor == SR_RAW  # nothing is decoded that could be shared
         self.groups = <int64_t *>malloc((self.piece_count + 1) * sizeof(int64_t))
-        self.failed = <uint8_t *>calloc(self.piece_count + 1, 1)
-        if self.groups == NULL or self.failed == NULL:
+        self.done = <uint8_t *>calloc(self.piece_count + 1, 1)
+        if self.groups == NULL or self.done == NULL:
             return False
         if self.count > 1 and not apart:
             qsort(self.pieces, self.piece_count, sizeof(Piece), _in_order)
@@ -573,15 +622,14 @@ cdef class Job:
                     if self.cold:
                         self._announce(group)
                 for group in range(first, min(first + self.at_once, self.group_count)):
-                    if not self._carry_out(group, &scratch.of, mapped):
-                        self.failed[group] = 1
+                    self.done[group] = self._carry_out(group, &scratch.of, mapped)
             sr_guard_leave(guarded)
         _give_back(scratch)
 
     @property
     def shares(self):
         """How many threads can have a part of it."""
-        return -(-self.group_count // self.at_once)
+        return (self.group_count + self.at_once - 1) // self.at_once
 
     def left(self):
         """Return the numbers of the blocks that are left; None if there are none."""
@@ -592,7 +640,7 @@ cdef class Job:
             return [self.pieces[self.groups[group]].number for group in range(self.group_count)]
         found = None
         for group in range(self.group_count):
-            if self.failed[group]:
+            if not self.done[group]:
                 if found is None:
                     found = []
                 found.append(self.pieces[self.groups[group]].number)

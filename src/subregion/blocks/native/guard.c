@@ -54,6 +54,12 @@ int64_t sr_size(int descriptor)
     return GetFileSizeEx((HANDLE)_get_osfhandle(descriptor), &size) ? size.QuadPart : -1;
 }
 
+int sr_state(const char *path, int64_t *state)
+{
+    (void)path, (void)state;
+    return 0;
+}
+
 int sr_is_cold(int descriptor, int64_t offset)
 {
     (void)descriptor, (void)offset;
@@ -82,6 +88,7 @@ int64_t sr_add(volatile int64_t *number, int64_t count)
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -210,6 +217,24 @@ int sr_read(int descriptor, int64_t offset, int64_t count, uint8_t *out)
 int64_t sr_size(int descriptor)
 {
     return (int64_t)lseek(descriptor, 0, SEEK_END);
+}
+
+int sr_state(const char *path, int64_t *state)
+{
+    struct stat found;
+    if (stat(path, &found))
+        return 0;
+#ifdef __APPLE__
+    const struct timespec changed = found.st_mtimespec, touched = found.st_ctimespec;
+#else
+    const struct timespec changed = found.st_mtim, touched = found.st_ctim;
+#endif
+    state[0] = (int64_t)found.st_size;
+    state[1] = (int64_t)changed.tv_sec * 1000000000 + changed.tv_nsec;
+    state[2] = (int64_t)found.st_ino;
+    state[3] = (int64_t)found.st_dev;
+    state[4] = (int64_t)touched.tv_sec * 1000000000 + touched.tv_nsec;
+    return 1;
 }
 
 int sr_is_cold(int descriptor, int64_t offset)

@@ -29,6 +29,9 @@ void sr_guard_forget_threads(void);
 int sr_read(int descriptor, int64_t offset, int64_t count, uint8_t *out);
 /* How many bytes a file has now; -1 if it cannot tell. */
 int64_t sr_size(int descriptor);
+/* Size, time of change, number, device and time of status of a path, times in nanoseconds; returns 0 if it cannot
+ * tell. */
+int sr_state(const char *path, int64_t *state);
 /* Whether a byte of it would have to come from the disk. */
 int sr_is_cold(int descriptor, int64_t offset);
 /* Tell the disk that these bytes are wanted soon. */
