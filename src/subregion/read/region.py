@@ -311,7 +311,8 @@ class _Batch:
         return out if all(job.left() is None for job in jobs) else None
 
     def _read(self, wanted: list[tuple[ImageRecord, Region | Selection]], output: Output | None) -> Any:
-        if output is None and self.channels is None and self.stack is not False and self.options.as_stored:
+        plain = self.options.as_stored and self.options.fill is None and self.channels is None
+        if plain and output is None and self.stack is not False:
             found = self._read_windows(wanted)
             if found is not None:
                 return found
