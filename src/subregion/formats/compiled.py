@@ -81,7 +81,7 @@ def table_of(level: GridLevel) -> Any:
         level.block,
         samples,
         fill.dtype,
-        layout.codec | {"itemsize": stored.itemsize, "swapped": not stored.isnative},
+        layout.codec | {"itemsize": stored.itemsize, "swapped": _swapped(stored)},
         layout.strides,
         layout.start,
         layout.last_rows,
@@ -89,6 +89,13 @@ def table_of(level: GridLevel) -> Any:
         None if level.sums is None else np.ascontiguousarray(level.sums),
         compressor not in _CHEAP and bool(file.identity),
     )
+
+
+def _swapped(stored: np.dtype[np.generic]) -> int:
+    """Return how many bytes each number has that lie the other way round; 0 if none do."""
+    if stored.isnative:
+        return 0
+    return stored.itemsize // 2 if stored.kind == "c" else stored.itemsize
 
 
 def _layout_of(codec: Codec) -> _Layout | None:

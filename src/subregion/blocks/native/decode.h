@@ -16,7 +16,7 @@ typedef struct {
     int shuffle;        /* bytes of a sample whose bytes were put apart (numcodecs' Shuffle); 0: none */
     int predictor;      /* as in TIFF: 1 none, 2 differences, 3 floating point */
     int itemsize;       /* bytes of a sample, which a predictor has to know */
-    int swapped;        /* whether samples have the other order of bytes than the machine */
+    int swapped;        /* bytes of each number whose order is not that of the machine; 0: it is */
     int samples;        /* samples of a pixel */
     int exact;          /* whether a block must hold nbytes; otherwise what is needed of it is enough */
     int checked;        /* whether stored bytes end with their CRC-32C */

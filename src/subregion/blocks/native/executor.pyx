@@ -274,7 +274,7 @@ cdef class BlockTable:
         grid.codec.shuffle = codec.get("shuffle", 0)
         grid.codec.predictor = codec.get("predictor", 1)
         grid.codec.itemsize = codec["itemsize"]
-        grid.codec.swapped = codec.get("swapped", False)
+        grid.codec.swapped = codec.get("swapped", 0)
         grid.codec.samples = samples
         grid.codec.exact = codec.get("exact", False)
         grid.codec.checked = codec.get("checked", False)
@@ -746,7 +746,7 @@ cdef class Job:
         cdef sr_strides here = grid.strides
         cdef uint8_t *to
         cdef int32_t k
-        cdef int swapped = grid.codec.swapped and grid.codec.predictor == 1
+        cdef int swapped = grid.codec.swapped if grid.codec.predictor == 1 else 0
         self._place(read, number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
         decoded += inner_row * here.row + inner_col * here.col
         here.row, here.col = here.row * read.row_step, here.col * read.col_step
