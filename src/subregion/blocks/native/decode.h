@@ -39,6 +39,8 @@ typedef struct {
 /* Make room; returns 0 if there is none. */
 int sr_reserve(uint8_t **buffer, int64_t *size, int64_t wanted);
 void sr_scratch_free(sr_scratch *scratch);
+/* How many bytes the largest of its buffers has. */
+int64_t sr_scratch_size(const sr_scratch *scratch);
 
 /* Decode a block, of which at least `needed` bytes must be there, and those from `start` to `stop` are wanted.
  *
