@@ -26,6 +26,7 @@ import subregion
 from subregion import SimpleFrames, Window
 from subregion.blocks import native
 from subregion.errors import DamagedFileError, SubregionError
+from subregion.formats.open import open_raster
 
 pytestmark = pytest.mark.skipif(not native.BUILT, reason="it was not built here")
 
@@ -44,8 +45,6 @@ def pixels(dtype: str, bands: int, seed: int = 0) -> NDArray[Any]:
 
 def is_native(path: Path) -> bool:
     """Whether the compiled executor reads it, so that the test is about that."""
-    from subregion.formats.open import open_raster
-
     return open_raster(str(path)).full.table is not None
 
 
