@@ -26,24 +26,25 @@ import subregion
 from subregion import SimpleFrames, Window
 from subregion.blocks import native
 from subregion.errors import DamagedFileError, SubregionError
+from subregion.formats.open import open_raster
 
 pytestmark = pytest.mark.skipif(not native.BUILT, reason="it was not built here")
 
 ROWS, COLS = 203, 307
-DTYPES = ["u1", "<u2", ">u2", "<i4", ">f4", "<f8", "?", "<c8"]
+DTYPES = ["u1", "<u2", ">u2", "<i4", ">f4", "<f8", "?", "<c8", ">c8", ">c16"]
 
 
 def pixels(dtype: str, bands: int, seed: int = 0) -> NDArray[Any]:
     rng = np.random.default_rng(seed)
     smooth = np.add.outer(np.arange(ROWS), np.arange(COLS))[..., None] + np.arange(bands) * 7
     found = smooth // 3 + rng.integers(0, 9, (ROWS, COLS, bands))
+    if np.dtype(dtype).kind == "c":
+        found = found - 2j * found[::-1]
     return found.astype(dtype) if dtype != "?" else (found % 5 < 2)
 
 
 def is_native(path: Path) -> bool:
     """Whether the compiled executor reads it, so that the test is about that."""
-    from subregion.formats.open import open_raster
-
     return open_raster(str(path)).full.table is not None
 
 

@@ -150,7 +150,7 @@ def colour(stored: NDArray[Any], read: WindowRead) -> None:
 def _announce(level: Level, plan: BlockPlan) -> None:
     """Tell the disk of all that is wanted, so that it can work on several blocks at once."""
     for block, parts in zip(*plan, strict=True):
-        for offset, nbytes in level.touched(block, parts):
+        for offset, nbytes in level.touched(block, parts) if block[2] else ():
             level.file.announce(offset, nbytes)
 
 

@@ -70,25 +70,33 @@ def table_of(level: GridLevel) -> Any:
     if level.offsets.shape[0] == 1:
         samples = level.shape[2] if level.color is None else level.color.samples
     fill = np.empty((), stored.newbyteorder("="))
-    fill[...] = level.fill
+    with np.errstate(all="ignore"):  # the lowest float64 stands for nothing in a float32 too
+        fill[...] = level.fill
     compressor = layout.codec["compressor"]
     return executor.BlockTable(
         file,
         file.immutable or level.mapped,
         level.shape,
-        np.ascontiguousarray(level.offsets),
-        np.ascontiguousarray(level.nbytes),
+        np.ascontiguousarray(level.offsets, np.int64),
+        np.ascontiguousarray(level.nbytes, np.int64),
         level.block,
         samples,
         fill.dtype,
-        layout.codec | {"itemsize": stored.itemsize, "swapped": not stored.isnative},
+        layout.codec | {"itemsize": stored.itemsize, "swapped": _swapped(stored)},
         layout.strides,
         layout.start,
         layout.last_rows,
         fill.tobytes(),
-        None if level.sums is None else np.ascontiguousarray(level.sums),
+        None if level.sums is None else np.ascontiguousarray(level.sums, np.uint32),
         compressor not in _CHEAP and bool(file.identity),
     )
+
+
+def _swapped(stored: np.dtype[np.generic]) -> int:
+    """Return how many bytes each number has that lie the other way round; 0 if none do."""
+    if stored.isnative:
+        return 0
+    return stored.itemsize // 2 if stored.kind == "c" else stored.itemsize
 
 
 def _layout_of(codec: Codec) -> _Layout | None:

@@ -308,7 +308,7 @@ def _plan_stored(
     if options.fill is not None:
         check_fill(options.fill, raster.dtype)
     shape = (*selection.shape, count if bands is None else len(bands))
-    if math.prod(shape) > SURELY_FITS:
+    if math.prod(shape) * raster.dtype.itemsize > SURELY_FITS:
         check_result(raster.path, *shape, raster.dtype.itemsize)
     window, steps = selection.window, (selection.row_step, selection.col_step)
     padding = None

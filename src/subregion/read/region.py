@@ -307,6 +307,8 @@ class _Batch:
         for key, places in groups.items():
             regions, parts = [wanted[place][1] for place in places], [out[place] for place in places]
             jobs.append(tables[key].windows(regions, parts, BLOCKS.limit, self.threads))
+        if any(job.wanted_again() for job in jobs):
+            return None
         run_jobs(jobs, self.threads)
         return out if all(job.left() is None for job in jobs) else None
 

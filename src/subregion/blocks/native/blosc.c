@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { FRAME_SHUFFLED = 1, FRAME_PLAIN = 2, FRAME_BITS = 4, FRAME_WHOLE = 0x10 };
+enum { FRAME_SHUFFLED = 1, FRAME_PLAIN = 2, FRAME_BITS = 4, FRAME_UNKNOWN = 8, FRAME_WHOLE = 0x10 };
 #define HEADER 16
 #define MOST_STREAMS 16
 
@@ -55,11 +55,12 @@ static int block(int compressor, sr_scratch *scratch, const uint8_t *stored, int
 int sr_blosc(sr_scratch *scratch, const uint8_t *stored, int64_t count, int64_t nbytes, int64_t start,
              int64_t stop, uint8_t *out)
 {
-    if (count < HEADER || stored[0] != 2)
+    if (count < HEADER || stored[0] != 2 || stored[1] != 1 || stored[2] & FRAME_UNKNOWN)
         return 0;
     const int flags = stored[2];
     const int64_t itemsize = stored[3], size = number(stored + 8);
-    if (number(stored + 4) != nbytes || number(stored + 12) != count || size <= 0 || itemsize == 0)
+    if (number(stored + 4) != nbytes || number(stored + 12) != count || size <= 0 || size > nbytes ||
+        itemsize == 0)
         return 0;
     if (flags & FRAME_PLAIN) {
         if (count != HEADER + nbytes)
@@ -68,7 +69,7 @@ int sr_blosc(sr_scratch *scratch, const uint8_t *stored, int64_t count, int64_t 
         return 1;
     }
     const int compressor = compressor_of(flags);
-    if (compressor < 0 || !sr_has(compressor) || size > nbytes)
+    if (compressor < 0 || !sr_has(compressor))
         return 0;
     const int64_t blocks = (nbytes + size - 1) / size;
     if (blocks > (count - HEADER) / 4)

@@ -51,11 +51,13 @@ static void line(const uint8_t *from, int64_t here, uint8_t *to, int64_t there, 
     }
 }
 
-static void line_swapped(const uint8_t *from, int64_t here, uint8_t *to, int64_t there, int64_t count, int size)
+static void line_swapped(const uint8_t *from, int64_t here, uint8_t *to, int64_t there, int64_t count, int size,
+                         int part)
 {
     for (int64_t i = 0; i < count; i++, from += here, to += there)
-        for (int k = 0; k < size; k++)
-            to[k] = from[size - 1 - k];
+        for (int first = 0; first < size; first += part)
+            for (int k = 0; k < part; k++)
+                to[first + k] = from[first + part - 1 - k];
 }
 
 void sr_copy(const uint8_t *from, sr_strides here, uint8_t *to, sr_strides there, int64_t rows, int64_t cols,
@@ -72,7 +74,7 @@ void sr_copy(const uint8_t *from, sr_strides here, uint8_t *to, sr_strides there
             for (int64_t k = 0; k < samples; k++) {
                 const uint8_t *first = from + (chosen ? chosen[k] : k) * here.sample;
                 if (swapped)
-                    line_swapped(first, here.col, to + k * there.sample, there.col, cols, itemsize);
+                    line_swapped(first, here.col, to + k * there.sample, there.col, cols, itemsize, swapped);
                 else
                     line(first, here.col, to + k * there.sample, there.col, cols, itemsize);
             }

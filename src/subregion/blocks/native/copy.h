@@ -9,7 +9,8 @@ typedef struct {
     int64_t row, col, sample;
 } sr_strides;
 
-/* `chosen` says which sample of the block becomes each of `samples` of the result; NULL: as they are. */
+/* `chosen` says which sample of the block becomes each of `samples` of the result; NULL: as they are. `swapped`:
+ * bytes of each number whose order is turned round (a complex sample has two); 0: none. */
 void sr_copy(const uint8_t *from, sr_strides here, uint8_t *to, sr_strides there, int64_t rows, int64_t cols,
              int64_t samples, const int32_t *chosen, int itemsize, int swapped);
 /* The same sample everywhere. */

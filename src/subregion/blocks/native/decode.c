@@ -66,10 +66,18 @@ int sr_reserve(uint8_t **buffer, int64_t *size, int64_t wanted)
 {
     if (wanted <= *size)
         return 1;
+    if ((uint64_t)wanted > PTRDIFF_MAX)
+        return 0;
     free(*buffer);
     *buffer = malloc((size_t)wanted);
     *size = *buffer ? wanted : 0;
     return *buffer != NULL;
+}
+
+int64_t sr_scratch_size(const sr_scratch *scratch)
+{
+    int64_t size = scratch->stored_size > scratch->decoded_size ? scratch->stored_size : scratch->decoded_size;
+    return size > scratch->spare_size ? size : scratch->spare_size;
 }
 
 void sr_scratch_free(sr_scratch *scratch)
@@ -213,6 +221,8 @@ int sr_decode(const sr_codec *codec, sr_scratch *scratch, const uint8_t *stored,
             return 0;
         found = codec->nbytes;
     } else if (codec->compressor == SR_RAW) {
+        if (codec->shuffle && count != codec->nbytes)
+            return 0; /* samples whose bytes were put apart lie elsewhere in a block of another size */
         found = count < codec->nbytes ? count : codec->nbytes;
         memcpy(out, stored, (size_t)found);
     } else if (codec->compressor == SR_LZ4) { /* numcodecs puts the size in front */

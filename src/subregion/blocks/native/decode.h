@@ -16,7 +16,7 @@ typedef struct {
     int shuffle;        /* bytes of a sample whose bytes were put apart (numcodecs' Shuffle); 0: none */
     int predictor;      /* as in TIFF: 1 none, 2 differences, 3 floating point */
     int itemsize;       /* bytes of a sample, which a predictor has to know */
-    int swapped;        /* whether samples have the other order of bytes than the machine */
+    int swapped;        /* bytes of each number whose order is not that of the machine; 0: it is */
     int samples;        /* samples of a pixel */
     int exact;          /* whether a block must hold nbytes; otherwise what is needed of it is enough */
     int checked;        /* whether stored bytes end with their CRC-32C */
@@ -39,6 +39,8 @@ typedef struct {
 /* Make room; returns 0 if there is none. */
 int sr_reserve(uint8_t **buffer, int64_t *size, int64_t wanted);
 void sr_scratch_free(sr_scratch *scratch);
+/* How many bytes the largest of its buffers has. */
+int64_t sr_scratch_size(const sr_scratch *scratch);
 
 /* Decode a block, of which at least `needed` bytes must be there, and those from `start` to `stop` are wanted.
  *

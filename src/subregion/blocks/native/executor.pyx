@@ -5,7 +5,7 @@
 What it cannot do, it hands back: the numbers of the blocks that are left to `blocks.execute`.
 """
 
-from cpython.buffer cimport PyBUF_STRIDED, PyBUF_STRIDED_RO, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDED, PyBuffer_Release, PyObject_GetBuffer
 from cpython.slice cimport PySlice_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
@@ -38,6 +38,7 @@ cdef extern from "decode.h" nogil:
     const char *sr_library(int number, char *version, size_t size)
     int sr_reserve(uint8_t **buffer, int64_t *size, int64_t wanted)
     void sr_scratch_free(sr_scratch *scratch)
+    int64_t sr_scratch_size(const sr_scratch *scratch)
     int sr_decode(const sr_codec *codec, sr_scratch *scratch, const uint8_t *stored, int64_t count,
                   int64_t needed, int64_t start, int64_t stop, const uint8_t **decoded)
     uint32_t sr_crc32c(const uint8_t *data, size_t count)
@@ -79,10 +80,13 @@ _COMPRESSORS = {
 }
 #: After so many looks that found bytes in memory, only one question in so many is answered by a look.
 cdef int64_t WARM = 8
-#: Bytes of a buffer that a thread keeps for its next call, at most.
+#: Bytes of each buffer that a thread keeps for its next call, at most.
 cdef int64_t KEPT = 8 << 20
 #: Decoded bytes that a thread takes at once, at most, where several share the work.
 cdef int64_t RUN_NBYTES = 800 << 10
+#: A limit of bytes, and a number of threads, that no machine has: more are as good as so many.
+cdef int64_t LARGEST = 1 << 60
+cdef int64_t THREADS = 1 << 20
 #: Pieces of work that a thread gets at least, so that all end at about the same time.
 cdef int64_t SHARES = 8
 
@@ -155,7 +159,7 @@ cdef _Scratch _take_scratch():
 
 
 cdef _give_back(_Scratch scratch):
-    if scratch.of.stored_size <= KEPT and len(_idle) < 64:
+    if sr_scratch_size(&scratch.of) <= KEPT and len(_idle) < 64:
         _idle.append(scratch)
 
 
@@ -274,7 +278,7 @@ cdef class BlockTable:
         grid.codec.shuffle = codec.get("shuffle", 0)
         grid.codec.predictor = codec.get("predictor", 1)
         grid.codec.itemsize = codec["itemsize"]
-        grid.codec.swapped = codec.get("swapped", False)
+        grid.codec.swapped = codec.get("swapped", 0)
         grid.codec.samples = samples
         grid.codec.exact = codec.get("exact", False)
         grid.codec.checked = codec.get("checked", False)
@@ -283,17 +287,18 @@ cdef class BlockTable:
         if len(fill) != grid.codec.itemsize or len(fill) > 64:
             raise ValueError("a sample to fill with has the size of a sample")
         memcpy(grid.fill, <const uint8_t *>fill, len(fill))
-        PyObject_GetBuffer(offsets, &self._views[0], PyBUF_STRIDED_RO)
+        PyObject_GetBuffer(offsets, &self._views[0], PyBUF_ND)
         self._held = 1
-        PyObject_GetBuffer(nbytes, &self._views[1], PyBUF_STRIDED_RO)
+        PyObject_GetBuffer(nbytes, &self._views[1], PyBUF_ND)
         self._held = 2
         grid.offsets = <const int64_t *>self._views[0].buf
         grid.nbytes = <const int64_t *>self._views[1].buf
         count = grid.planes * grid.rows * grid.cols
         if sums is not None:
-            PyObject_GetBuffer(sums, &self._views[2], PyBUF_STRIDED_RO)
+            PyObject_GetBuffer(sums, &self._views[2], PyBUF_ND)
             self._held = 3
             grid.sums = <const uint32_t *>self._views[2].buf
+        self._check(count)
         if sums is not None or grid.codec.checked:
             grid.verified = <uint8_t *>calloc(count, 1)
             if grid.verified == NULL:
@@ -314,6 +319,21 @@ cdef class BlockTable:
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
 
+    cdef _check(self, int64_t count):
+        """Refuse a level that does not agree with itself: nothing below looks again."""
+        cdef Grid *grid = &self.grid
+        reach = (
+            grid.start + (grid.block_rows - 1) * grid.strides.row + (grid.block_cols - 1) * grid.strides.col
+            + (grid.samples - 1) * grid.strides.sample + grid.codec.itemsize
+        )
+        listed = self._views[0].len == self._views[1].len == count * <int64_t>sizeof(int64_t)
+        if grid.sums != NULL:
+            listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
+        if not listed or self.height > grid.rows * grid.block_rows or self.width > grid.cols * grid.block_cols:
+            raise ValueError("a level needs as many blocks as its size says")
+        if min(grid.samples, grid.block_rows, grid.block_cols) < 1 or reach > grid.codec.nbytes:
+            raise ValueError("the samples of a block lie inside of it")
+
     def fits(self, list reads):
         """Tell whether outputs have the type of the samples, so that these are only copied."""
         for read in reads:
@@ -322,7 +342,7 @@ cdef class BlockTable:
                 return False
         return True
 
-    def read(self, list reads, int64_t limit):
+    def read(self, list reads, limit):
         """Carry out reads in this thread.
 
         Parameters
@@ -341,7 +361,7 @@ cdef class BlockTable:
         job.run()
         return job.left()
 
-    def window(self, region, int64_t limit, int64_t most):
+    def window(self, region, limit, int64_t most):
         """Read a plain window of all bands into a new array: what is wanted nearly always.
 
         Parameters
@@ -351,7 +371,7 @@ cdef class BlockTable:
         limit : int
             See `read`.
         most : int
-            Values of the array, at most.
+            Bytes of the array, at most.
 
         Returns
         -------
@@ -359,12 +379,16 @@ cdef class BlockTable:
             None for any other region, and where something cannot be read: others know what to do or say then.
         """
         cdef Place place
-        if not self._place(region, &place) or place.height > most // place.width // self.bands:
+        if not self._place(region, &place):
+            return None
+        if place.height > most // place.width // self.bands // self.grid.codec.itemsize:
             return None
         out = empty((place.height, place.width, self.bands), self.dtype)
         job = <Job>Job.__new__(Job, self, 1, limit)
         job._take_window(&place, out)
         job._begin(1)
+        if job.wanted_again():
+            return None
         job.run()
         return out if job.left() is None else None
 
@@ -373,7 +397,7 @@ cdef class BlockTable:
         cdef Place place
         return (place.height, place.width) if self._place(region, &place) else None
 
-    def windows(self, list regions, list outs, int64_t limit, int threads):
+    def windows(self, list regions, list outs, limit, threads):
         """Return work that reads plain windows of all bands, each into an array of its shape and this type."""
         cdef Place place
         job = <Job>Job.__new__(Job, self, len(regions), limit)
@@ -388,8 +412,11 @@ cdef class BlockTable:
         """Resolve a plain window inside the level; returns False for any other region."""
         cdef Py_ssize_t row, row_stop, col, col_stop, step
         if type(region) is Window:
-            place.row, place.col = region.row, region.col
-            place.height, place.width = region.height, region.width
+            try:
+                place.row, place.col = region.row, region.col
+                place.height, place.width = region.height, region.width
+            except OverflowError:  # beyond any image
+                return False
         elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
             try:
                 PySlice_Unpack(region[0], &row, &row_stop, &step)
@@ -410,7 +437,7 @@ cdef class BlockTable:
             and place.height <= self.height - place.row and place.width <= self.width - place.col
         )
 
-    def job(self, list reads, int64_t limit, int threads):
+    def job(self, list reads, limit, threads):
         """Return the same as work that so many threads may share; see `read`."""
         job = <Job>Job.__new__(Job, self, len(reads), limit)
         for read in reads:
@@ -465,17 +492,17 @@ cdef class Job:
     cdef int64_t limit
     cdef bint mapped, cold
 
-    def __cinit__(self, BlockTable table, int64_t count, int64_t limit):
+    def __cinit__(self, BlockTable table, int64_t count, limit):
         self.table = table
         self.grid = &table.grid
-        self.limit = limit
+        self.limit = min(limit, LARGEST)
         self.count = count
         self.reads = <Read *>calloc(self.count, sizeof(Read))
         self.views = <Py_buffer *>calloc(self.count, sizeof(Py_buffer))
         if self.reads == NULL or self.views == NULL:
             raise MemoryError
 
-    cdef _begin(self, int threads):
+    cdef _begin(self, threads):
         """Plan what was taken."""
         cdef int64_t place, number
         with nogil:
@@ -491,7 +518,7 @@ cdef class Job:
             self.cold = _is_cold(self.grid, self.pieces[0].offset)
         if threads > 1:
             number = RUN_NBYTES // max(1, self.grid.codec.nbytes)
-            self.at_once = max(1, min(number, self.group_count // (SHARES * threads)))
+            self.at_once = max(1, min(number, self.group_count // (SHARES * <int64_t>min(threads, THREADS))))
         else:
             self.at_once = self.group_count + 1
 
@@ -518,16 +545,18 @@ cdef class Job:
         read.row, read.col = window.row, window.col
         read.height, read.width = window.height, window.width
         read.row_step, read.col_step = steps
-        read.out = <uint8_t *>view.buf
-        read.strides.row, read.strides.col = view.strides[0], view.strides[1]
-        read.strides.sample = view.strides[2]
-        read.bands = view.shape[2]
-        if bands is not None:
-            read.chosen = <int32_t *>malloc(read.bands * sizeof(int32_t) + 1)
-            if read.chosen == NULL:
-                raise MemoryError
-            for place, band in enumerate(bands):
-                read.chosen[place] = band
+        self._check(read, view, bands is None)
+        if bands is None:
+            return
+        if len(bands) != read.bands:
+            raise ValueError("an output has a place for each band")
+        read.chosen = <int32_t *>malloc(read.bands * sizeof(int32_t) + 1)
+        if read.chosen == NULL:
+            raise MemoryError
+        for place, band in enumerate(bands):
+            if not 0 <= band < self.grid.planes * self.grid.samples:
+                raise ValueError("a band that is not there")
+            read.chosen[place] = band
 
     cdef _take_window(self, const Place *place, object out):
         """Note down a read of all bands of a window."""
@@ -537,10 +566,29 @@ cdef class Job:
         self.held += 1
         read.row, read.col, read.height, read.width = place.row, place.col, place.height, place.width
         read.row_step = read.col_step = 1
+        self._check(read, view, True)
+
+    cdef _check(self, Read *read, const Py_buffer *view, bint all_bands):
+        """Note down where a read goes to; refuse one that leaves the level or its output."""
+        cdef Grid *grid = self.grid
+        cdef BlockTable table = self.table
+        if view.ndim != 3 or view.itemsize != grid.codec.itemsize:
+            raise ValueError("an output has three axes, and the type of the samples")
         read.out = <uint8_t *>view.buf
         read.strides.row, read.strides.col = view.strides[0], view.strides[1]
         read.strides.sample = view.strides[2]
         read.bands = view.shape[2]
+        if (
+            min(read.row, read.col) < 0 or min(read.height, read.width, read.row_step, read.col_step) < 1
+            or read.height > table.height - read.row or read.width > table.width - read.col
+            or view.shape[0] != _up(read.height, read.row_step)
+            or view.shape[1] != _up(read.width, read.col_step)
+        ):
+            raise ValueError("a window lies inside of its level, and its output has its size")
+        if all_bands and read.bands != grid.planes * grid.samples:
+            # The last of several planes may hold fewer samples than the others.
+            if grid.planes == 1 or read.bands > grid.planes * grid.samples:
+                raise ValueError("an output has a place for each band")
 
     cdef bint _plan(self, int64_t place) noexcept nogil:
         """Add the blocks that a read wants; returns False if there is no memory."""
@@ -646,11 +694,29 @@ cdef class Job:
                 found.append(self.pieces[self.groups[group]].number)
         return found
 
+    def wanted_again(self):
+        """Tell, before it is begun, whether some of it would be left because it was decoded not long ago.
+
+        Whoever does all again that is not done whole asks first: what was begun is decoded a second time, and
+        then seems to be wanted again too.
+        """
+        cdef int64_t group, number
+        cdef Grid *grid = self.grid
+        if not grid.keeps or not self.limit:
+            return False
+        for group in range(self.group_count):
+            number = self.pieces[self.groups[group]].number
+            if grid.nbytes[number] and _is_late(grid.seen[number], _decoded + grid.codec.nbytes, self.limit):
+                return True
+        return False
+
     cdef void _announce(self, int64_t group) noexcept nogil:
         """Tell the disk of a block; of one that lies as it is, of the rows that are wanted."""
         cdef Grid *grid = self.grid
         cdef const Piece *piece = &self.pieces[self.groups[group]]
         cdef int64_t row, rows, cols, inner_row, inner_col, outer_row, outer_col
+        if grid.nbytes[piece.number] <= 0 or piece.offset > grid.size - grid.nbytes[piece.number]:
+            return  # of no bytes the disk would be told that it is all up to the end of the file
         if grid.codec.compressor != SR_RAW or grid.nbytes[piece.number] <= 1 << 20:
             sr_announce(grid.descriptor, piece.offset, grid.nbytes[piece.number])
             return
@@ -716,7 +782,7 @@ cdef class Job:
         cdef int64_t now = sr_add(&_decoded, self.grid.codec.nbytes)
         cdef int64_t before = self.grid.seen[number]
         self.grid.seen[number] = now
-        return before != 0 and now - before <= self.limit // 2
+        return _is_late(before, now, self.limit)
 
     cdef int64_t _extent(self, int64_t number, int64_t first, int64_t stop, int64_t *begin,
                          int64_t *end) noexcept nogil:
@@ -746,7 +812,7 @@ cdef class Job:
         cdef sr_strides here = grid.strides
         cdef uint8_t *to
         cdef int32_t k
-        cdef int swapped = grid.codec.swapped and grid.codec.predictor == 1
+        cdef int swapped = grid.codec.swapped if grid.codec.predictor == 1 else 0
         self._place(read, number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
         decoded += inner_row * here.row + inner_col * here.col
         here.row, here.col = here.row * read.row_step, here.col * read.col_step
@@ -775,6 +841,11 @@ cdef class Job:
             if grid.planes == 1 or (read.chosen[k] if read.chosen != NULL else k) // grid.samples == plane:
                 sr_fill(grid.fill, to + k * read.strides.sample, read.strides, rows, cols, 1,
                         grid.codec.itemsize)
+
+
+cdef inline bint _is_late(int64_t before, int64_t now, int64_t limit) noexcept nogil:
+    """Whether so little was decoded since then that what could be kept would still be there."""
+    return before != 0 and now - before <= limit // 2
 
 
 cdef inline int64_t _up(int64_t number, int64_t step) noexcept nogil:

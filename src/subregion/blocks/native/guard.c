@@ -116,6 +116,8 @@ static void pass_on(int number, siginfo_t *info, void *context)
         before.sa_handler(number);
         return;
     }
+    if (before.sa_handler == SIG_IGN && info->si_code <= 0)
+        return; /* sent, not raised: ignored as before, and ours stays */
     sigaction(number, &before, NULL); /* the same instruction raises it again, and now it ends the process */
     if (info->si_code <= 0)           /* unless somebody sent it */
         raise(number);
@@ -154,15 +156,30 @@ static void install(void)
     sigaction(SIGBUS, &ours, &before);
 }
 
+/* Whether the handler is still ours: others may have put theirs in its place, as `faulthandler.enable` does. A look
+ * takes as long as a small read, so there is one now and then. */
+static int is_ours(void)
+{
+    static volatile int64_t looks;
+    static volatile int ours = 1;
+    if (sr_next(&looks) % 16 == 0) {
+        struct sigaction now;
+        ours = !sigaction(SIGBUS, NULL, &now) && (now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_bus_error;
+    }
+    return ours;
+}
+
 int sr_map_open(sr_map *map, int descriptor, int64_t size)
 {
     pthread_once(&once, install);
+    if ((uint64_t)size > PTRDIFF_MAX) /* more than there are addresses */
+        return 0;
     void *base = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED, descriptor, 0);
     if (base == MAP_FAILED)
         return 0;
     madvise(base, (size_t)size, MADV_RANDOM);
-    map->base = base;
     map->size = size;
+    __atomic_store_n(&map->base, base, __ATOMIC_RELEASE); /* last: by it others tell that there is a map */
     return 1;
 }
 
@@ -175,6 +192,8 @@ void sr_map_close(sr_map *map)
 
 int sr_guard_enter(sr_map *map)
 {
+    if (!is_ours())
+        return -1;
     for (int k = 0; k < GUARDED; k++) {
         int expected = 0;
         if (!guards[k].used && __atomic_compare_exchange_n(&guards[k].used, &expected, 1, 0, __ATOMIC_SEQ_CST,
@@ -196,9 +215,8 @@ void sr_guard_leave(int number)
 
 void sr_guard_forget_threads(void)
 {
-    for (int k = 0; k < GUARDED; k++)
-        if (!pthread_equal(guards[k].thread, pthread_self()))
-            guards[k].used = 0;
+    for (int k = 0; k < GUARDED; k++) /* whoever forks reads nothing meanwhile */
+        guards[k].used = 0;
 }
 
 int sr_read(int descriptor, int64_t offset, int64_t count, uint8_t *out)
@@ -229,6 +247,9 @@ int sr_state(const char *path, int64_t *state)
 #else
     const struct timespec changed = found.st_mtim, touched = found.st_ctim;
 #endif
+    const int64_t most = INT64_MAX / 1000000000 - 1;
+    if (changed.tv_sec > most || changed.tv_sec < -most || touched.tv_sec > most || touched.tv_sec < -most)
+        return 0;
     state[0] = (int64_t)found.st_size;
     state[1] = (int64_t)changed.tv_sec * 1000000000 + changed.tv_nsec;
     state[2] = (int64_t)found.st_ino;

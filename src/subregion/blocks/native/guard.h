@@ -19,7 +19,8 @@ typedef struct {
 int sr_map_open(sr_map *map, int descriptor, int64_t size);
 void sr_map_close(sr_map *map);
 
-/* Returns a number for `sr_guard_leave`, or -1 if no more threads can be guarded. */
+/* Returns a number for `sr_guard_leave`, or -1 if this thread cannot be guarded: too many are, or others took the
+ * signal over. */
 int sr_guard_enter(sr_map *map);
 void sr_guard_leave(int number);
 /* For a child that was forked: threads that it has not are guarded no more. */
