@@ -29,7 +29,7 @@ def fork_in(when: str, backend: str | None, workdir: Path, *paths: Path) -> int:
         [sys.executable, str(PROGRAM), when, str(backend), str(workdir), *map(str, paths)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -23,8 +23,6 @@ from arrays import DTYPES, check, make, picture, whole
 from subregion import SimpleFrames, Window
 from subregion.formats.open import open_raster
 
-pytestmark = pytest.mark.pixels  # read by both executors
-
 V3_CODECS: dict[str, Any] = {
     "none": None,
     "gzip": v3.GzipCodec(level=3),

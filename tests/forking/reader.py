@@ -19,8 +19,8 @@ from typing import Any
 
 import subregion
 
-#: A child that is not done by then hangs, in seconds.
-BOUND = 20
+#: A child that is not done by then hangs, in seconds: longer than a lock without a sign of life is waited for.
+BOUND = 100
 #: Children of one program, at most.
 CHILDREN = 12
 

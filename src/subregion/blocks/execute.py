@@ -80,16 +80,29 @@ def execute(reads: Iterable[WindowRead], threads: int = 1) -> None:
         elif threads > 1:
             jobs.append((table.job(group, BLOCKS.limit, threads), level, group))
         elif (numbers := table.read(group, BLOCKS.limit)) is not None:
+            _check_cut(level)
             left.append((level, group, set(numbers)))
     if jobs:
         run_jobs([job for job, *_ in jobs], threads)
         for job, level, group in jobs:
             if (numbers := job.left()) is not None:
+                _check_cut(level)
                 left.append((level, group, set(numbers)))
     if left:
         _execute_in_python(left, threads)
     for read, stored_read in colored:
         colour(stored_read.out, read)
+
+
+def _check_cut(level: Level) -> None:
+    """Refuse a file that was cut under its map: Python's own maps are not guarded against that."""
+    if level.table.cut:
+        path, size = level.file.path, level.file.size
+        error = DamagedFileError(
+            f"{path}: truncated: it had {size} bytes when it was opened, and was shorter while it was read. "
+            f"Fetch or write it again."
+        )
+        raise FailedReadError(level, error)
 
 
 def run_jobs(jobs: Sequence[Any], threads: int) -> None:

@@ -334,6 +334,11 @@ cdef class BlockTable:
         if min(grid.samples, grid.block_rows, grid.block_cols) < 1 or reach > grid.codec.nbytes:
             raise ValueError("the samples of a block lie inside of it")
 
+    @property
+    def cut(self):
+        """Whether the file became shorter since it was opened, for however short a time that was noticed."""
+        return bool(self.grid.map.spoiled) or sr_size(self.grid.descriptor) < self.grid.size
+
     def fits(self, list reads):
         """Tell whether outputs have the type of the samples, so that these are only copied."""
         for read in reads:
@@ -684,7 +689,7 @@ cdef class Job:
         cdef int64_t group
         cdef Grid *grid = self.grid
         # What was cut may have been read as zeros, up to the end of its last page without any fault.
-        if self.mapped and (grid.map.spoiled or sr_size(grid.descriptor) < grid.size):
+        if self.mapped and self.table.cut:
             return [self.pieces[self.groups[group]].number for group in range(self.group_count)]
         found = None
         for group in range(self.group_count):
