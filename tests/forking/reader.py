@@ -19,7 +19,7 @@ from typing import Any
 
 import subregion
 
-#: A child that is not done by then hangs, in seconds: longer than a lock without a sign of life is waited for.
+#: A child that is not done by then hangs, in seconds: a lock without a sign of life is waited for for 60.
 BOUND = 100
 #: Children of one program, at most.
 CHILDREN = 12
