@@ -23,7 +23,7 @@ from subregion.geo.georeference import georeference_of
 from subregion.geo.geotags import KEY_TAGS, GeoTags, naming_tags, placing_tags
 from subregion.geometry.georeference import Bounds, Georeference, check_bounds
 from subregion.geometry.window import Window
-from subregion.read.image import image_size
+from subregion.read.image import IDENTITY, image_size
 from subregion.read.stored import level_of, turn_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from subregion.geometry.region import Selection
     from subregion.records import Asset, ImageRecord
 
-_IDENTITY = Affine.identity()
 #: How many points are put on each side of a rectangle before it is transformed. More are taken until the
 #: window stands still.
 SIDE_POINTS = (21, 85, 341, 1365)
@@ -88,7 +87,7 @@ def _of_asset(store: Store, asset: Asset, with_crs: bool) -> Georeference:
         except SourceNotFoundError:
             tags = store.open(asset).raster.tags  # some identities need the copy only
     found = georeference_of(asset.path, tags, with_crs, level_of(store, asset))
-    return found.of_part(turn).of_part(asset.to_image or _IDENTITY)
+    return found.of_part(turn).of_part(asset.to_image or IDENTITY)
 
 
 def image_shape(store: Store, record: ImageRecord) -> tuple[int, int]:

@@ -139,7 +139,12 @@ class ReadPlan(NamedTuple):
 
 
 def plan_read(
-    store: Store, record: ImageRecord, region: Region | Selection, channels: Channels, options: ReadOptions
+    store: Store,
+    record: ImageRecord,
+    region: Region | Selection,
+    channels: Channels,
+    options: ReadOptions,
+    opened: OpenAsset | None = None,
 ) -> ReadPlan:
     """Plan the read of a region of an image; its files are opened for that.
 
@@ -155,6 +160,8 @@ def plan_read(
         Which channels.
     options : ReadOptions
         How pixels are wanted.
+    opened : OpenAsset or None
+        What `open_default` gave for this read, if it was asked: to look at a file takes microseconds.
 
     Raises
     ------
@@ -162,7 +169,7 @@ def plan_read(
         If the region, the channels or the options make no sense for the image, or a file cannot be opened.
     """
     if (options is AS_STORED or options.as_stored) and is_plain(record, channels):
-        return _plan_stored(store, record, region, channels, options)
+        return _plan_stored(store, record, region, channels, options, opened)
     if options.resolution is not None:
         return plan_read(store, record, region, channels, resolved(store, record, options))
     image = OpenImage(store, record, channels)
@@ -295,11 +302,17 @@ def named_bands(asset: Asset, channels: Channels, raster: Raster | None = None) 
 
 
 def _plan_stored(
-    store: Store, record: ImageRecord, region: Region | Selection, channels: Channels, options: ReadOptions
+    store: Store,
+    record: ImageRecord,
+    region: Region | Selection,
+    channels: Channels,
+    options: ReadOptions,
+    opened: OpenAsset | None,
 ) -> ReadPlan:
     """Plan a read of one file that has the grid of the image."""
     asset = record.assets[record.default]
-    opened = open_default(store, record, asset)
+    if opened is None:
+        opened = open_default(store, record, asset)
     raster, bands = opened.raster, None if channels is None else named_bands(asset, channels, opened.raster)
     rows, cols, count = raster.shape
     selection = select(region, raster.shape if bands is None else (rows, cols, len(bands)))

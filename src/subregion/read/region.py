@@ -25,7 +25,7 @@ from subregion.read.compose import Composition
 from subregion.read.mending import mend, mend_unlike, planned_again
 from subregion.read.options import AS_STORED, Channels, ReadOptions
 from subregion.read.output import Output, check_stack, stacked, unlike_shapes
-from subregion.read.plan import ReadPlan, open_default, plan_read
+from subregion.read.plan import ReadPlan, is_plain, open_default, plan_read
 
 if TYPE_CHECKING:
     from subregion.cache.store import OpenAsset, Store
@@ -69,24 +69,23 @@ def read_region(
     """
     channels = None if channels is None else kept_channels(channels)
     count = 1 if threads == 1 else thread_count(threads)
+    opened = None
     try:  # nearly always this is all
-        if options is AS_STORED and channels is None and count == 1:
-            table = _table_of(store, record)
+        if options is AS_STORED and count == 1 and channels is None and is_plain(record, None):
+            opened = open_default(store, record)
+            table = _table_of(opened)
             found = None if table is None else table.window(region, BLOCKS.limit, SURELY_FITS)
             if found is not None:
                 return cast("NDArray[Any]", found)
-        return read_plan(store, plan_read(store, record, region, channels, options), count)
+        return read_plan(store, plan_read(store, record, region, channels, options, opened), count)
     except MendedError:
         pass
     return planned_again(lambda: read_plan(store, plan_read(store, record, region, channels, options), count))
 
 
-def _table_of(store: Store, record: ImageRecord) -> Any:
-    """Return the blocks of the file that is read where nothing else is asked for; see `Level.table`."""
-    asset = record.assets[record.default]
-    if asset.to_image is not None:
-        return None
-    level = open_default(store, record, asset).raster.full
+def _table_of(opened: OpenAsset) -> Any:
+    """Return the blocks of a file whose samples are its pixels; see `Level.table`."""
+    level = opened.raster.full
     return None if level.color is not None else level.table
 
 
@@ -289,7 +288,9 @@ class _Batch:
         To plan them one by one takes longer than to read small ones.
         """
         records = {id(record): record for record, _ in wanted}
-        tables = {key: _table_of(self.store, record) for key, record in records.items()}
+        if not all(is_plain(record, None) for record in records.values()):
+            return None
+        tables = {key: _table_of(open_default(self.store, record)) for key, record in records.items()}
         if None in tables.values():
             return None
         shapes, groups = set(), dict[int, list[int]]()

@@ -21,6 +21,7 @@ from subregion.formats.pixelsize import microscope_size, printed_size
 from subregion.geo.crs import system_of
 from subregion.geometry.pixelsize import PixelSize
 from subregion.read.georeference import georeference
+from subregion.read.image import IDENTITY
 from subregion.read.options import ReadOptions, checked_scale
 from subregion.read.stored import level_of, turn_of
 
@@ -79,7 +80,7 @@ def _of_image(store: Store, record: ImageRecord, asset: Asset) -> PixelSize | No
 
 def _on_image(store: Store, asset: Asset, size: PixelSize) -> PixelSize | None:
     """Return the size of the pixels of an image of which those of a file are known."""
-    to_image, from_full = asset.to_image or Affine.identity(), level_of(store, asset)
+    to_image, from_full = asset.to_image or IDENTITY, level_of(store, asset)
     return None if from_full is None else size.of_part(to_image @ turn_of(store, asset) @ from_full)
 
 

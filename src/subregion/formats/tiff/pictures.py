@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from affine import Affine
@@ -188,14 +188,30 @@ def _of_one(
         with reader.again() as again:
             return [] if number is None else reader.overviews(file, again, base, number, reader.indices)
 
-    level, rest = _resolution(file.path, base, smaller, view)
     band, words = view.c, Said.by(page)
+
+    def bands() -> Sequence[Band] | None:
+        return chosen_bands(words.gdal_bands(), None if band is None else [band])
+
+    return replace(_picture(file, view, base, page, smaller, band, bands), note=note)
+
+
+def _picture(
+    file: SourceFile,
+    view: View,
+    base: GridLevel,
+    page: Page,
+    smaller: Callable[[], list[GridLevel]],
+    band: int | None,
+    bands: Callable[[], Sequence[Band] | None],
+) -> Picture:
+    """Return a picture at the resolution that is asked for, all bands of its pages or one of them."""
+    level, rest = _resolution(file.path, base, smaller, view)
     return Picture(
         level if band is None else one_band(file, level, band),
         page,
         lambda: [each if band is None else one_band(file, each, band) for each in rest()],
-        lambda: chosen_bands(words.gdal_bands(), None if band is None else [band]),
-        note=note,
+        bands,
         from_full=~level_to_full(base.shape[:2], level.shape[:2], level.resized),
     )
 
@@ -250,7 +266,6 @@ def _of_series(reader: Reader, view: View, default: int = 0) -> Picture:
             inner = [stacked_level(file, tiff, each, stack, numbers, reader.indices) for each in levels]
             return _unlike(base, [as_made(file, level, own, page) for level, own in inner])
 
-    level, rest = _resolution(file.path, base, smaller, view)
     band = view.c if channels is None else None
     said = stack.left_out(view)
     if len(found) > 1 and view.series is None and not _is_slide(reader.tiff):
@@ -263,15 +278,11 @@ def _of_series(reader: Reader, view: View, default: int = 0) -> Picture:
             return chosen_bands(words.ome_bands(number), bands)
         return chosen_bands(own.gdal_bands(), None if band is None else [band])
 
-    return Picture(
-        level if band is None else one_band(file, level, band),
-        page,
-        lambda: [each if band is None else one_band(file, each, band) for each in rest()],
-        said_of_bands,
-        lambda: "; ".join(said),
-        f", {len(numbers)} pages of a stack {stack.outer}{stack.inner}" if stack.outer else "",
-        len(numbers) > 1,
-        ~level_to_full(base.shape[:2], level.shape[:2], level.resized),
+    return replace(
+        _picture(file, view, base, page, smaller, band, said_of_bands),
+        left_out=lambda: "; ".join(said),
+        note=f", {len(numbers)} pages of a stack {stack.outer}{stack.inner}" if stack.outer else "",
+        stacked=len(numbers) > 1,
     )
 
 
