@@ -20,7 +20,7 @@ from typing import Any
 import subregion
 
 #: A child that is not done by then hangs, in seconds: a lock without a sign of life is waited for for 60.
-BOUND = 100
+BOUND = 50
 #: Children of one program, at most.
 CHILDREN = 12
 
@@ -73,18 +73,18 @@ class Children:
 
 
 def during_imports(paths: Sequence[str], backend: Any, workdir: str) -> tuple[int, int]:
-    """Fork while another thread imports something, once for each package that it brings in."""
+    """Fork while another thread imports something, once for each package, or starts a program."""
     children = Children(paths, backend, workdir)
     importing, forking, idle = threading.Event(), threading.Event(), threading.Event()
     packages: set[str] = set()
     expected: list[str] = []
 
     def watch(event: str, arguments: tuple[Any, ...]) -> None:
-        if event != "import" or threading.current_thread() is not reader or len(packages) >= CHILDREN:
+        if event not in ("import", "subprocess.Popen") or threading.current_thread() is not reader:
             return
-        if not idle.is_set():
+        if not idle.is_set() or len(packages) >= CHILDREN:
             return  # a fork is waiting for this very import
-        package = arguments[0].partition(".")[0]
+        package = arguments[0].partition(".")[0] if event == "import" else event
         if package not in packages:
             packages.add(package)
             forking.clear()

@@ -24,6 +24,7 @@ from subregion.convert.jpegrecode import recoded, tables_of
 from subregion.convert.jpegwrite import write_indexed
 from subregion.convert.strips import removed_on_error
 from subregion.errors import DamagedFileError, UnsupportedFormatError
+from subregion.forks import FOREIGN
 from subregion.formats.jpeg.index import SCAN_BYTES, IntervalScan
 from subregion.formats.jpeg.intervals import IntervalLevel, open_intervals
 from subregion.io.source import SourceFile
@@ -236,13 +237,14 @@ def _transcoded(program: str, path: str, units: int, optimize: bool) -> Iterator
         command.insert(1, "-optimize")
     with tempfile.TemporaryFile() as said:
         try:
-            running = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-                pipesize=2 * PIPE_BYTES,
-            )
+            with FOREIGN:  # a child that is forked now would hold the pipes open, and they would never end
+                running = subprocess.Popen(  # noqa: S603
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    pipesize=2 * PIPE_BYTES,
+                )
         except OSError as error:
             raise UnsupportedFormatError(f"{path}: jpegtran cannot be run: {error}.") from error
         with running:
