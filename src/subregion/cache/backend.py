@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from subregion.convert.encodings import BLOCKSIZE
+from subregion.convert.encodings import BLOCKSIZE, LARGER_BLOCKSIZE
 from subregion.errors import ConfigError
 
 Backend: TypeAlias = "str | Mapping[str, Any] | None"
@@ -50,6 +50,9 @@ def _automatic_or(accept: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 _QUALITY = _Option(90, "a whole number from 1 to 100", _whole_number(1, 100))
+_BLOCKSIZE = _Option(
+    "auto", "auto, or a multiple of 16 from 16 to 4096", _automatic_or(_whole_number(16, 4096, 16))
+)
 _COMPRESS = ("auto", "ZSTD", "DEFLATE", "LZW", "JPEG", "RAW")
 _ZARR_COMPRESS = ("auto", "LZ4", "ZSTD", "RAW")
 _OVERVIEWS = ("average", "nearest", "mode", "none")
@@ -57,13 +60,13 @@ _OPTIONS: dict[str, dict[str, _Option]] = {
     "npy": {},
     "cog": {
         "compress": _Option("auto", ", ".join(_COMPRESS), _one_of(*_COMPRESS)),
-        "blocksize": _Option(BLOCKSIZE, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
+        "blocksize": _BLOCKSIZE,
         "quality": _QUALITY,
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
     "zarr": {
         "compress": _Option("auto", ", ".join(_ZARR_COMPRESS), _one_of(*_ZARR_COMPRESS)),
-        "blocksize": _Option(BLOCKSIZE, "a multiple of 16 from 16 to 4096", _whole_number(16, 4096, 16)),
+        "blocksize": _BLOCKSIZE,
         "overviews": _Option("average", ", ".join(_OVERVIEWS), _one_of(*_OVERVIEWS)),
     },
     "jpeg": {
@@ -172,6 +175,9 @@ def _check_config(kind: str, config: Mapping[str, Any]) -> tuple[tuple[str, Any]
             raise ConfigError(f"backend {kind!r}: {name}={value!r}; allowed: {option.allowed}.") from None
     if values.get("compress") == "auto":
         values["compress"] = _AUTO_COMPRESS[kind]
+    if values.get("blocksize") == "auto":
+        small = kind == "cog" and values["compress"] != "JPEG"
+        values["blocksize"] = BLOCKSIZE if small else LARGER_BLOCKSIZE
     if values.get("compress", "JPEG") != "JPEG":
         values.pop("quality", None)  # it changes nothing, so it must not make another entry
     return tuple(sorted(values.items()))

@@ -17,7 +17,9 @@ from subregion.libraries import cv2, imagecodecs, zstandard
 
 #: Rows and columns of a block where nothing else is asked for: a window then decodes little that it does not
 #: want, and a block is still worth its call.
-BLOCKSIZE = 128
+BLOCKSIZE = 96
+#: The same where a call costs more than a few rows: tables of JPEG, entries in the index of a shard.
+LARGER_BLOCKSIZE = 128
 #: About how many pixels lie between two restart markers of a JPEG block. A marker costs five bytes.
 _INTERVAL_PIXELS = 4096
 

@@ -27,7 +27,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from subregion.codecs.blosc_lz4 import encode_parts
 from subregion.convert.blocks import encode_levels, plan_levels
-from subregion.convert.encodings import BLOCKSIZE, Encode, encoding_for, raw_bytes
+from subregion.convert.encodings import LARGER_BLOCKSIZE, Encode, encoding_for, raw_bytes
 from subregion.convert.strips import removed_on_error
 from subregion.dtypes import as_integer
 from subregion.errors import ConfigError
@@ -60,7 +60,7 @@ class ZarrConfig:
     """
 
     compress: str = "LZ4"
-    blocksize: int = BLOCKSIZE
+    blocksize: int = LARGER_BLOCKSIZE
     overviews: Literal["average", "nearest", "mode", "none"] = "average"
 
 
