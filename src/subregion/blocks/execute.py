@@ -289,8 +289,15 @@ def decode_block(
     return pixels.astype(dtype, copy=decode is None and pixels.nbytes <= KEPT)
 
 
-def read_once(read: WindowRead) -> None:
-    """Read a window whose blocks are wanted once only, by this thread.
+def read_once(read: WindowRead, threads: int = 1) -> None:
+    """Read a window whose blocks are wanted once only.
+
+    Parameters
+    ----------
+    read : WindowRead
+        What to read.
+    threads : int
+        How many threads decode where they need no interpreter, the calling one included; otherwise it is all.
 
     Raises
     ------
@@ -299,9 +306,23 @@ def read_once(read: WindowRead) -> None:
     """
     level = read.level
     stored = read if level.color is None else _stored(read)
-    read_blocks(level, level.plan([stored]), decode=level.decoder())
+    if not _is_compiled(level, stored, threads):
+        read_blocks(level, level.plan([stored]), decode=level.decoder())
     if level.color is not None:
         colour(stored.out, read)
+
+
+def _is_compiled(level: Level, read: WindowRead, threads: int) -> bool:
+    """Carry out a read by the compiled executor, and tell whether nothing of it is left."""
+    table = level.table
+    if table is None or not table.fits([read]):
+        return False
+    job = table.job([read], 0, threads)
+    run_jobs([job], threads)
+    if job.left() is None:
+        return True
+    _check_cut(level)
+    return False
 
 
 def _failure(level: Level, block: Block, error: Exception) -> Exception:

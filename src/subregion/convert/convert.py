@@ -16,6 +16,7 @@ from subregion.convert.zarr import ZarrConfig, write_zarr
 from subregion.errors import DamagedFileError
 from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
+from subregion.io.threads import processors
 
 if TYPE_CHECKING:
     from subregion.formats.raster import Raster
@@ -51,7 +52,7 @@ def convert(
     options : mapping
         The options of that kind.
     threads : int or None
-        Threads that encode blocks; None for one per core.
+        Threads that decode and encode blocks; None for one per core.
     progress : callable or None
         Called with the rows that are done and those of the image, after each strip.
 
@@ -70,7 +71,8 @@ def convert(
     if kind == "jpeg":
         check_encodable(source)
     row_bytes = source.shape[1] * source.shape[2] * source.dtype.itemsize
-    strips = _Watched(source, max(16, min(256, STRIP_BYTES // row_bytes)), progress)
+    rows = max(16, min(256, STRIP_BYTES // row_bytes))
+    strips = _Watched(source, rows, progress, threads or processors())
     image, nodata = (path, source.shape, source.dtype, strips), source.nodata
     if kind == "npy":
         write_npy(*image)
@@ -87,8 +89,8 @@ def convert(
 class _Watched:
     """Passes the strips of a source on, counts rows, and keeps the first and the last one."""
 
-    def __init__(self, source: Raster, rows: int, progress: Progress | None) -> None:
-        self._strips = source.strips(rows)
+    def __init__(self, source: Raster, rows: int, progress: Progress | None, threads: int) -> None:
+        self._strips = source.strips(rows, threads=threads)
         self._rows = source.shape[0]
         self._progress = progress
         self.first: NDArray[Any] | None = None

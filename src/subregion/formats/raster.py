@@ -276,11 +276,11 @@ class Raster:
             raise failure.error from failure.error.__cause__
         return out
 
-    def strips(self, rows: int, level: int = 0) -> Iterator[NDArray[Any]]:
+    def strips(self, rows: int, level: int = 0, threads: int = 1) -> Iterator[NDArray[Any]]:
         """Yield a whole resolution from top to bottom, in multiples of its block rows near `rows`.
 
         What is decoded in one piece is decoded once, and held until the last strip; all else takes bounded
-        memory.
+        memory. So many threads decode what needs no interpreter.
 
         Raises
         ------
@@ -291,7 +291,7 @@ class Raster:
         file = resolution.file
         file.expect_rows()
         try:
-            for strip in _strips(resolution, rows):
+            for strip in _strips(resolution, rows, threads):
                 yield strip
                 file.forget_pages()
         except FailedReadError as failure:
@@ -300,7 +300,7 @@ class Raster:
             file.expect_windows()
 
 
-def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
+def _strips(level: Level, rows: int, threads: int) -> Iterator[NDArray[Any]]:
     height, width, bands = level.shape
     if level.as_stored is not level and not level.windowed:
         # Its blocks are no strips of what is shown.
@@ -321,7 +321,7 @@ def _strips(level: Level, rows: int) -> Iterator[NDArray[Any]]:
         rows = max(1, round(rows / level.block[0])) * level.block[0]
     for row in range(0, height, rows):
         strip = np.empty((min(rows, height - row), width, bands), level.dtype)
-        read_once(WindowRead(level, Window(row, 0, *strip.shape[:2]), strip))
+        read_once(WindowRead(level, Window(row, 0, *strip.shape[:2]), strip), threads)
         yield strip
 
 
