@@ -14,7 +14,11 @@ from setuptools import Extension, setup
 FOLDER = "src/subregion/blocks/native"
 #: Packages as pkg-config names them, and what tells the sources that they are there.
 LIBRARIES = {"liblz4": "SR_HAVE_LZ4", "libzstd": "SR_HAVE_ZSTD", "libdeflate": "SR_HAVE_DEFLATE"}
-SOURCES = ("executor.pyx", "decode.c", "blosc.c", "filters.c", "crc32c.c", "copy.c", "guard.c")
+SOURCES = (
+    *("executor.pyx", "work.c", "plan.c", "grid.c"),
+    *("decode.c", "blosc.c", "filters.c", "crc32c.c", "copy.c", "guard.c"),
+)
+HEADERS = ("executor.pxd", "work.h", "plan.h", "grid.h", "decode.h", "copy.h", "guard.h")
 
 
 def flags_of(package: str, kind: str) -> list[str]:
@@ -40,7 +44,7 @@ def executor() -> Extension:
         "subregion.blocks.native.executor",
         [f"{FOLDER}/{name}" for name in SOURCES],
         include_dirs=[FOLDER],
-        depends=[f"{FOLDER}/{name}" for name in ("decode.h", "copy.h", "guard.h")],
+        depends=[f"{FOLDER}/{name}" for name in HEADERS],
         extra_compile_args=compiling,
         extra_link_args=linking,
         optional=True,
