@@ -1,7 +1,13 @@
 # cython: language_level=3
-"""What `executor.pyx` uses of the C sources beside it."""
+"""What `executor.pyx` uses of Python's own C, and of the sources beside it."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
+
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8(object text) except NULL
+    int PySlice_Unpack(object slice, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1
+    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step)
 
 
 cdef extern from "decode.h" nogil:
@@ -40,7 +46,7 @@ cdef extern from "grid.h" nogil:
 
     ctypedef struct sr_grid:
         int descriptor, mappable, keeps
-        int64_t size
+        int64_t size, height, width
         const int64_t *offsets
         const int64_t *nbytes
         const uint32_t *sums
@@ -60,7 +66,9 @@ cdef extern from "grid.h" nogil:
         int32_t bands
         int32_t *chosen
 
-    int64_t sr_up(int64_t number, int64_t step)
+    int sr_grid_fits(const sr_grid *grid)
+    int sr_window_fits(const sr_grid *grid, const sr_window *window, int64_t rows, int64_t cols)
+    int sr_bands_fit(const sr_grid *grid, const sr_window *window)
 
 
 cdef extern from "plan.h" nogil:

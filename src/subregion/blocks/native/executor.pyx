@@ -17,12 +17,6 @@ from numpy import empty
 from subregion.geometry.window import Window
 
 
-cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8(object text) except NULL
-    int PySlice_Unpack(object slice, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1
-    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step)
-
-
 #: Compressors by the names that codecs give them.
 _COMPRESSORS = {
     "raw": SR_RAW, "zstd": SR_ZSTD, "zlib": SR_ZLIB, "gzip": SR_GZIP, "lz4": SR_LZ4, "blosc": SR_BLOSC
@@ -106,10 +100,6 @@ cdef _give_back(_Scratch scratch):
         _idle.append(scratch)
 
 
-cdef struct Place:
-    int64_t row, col, height, width
-
-
 cdef class BlockTable:
     """The blocks of one level: where they lie, and how they become samples.
 
@@ -147,7 +137,6 @@ cdef class BlockTable:
 
     cdef readonly object file, dtype
     cdef readonly bint keeps
-    cdef int64_t height, width
     cdef readonly int64_t bands
     cdef sr_grid grid
     cdef Py_buffer _views[3]
@@ -159,7 +148,7 @@ cdef class BlockTable:
         cdef int64_t count
         self.file = file
         self.dtype = dtype
-        self.height, self.width, self.bands = shape
+        grid.height, grid.width, self.bands = shape
         grid.descriptor = file.descriptor
         grid.size = file.size
         grid.mappable = mappable
@@ -193,7 +182,11 @@ cdef class BlockTable:
             PyObject_GetBuffer(sums, &self._views[2], PyBUF_ND)
             self._held = 3
             grid.sums = <const uint32_t *>self._views[2].buf
-        self._check(count)
+        listed = self._views[0].len == self._views[1].len == count * <int64_t>sizeof(int64_t)
+        if sums is not None:
+            listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
+        if not listed or not sr_grid_fits(grid):
+            raise ValueError("a level has as many blocks as its size says, and their samples lie inside of them")
         if sums is not None or grid.codec.checked:
             grid.verified = <uint8_t *>calloc(count, 1)
             if grid.verified == NULL:
@@ -213,21 +206,6 @@ cdef class BlockTable:
         free(grid.seen)
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
-
-    cdef _check(self, int64_t count):
-        """Refuse a level that does not agree with itself: nothing below looks again."""
-        cdef sr_grid *grid = &self.grid
-        reach = (
-            grid.start + (grid.block_rows - 1) * grid.strides.row + (grid.block_cols - 1) * grid.strides.col
-            + (grid.samples - 1) * grid.strides.sample + grid.codec.itemsize
-        )
-        listed = self._views[0].len == self._views[1].len == count * <int64_t>sizeof(int64_t)
-        if grid.sums != NULL:
-            listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
-        if not listed or self.height > grid.rows * grid.block_rows or self.width > grid.cols * grid.block_cols:
-            raise ValueError("a level needs as many blocks as its size says")
-        if min(grid.samples, grid.block_rows, grid.block_cols) < 1 or reach > grid.codec.nbytes:
-            raise ValueError("the samples of a block lie inside of it")
 
     @property
     def cut(self):
@@ -278,14 +256,14 @@ cdef class BlockTable:
         ndarray, shape (rows, columns, bands), or None
             None for any other region, and where something cannot be read: others know what to do or say then.
         """
-        cdef Place place
-        if not self._place(region, &place):
+        cdef sr_window wanted
+        if not self._resolve(region, &wanted):
             return None
-        if place.height > most // place.width // self.bands // self.grid.codec.itemsize:
+        if wanted.height > most // wanted.width // self.bands // self.grid.codec.itemsize:
             return None
-        out = empty((place.height, place.width, self.bands), self.dtype)
+        out = empty((wanted.height, wanted.width, self.bands), self.dtype)
         job = <Job>Job.__new__(Job, self, 1, limit)
-        job._take_window(&place, out)
+        job._take_window(&wanted, out)
         job._begin(1)
         if job.wanted_again():
             return None
@@ -294,27 +272,27 @@ cdef class BlockTable:
 
     def shape_of(self, region):
         """Return rows and columns of a plain window, as `window` takes them; None for any other region."""
-        cdef Place place
-        return (place.height, place.width) if self._place(region, &place) else None
+        cdef sr_window wanted
+        return (wanted.height, wanted.width) if self._resolve(region, &wanted) else None
 
     def windows(self, list regions, list outs, limit, threads):
         """Return work that reads plain windows of all bands, each into an array of its shape and this type."""
-        cdef Place place
+        cdef sr_window wanted
         job = <Job>Job.__new__(Job, self, len(regions), limit)
         for region, out in zip(regions, outs):
-            if not self._place(region, &place):
+            if not self._resolve(region, &wanted):
                 raise ValueError("a region is no plain window")
-            job._take_window(&place, out)
+            job._take_window(&wanted, out)
         job._begin(threads)
         return job
 
-    cdef bint _place(self, object region, Place *place):
+    cdef bint _resolve(self, object region, sr_window *wanted):
         """Resolve a plain window inside the level; returns False for any other region."""
         cdef Py_ssize_t row, row_stop, col, col_stop, step
         if type(region) is Window:
             try:
-                place.row, place.col = region.row, region.col
-                place.height, place.width = region.height, region.width
+                wanted.row, wanted.col = region.row, region.col
+                wanted.height, wanted.width = region.height, region.width
             except OverflowError:  # beyond any image
                 return False
         elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
@@ -322,20 +300,19 @@ cdef class BlockTable:
                 PySlice_Unpack(region[0], &row, &row_stop, &step)
                 if step != 1:
                     return False
-                place.height = PySlice_AdjustIndices(self.height, &row, &row_stop, 1)
+                wanted.height = PySlice_AdjustIndices(self.grid.height, &row, &row_stop, 1)
                 PySlice_Unpack(region[1], &col, &col_stop, &step)
             except (TypeError, ValueError):
                 return False
             if step != 1:
                 return False
-            place.width = PySlice_AdjustIndices(self.width, &col, &col_stop, 1)
-            place.row, place.col = row, col
+            wanted.width = PySlice_AdjustIndices(self.grid.width, &col, &col_stop, 1)
+            wanted.row, wanted.col = row, col
         else:
             return False
-        return (
-            place.row >= 0 and place.col >= 0 and place.height > 0 and place.width > 0
-            and place.height <= self.height - place.row and place.width <= self.width - place.col
-        )
+        wanted.row_step = wanted.col_step = 1
+        wanted.chosen = NULL
+        return sr_window_fits(&self.grid, wanted, wanted.height, wanted.width)
 
     def job(self, list reads, limit, threads):
         """Return the same as work that so many threads may share; see `read`."""
@@ -395,51 +372,39 @@ cdef class Job:
         wanted.row, wanted.col = window.row, window.col
         wanted.height, wanted.width = window.height, window.width
         wanted.row_step, wanted.col_step = steps
-        self._check(wanted, view, bands is None)
-        if bands is None:
-            return
-        if len(bands) != wanted.bands:
-            raise ValueError("an output has a place for each band")
-        wanted.chosen = <int32_t *>malloc(wanted.bands * sizeof(int32_t) + 1)
-        if wanted.chosen == NULL:
-            raise MemoryError
-        for place, band in enumerate(bands):
-            if not 0 <= band < self.work.grid.planes * self.work.grid.samples:
-                raise ValueError("a band that is not there")
-            wanted.chosen[place] = band
+        self._aim(wanted, view)
+        if bands is not None:
+            if len(bands) != wanted.bands:
+                raise ValueError("an output has a place for each band")
+            wanted.chosen = <int32_t *>malloc(wanted.bands * sizeof(int32_t) + 1)
+            if wanted.chosen == NULL:
+                raise MemoryError
+            for place, band in enumerate(bands):
+                wanted.chosen[place] = band
+        if not sr_bands_fit(self.work.grid, wanted):
+            raise ValueError("an output has a place for each band, and there is such a band")
 
-    cdef _take_window(self, const Place *place, object out):
+    cdef _take_window(self, const sr_window *resolved, object out):
         """Note down a read of all bands of a window."""
         cdef sr_window *wanted = &self.work.windows[self.held]
         cdef Py_buffer *view = &self.views[self.held]
         PyObject_GetBuffer(out, view, PyBUF_STRIDED)
         self.held += 1
-        wanted.row, wanted.col, wanted.height, wanted.width = place.row, place.col, place.height, place.width
-        wanted.row_step = wanted.col_step = 1
-        self._check(wanted, view, True)
+        wanted[0] = resolved[0]
+        self._aim(wanted, view)
+        if not sr_bands_fit(self.work.grid, wanted):
+            raise ValueError("an output has a place for each band")
 
-    cdef _check(self, sr_window *wanted, const Py_buffer *view, bint all_bands):
-        """Note down where a read goes to; refuse one that leaves the level or its output: C does not look again."""
-        cdef const sr_grid *grid = self.work.grid
-        cdef BlockTable table = self.table
-        if view.ndim != 3 or view.itemsize != grid.codec.itemsize:
+    cdef _aim(self, sr_window *wanted, const Py_buffer *view):
+        """Note down where a read goes to; refuse one that leaves the level or its output."""
+        if view.ndim != 3 or view.itemsize != self.work.grid.codec.itemsize:
             raise ValueError("an output has three axes, and the type of the samples")
         wanted.out = <uint8_t *>view.buf
         wanted.strides.row, wanted.strides.col = view.strides[0], view.strides[1]
         wanted.strides.sample = view.strides[2]
         wanted.bands = view.shape[2]
-        if (
-            min(wanted.row, wanted.col) < 0
-            or min(wanted.height, wanted.width, wanted.row_step, wanted.col_step) < 1
-            or wanted.height > table.height - wanted.row or wanted.width > table.width - wanted.col
-            or view.shape[0] != sr_up(wanted.height, wanted.row_step)
-            or view.shape[1] != sr_up(wanted.width, wanted.col_step)
-        ):
+        if not sr_window_fits(self.work.grid, wanted, view.shape[0], view.shape[1]):
             raise ValueError("a window lies inside of its level, and its output has its size")
-        if all_bands and wanted.bands != grid.planes * grid.samples:
-            # The last of several planes may hold fewer samples than the others.
-            if grid.planes == 1 or wanted.bands > grid.planes * grid.samples:
-                raise ValueError("an output has a place for each band")
 
     def run(self):
         """Do what no other thread has begun, until all of it is done."""

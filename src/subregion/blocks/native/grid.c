@@ -1,5 +1,37 @@
 #include "grid.h"
 
+int sr_grid_fits(const sr_grid *grid)
+{
+    if (grid->height > grid->rows * grid->block_rows || grid->width > grid->cols * grid->block_cols)
+        return 0;
+    if (grid->samples < 1 || grid->block_rows < 1 || grid->block_cols < 1)
+        return 0;
+    return grid->start + (grid->block_rows - 1) * grid->strides.row + (grid->block_cols - 1) * grid->strides.col +
+               (grid->samples - 1) * grid->strides.sample + grid->codec.itemsize <=
+           grid->codec.nbytes;
+}
+
+int sr_window_fits(const sr_grid *grid, const sr_window *window, int64_t rows, int64_t cols)
+{
+    if (window->row < 0 || window->col < 0 || window->height < 1 || window->width < 1)
+        return 0;
+    if (window->height > grid->height - window->row || window->width > grid->width - window->col)
+        return 0;
+    return window->row_step > 0 && window->col_step > 0 && rows == sr_up(window->height, window->row_step) &&
+           cols == sr_up(window->width, window->col_step);
+}
+
+int sr_bands_fit(const sr_grid *grid, const sr_window *window)
+{
+    const int64_t all = grid->planes * grid->samples;
+    if (!window->chosen) /* the last of several planes may hold fewer samples than the others */
+        return window->bands == all || (grid->planes > 1 && window->bands < all);
+    for (int32_t k = 0; k < window->bands; k++)
+        if (window->chosen[k] < 0 || window->chosen[k] >= all)
+            return 0;
+    return 1;
+}
+
 static int64_t band_of(const sr_window *window, int32_t k)
 {
     return window->chosen ? window->chosen[k] : k;

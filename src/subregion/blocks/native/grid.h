@@ -17,6 +17,7 @@ typedef struct {
     int mappable; /* whether blocks may be taken from a map */
     int keeps;    /* whether blocks that are wanted again soon are left to others, who keep them */
     int64_t size; /* of the file */
+    int64_t height, width;
     const int64_t *offsets;
     const int64_t *nbytes; /* 0: never written */
     const uint32_t *sums;  /* CRC-32C of each; NULL: none */
@@ -65,6 +66,12 @@ static inline int64_t sr_up(int64_t number, int64_t step)
 {
     return number > 0 ? (number + step - 1) / step : 0;
 }
+
+/* Whether a level agrees with itself, and whether a window lies inside of it and its output has so many rows and
+ * columns, and a place for each of its bands. Nothing looks again afterwards. */
+int sr_grid_fits(const sr_grid *grid);
+int sr_window_fits(const sr_grid *grid, const sr_window *window, int64_t rows, int64_t cols);
+int sr_bands_fit(const sr_grid *grid, const sr_window *window);
 
 /* Whether any pixel of an interval, of which each `step`-th is taken, lies in a block. */
 static inline int sr_touches(int64_t start, int64_t length, int64_t step, int64_t block, int64_t size)
