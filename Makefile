@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test bench chaos fuzz fuzz-parsers fuzz-native lint format clean
 
 # The sources of the compiled executor, which is built anew when one of them changed.
-NATIVE := $(filter-out %/executor.c,$(wildcard src/subregion/blocks/native/*.pyx src/subregion/blocks/native/*.[ch]))
+NATIVE := $(filter-out %/executor.c,$(wildcard $(addprefix src/subregion/blocks/native/,*.pyx *.pxd *.[ch])))
 
 $(VENV)/.%-installed: pyproject.toml setup.py $(NATIVE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

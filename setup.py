@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 from setuptools import Extension, setup
 
-FOLDER = "src/subregion/blocks/native"
-#: Packages as pkg-config names them, and what tells the sources that they are there.
-LIBRARIES = {"liblz4": "SR_HAVE_LZ4", "libzstd": "SR_HAVE_ZSTD", "libdeflate": "SR_HAVE_DEFLATE"}
-SOURCES = ("executor.pyx", "decode.c", "blosc.c", "filters.c", "crc32c.c", "copy.c", "guard.c")
+with (Path(__file__).parent / "pyproject.toml").open("rb") as described:
+    NATIVE = tomllib.load(described)["tool"]["subregion"]["native"]
 
 
 def flags_of(package: str, kind: str) -> list[str]:
@@ -26,9 +26,10 @@ def flags_of(package: str, kind: str) -> list[str]:
 
 def executor() -> Extension:
     """Describe the compiled executor with the libraries that are there."""
+    folder = NATIVE["folder"]
     compiling = ["/O2", "/std:c11"] if sys.platform == "win32" else ["-O3", "-g0", "-std=c11"]
     linking: list[str] = []
-    for package, macro in LIBRARIES.items():
+    for package, macro in NATIVE["libraries"].items():
         try:
             found = flags_of(package, "--cflags"), flags_of(package, "--libs")
         except (OSError, subprocess.CalledProcessError):
@@ -38,9 +39,9 @@ def executor() -> Extension:
         linking += found[1]
     return Extension(
         "subregion.blocks.native.executor",
-        [f"{FOLDER}/{name}" for name in SOURCES],
-        include_dirs=[FOLDER],
-        depends=[f"{FOLDER}/{name}" for name in ("decode.h", "copy.h", "guard.h")],
+        [f"{folder}/{name}" for name in ("executor.pyx", *NATIVE["sources"])],
+        include_dirs=[folder],
+        depends=[f"{folder}/{name}" for name in ("executor.pxd", *NATIVE["headers"])],
         extra_compile_args=compiling,
         extra_link_args=linking,
         optional=True,

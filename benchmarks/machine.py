@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 import platform
 import resource
@@ -33,14 +32,6 @@ def _processor() -> str:
     with contextlib.suppress(OSError, StopIteration), open("/proc/cpuinfo", encoding="utf-8") as file:
         return next(line.partition(":")[2].strip() for line in file if line.startswith("model name"))
     return platform.processor() or platform.machine()
-
-
-def version_of(distribution: str) -> str:
-    """Return the version of an installed distribution, or an empty text."""
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
 
 
 def peak_mb() -> float:

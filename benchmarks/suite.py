@@ -28,6 +28,7 @@ from benchmarks.pictures import PICTURES
 from benchmarks.run import Options, Run
 from benchmarks.stored import why_missing
 from benchmarks.targets import judge
+from subregion.cli.system import version_of
 from subregion.errors import ConfigError
 
 #: Name -> what it measures. Those that read one picture read the first of a run.
@@ -123,7 +124,7 @@ def _check(options: Options) -> None:
 
 
 def _versions() -> dict[str, str]:
-    found = {peer.distribution: machine.version_of(peer.distribution) for peer in PEERS.values()}
+    found = {peer.distribution: version_of(peer.distribution) for peer in PEERS.values()}
     try:
         import rasterio
 

@@ -31,11 +31,11 @@ def system() -> dict[str, Any]:
     found = {name: text or None for name, text in native.libraries().items()} if native.BUILT else None
     complete = found is not None and all(found.values())
     return {
-        "subregion": _version("subregion"),
+        "subregion": version_of("subregion"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": processors(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "compiled": found,
         "enabled": native.is_wanted(),
         "how": None if complete else HOW,
@@ -58,8 +58,9 @@ def in_lines(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _version(name: str) -> str | None:
+def version_of(distribution: str) -> str | None:
+    """Return the version of an installed distribution; None if it is not installed."""
     try:
-        return version(name)
+        return version(distribution)
     except PackageNotFoundError:
         return None

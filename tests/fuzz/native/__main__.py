@@ -12,30 +12,30 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from fuzz.native.corpus import write
 
 HERE = Path(__file__).parent
-SOURCES = Path(__file__).parents[3] / "src/subregion/blocks/native"
-#: Packages as pkg-config names them, and what tells the sources that they are there.
-LIBRARIES = {"liblz4": "SR_HAVE_LZ4", "libzstd": "SR_HAVE_ZSTD", "libdeflate": "SR_HAVE_DEFLATE"}
+ROOT = Path(__file__).parents[3]
 SANITIZERS = "address,undefined"
 
 
 def build(target: Path, guided: bool) -> None:
-    """Compile the decoders and what feeds them."""
+    """Compile the C sources and what feeds them."""
+    native = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["subregion"]["native"]
+    folder = ROOT / native["folder"]
     compiler = "clang" if guided else os.environ.get("CC", "cc")
-    command = [compiler, "-g", "-O1", "-std=c11", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+    command = [compiler, "-g", "-O1", "-std=c11", "-fno-sanitize-recover=all", f"-I{folder}"]
     command.append(f"-fsanitize={'fuzzer,' if guided else ''}{SANITIZERS}")
     command += [] if guided else ["-DALONE"]
     linking = []
-    for package, macro in LIBRARIES.items():
+    for package, macro in native["libraries"].items():
         found = subprocess.run(["pkg-config", "--libs", package], capture_output=True, text=True, check=True)
         command.append(f"-D{macro}")
         linking += found.stdout.split()
-    names = ("decode.c", "blosc.c", "filters.c", "crc32c.c")
-    sources = [str(HERE / "door.c"), *(str(SOURCES / name) for name in names)]
+    sources = [str(HERE / "door.c"), *(str(folder / name) for name in native["sources"])]
     subprocess.run([*command, *sources, "-o", str(target), *linking], check=True)
 
 

@@ -2,93 +2,30 @@
 # cython: freethreading_compatible=True
 """Carries out reads of a grid of blocks without the interpreter: planned, fetched, decoded, copied in one call.
 
-What it cannot do, it hands back: the numbers of the blocks that are left to `blocks.execute`.
+This is its door: Python's levels, windows and arrays become numbers here, which C works with (`work.c`). What it
+cannot do, it hands back: the numbers of the blocks that are left to `blocks.execute`.
 """
 
 from cpython.buffer cimport PyBUF_ND, PyBUF_STRIDED, PyBuffer_Release, PyObject_GetBuffer
 from cpython.slice cimport PySlice_Check
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, qsort, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
-
 
 from numpy import empty
 
 from subregion.geometry.window import Window
 
 
-cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8(object text) except NULL
-    int PySlice_Unpack(object slice, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t *step) except -1
-    Py_ssize_t PySlice_AdjustIndices(Py_ssize_t length, Py_ssize_t *start, Py_ssize_t *stop, Py_ssize_t step)
-
-
-cdef extern from "decode.h" nogil:
-    ctypedef struct sr_codec:
-        int compressor, shuffle, predictor, itemsize, swapped, samples, exact, checked
-        int64_t nbytes, row_nbytes
-
-    ctypedef struct sr_scratch:
-        uint8_t *stored
-        int64_t stored_size
-
-    int SR_RAW, SR_ZSTD, SR_ZLIB, SR_GZIP, SR_LZ4, SR_BLOSC
-    uint32_t SR_CRC32C_RESIDUE
-    int sr_has(int compressor)
-    const char *sr_library(int number, char *version, size_t size)
-    int sr_reserve(uint8_t **buffer, int64_t *size, int64_t wanted)
-    void sr_scratch_free(sr_scratch *scratch)
-    int64_t sr_scratch_size(const sr_scratch *scratch)
-    int sr_decode(const sr_codec *codec, sr_scratch *scratch, const uint8_t *stored, int64_t count,
-                  int64_t needed, int64_t start, int64_t stop, const uint8_t **decoded)
-    uint32_t sr_crc32c(const uint8_t *data, size_t count)
-
-
-cdef extern from "copy.h" nogil:
-    ctypedef struct sr_strides:
-        int64_t row, col, sample
-
-    void sr_copy(const uint8_t *source, sr_strides here, uint8_t *to, sr_strides there, int64_t rows,
-                 int64_t cols, int64_t samples, const int32_t *chosen, int itemsize, int swapped)
-    void sr_fill(const uint8_t *sample, uint8_t *to, sr_strides there, int64_t rows, int64_t cols,
-                 int64_t samples, int itemsize)
-
-
-cdef extern from "guard.h" nogil:
-    ctypedef struct sr_map:
-        uint8_t *base
-        int64_t size
-        int spoiled
-
-    int sr_map_open(sr_map *map, int descriptor, int64_t size)
-    void sr_map_close(sr_map *map)
-    int sr_guard_enter(sr_map *map)
-    void sr_guard_leave(int number)
-    void sr_guard_forget_threads()
-    int sr_read(int descriptor, int64_t offset, int64_t count, uint8_t *out)
-    int64_t sr_size(int descriptor)
-    int sr_state(const char *path, int64_t *state)
-    int sr_is_cold(int descriptor, int64_t offset)
-    void sr_announce(int descriptor, int64_t offset, int64_t count)
-    int64_t sr_next(int64_t *number)
-    int64_t sr_add(int64_t *number, int64_t count)
-
-
 #: Compressors by the names that codecs give them.
 _COMPRESSORS = {
     "raw": SR_RAW, "zstd": SR_ZSTD, "zlib": SR_ZLIB, "gzip": SR_GZIP, "lz4": SR_LZ4, "blosc": SR_BLOSC
 }
-#: After so many looks that found bytes in memory, only one question in so many is answered by a look.
-cdef int64_t WARM = 8
 #: Bytes of each buffer that a thread keeps for its next call, at most.
 cdef int64_t KEPT = 8 << 20
-#: Decoded bytes that a thread takes at once, at most, where several share the work.
-cdef int64_t RUN_NBYTES = 800 << 10
 #: A limit of bytes, and a number of threads, that no machine has: more are as good as so many.
 cdef int64_t LARGEST = 1 << 60
 cdef int64_t THREADS = 1 << 20
-#: Pieces of work that a thread gets at least, so that all end at about the same time.
-cdef int64_t SHARES = 8
 
 
 def has(compressor: str) -> bool:
@@ -163,58 +100,6 @@ cdef _give_back(_Scratch scratch):
         _idle.append(scratch)
 
 
-cdef struct Place:
-    int64_t row, col, height, width
-
-
-cdef struct Read:
-    int64_t row, col, height, width, row_step, col_step
-    uint8_t *out
-    sr_strides strides
-    int32_t bands
-    int32_t *chosen  # NULL: all, in order
-
-
-#: One block that one read wants.
-cdef struct Piece:
-    int64_t offset
-    int64_t number
-    int64_t read
-
-
-cdef int _in_order(const void *one, const void *other) noexcept nogil:
-    cdef const Piece *a = <const Piece *>one
-    cdef const Piece *b = <const Piece *>other
-    if a.offset != b.offset:
-        return -1 if a.offset < b.offset else 1
-    if a.number != b.number:
-        return -1 if a.number < b.number else 1
-    return -1 if a.read < b.read else a.read > b.read
-
-
-#: Decoded bytes so far, in this process: a clock by which blocks are told to have been decoded lately.
-cdef int64_t _decoded = 0
-
-
-#: One level as numbers: where its blocks lie, and what is done to them. See `BlockTable`.
-cdef struct Grid:
-    int descriptor, mappable, keeps
-    int64_t size
-    const int64_t *offsets
-    const int64_t *nbytes
-    const uint32_t *sums
-    int64_t planes, rows, cols, block_rows, block_cols, samples, last_rows, start
-    sr_codec codec
-    sr_strides strides
-    uint8_t fill[64]
-    uint8_t *verified  # which blocks were compared with their checksums
-    int64_t *seen      # when each was decoded, by that clock
-    sr_map map
-    int64_t unmapped   # reads to go before it is worth a map
-    int64_t mapping    # threads that came to make it
-    int64_t looks, warm
-
-
 cdef class BlockTable:
     """The blocks of one level: where they lie, and how they become samples.
 
@@ -252,19 +137,18 @@ cdef class BlockTable:
 
     cdef readonly object file, dtype
     cdef readonly bint keeps
-    cdef int64_t height, width
     cdef readonly int64_t bands
-    cdef Grid grid
+    cdef sr_grid grid
     cdef Py_buffer _views[3]
     cdef int _held
 
     def __cinit__(self, file, bint mappable, shape, offsets, nbytes, block, int64_t samples, dtype, dict codec,
                   strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps):
-        cdef Grid *grid = &self.grid
+        cdef sr_grid *grid = &self.grid
         cdef int64_t count
         self.file = file
         self.dtype = dtype
-        self.height, self.width, self.bands = shape
+        grid.height, grid.width, self.bands = shape
         grid.descriptor = file.descriptor
         grid.size = file.size
         grid.mappable = mappable
@@ -284,7 +168,7 @@ cdef class BlockTable:
         grid.codec.checked = codec.get("checked", False)
         grid.codec.nbytes = codec["nbytes"]
         grid.codec.row_nbytes = codec.get("row_nbytes", 0)
-        if len(fill) != grid.codec.itemsize or len(fill) > 64:
+        if len(fill) != grid.codec.itemsize or len(fill) > SR_SAMPLE:
             raise ValueError("a sample to fill with has the size of a sample")
         memcpy(grid.fill, <const uint8_t *>fill, len(fill))
         PyObject_GetBuffer(offsets, &self._views[0], PyBUF_ND)
@@ -298,7 +182,11 @@ cdef class BlockTable:
             PyObject_GetBuffer(sums, &self._views[2], PyBUF_ND)
             self._held = 3
             grid.sums = <const uint32_t *>self._views[2].buf
-        self._check(count)
+        listed = self._views[0].len == self._views[1].len == count * <int64_t>sizeof(int64_t)
+        if sums is not None:
+            listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
+        if not listed or not sr_grid_fits(grid):
+            raise ValueError("a level has as many blocks as its size says, and their samples lie inside of them")
         if sums is not None or grid.codec.checked:
             grid.verified = <uint8_t *>calloc(count, 1)
             if grid.verified == NULL:
@@ -312,27 +200,12 @@ cdef class BlockTable:
         grid.unmapped = 0 if grid.codec.compressor == SR_RAW else 1
 
     def __dealloc__(self):
-        cdef Grid *grid = &self.grid
+        cdef sr_grid *grid = &self.grid
         sr_map_close(&grid.map)
         free(grid.verified)
         free(grid.seen)
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
-
-    cdef _check(self, int64_t count):
-        """Refuse a level that does not agree with itself: nothing below looks again."""
-        cdef Grid *grid = &self.grid
-        reach = (
-            grid.start + (grid.block_rows - 1) * grid.strides.row + (grid.block_cols - 1) * grid.strides.col
-            + (grid.samples - 1) * grid.strides.sample + grid.codec.itemsize
-        )
-        listed = self._views[0].len == self._views[1].len == count * <int64_t>sizeof(int64_t)
-        if grid.sums != NULL:
-            listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
-        if not listed or self.height > grid.rows * grid.block_rows or self.width > grid.cols * grid.block_cols:
-            raise ValueError("a level needs as many blocks as its size says")
-        if min(grid.samples, grid.block_rows, grid.block_cols) < 1 or reach > grid.codec.nbytes:
-            raise ValueError("the samples of a block lie inside of it")
 
     @property
     def cut(self):
@@ -383,14 +256,14 @@ cdef class BlockTable:
         ndarray, shape (rows, columns, bands), or None
             None for any other region, and where something cannot be read: others know what to do or say then.
         """
-        cdef Place place
-        if not self._place(region, &place):
+        cdef sr_window wanted
+        if not self._resolve(region, &wanted):
             return None
-        if place.height > most // place.width // self.bands // self.grid.codec.itemsize:
+        if wanted.height > most // wanted.width // self.bands // self.grid.codec.itemsize:
             return None
-        out = empty((place.height, place.width, self.bands), self.dtype)
+        out = empty((wanted.height, wanted.width, self.bands), self.dtype)
         job = <Job>Job.__new__(Job, self, 1, limit)
-        job._take_window(&place, out)
+        job._take_window(&wanted, out)
         job._begin(1)
         if job.wanted_again():
             return None
@@ -399,27 +272,27 @@ cdef class BlockTable:
 
     def shape_of(self, region):
         """Return rows and columns of a plain window, as `window` takes them; None for any other region."""
-        cdef Place place
-        return (place.height, place.width) if self._place(region, &place) else None
+        cdef sr_window wanted
+        return (wanted.height, wanted.width) if self._resolve(region, &wanted) else None
 
     def windows(self, list regions, list outs, limit, threads):
         """Return work that reads plain windows of all bands, each into an array of its shape and this type."""
-        cdef Place place
+        cdef sr_window wanted
         job = <Job>Job.__new__(Job, self, len(regions), limit)
         for region, out in zip(regions, outs):
-            if not self._place(region, &place):
+            if not self._resolve(region, &wanted):
                 raise ValueError("a region is no plain window")
-            job._take_window(&place, out)
+            job._take_window(&wanted, out)
         job._begin(threads)
         return job
 
-    cdef bint _place(self, object region, Place *place):
+    cdef bint _resolve(self, object region, sr_window *wanted):
         """Resolve a plain window inside the level; returns False for any other region."""
         cdef Py_ssize_t row, row_stop, col, col_stop, step
         if type(region) is Window:
             try:
-                place.row, place.col = region.row, region.col
-                place.height, place.width = region.height, region.width
+                wanted.row, wanted.col = region.row, region.col
+                wanted.height, wanted.width = region.height, region.width
             except OverflowError:  # beyond any image
                 return False
         elif type(region) is tuple and len(region) == 2 and PySlice_Check(region[0]) and PySlice_Check(region[1]):
@@ -427,20 +300,19 @@ cdef class BlockTable:
                 PySlice_Unpack(region[0], &row, &row_stop, &step)
                 if step != 1:
                     return False
-                place.height = PySlice_AdjustIndices(self.height, &row, &row_stop, 1)
+                wanted.height = PySlice_AdjustIndices(self.grid.height, &row, &row_stop, 1)
                 PySlice_Unpack(region[1], &col, &col_stop, &step)
             except (TypeError, ValueError):
                 return False
             if step != 1:
                 return False
-            place.width = PySlice_AdjustIndices(self.width, &col, &col_stop, 1)
-            place.row, place.col = row, col
+            wanted.width = PySlice_AdjustIndices(self.grid.width, &col, &col_stop, 1)
+            wanted.row, wanted.col = row, col
         else:
             return False
-        return (
-            place.row >= 0 and place.col >= 0 and place.height > 0 and place.width > 0
-            and place.height <= self.height - place.row and place.width <= self.width - place.col
-        )
+        wanted.row_step = wanted.col_step = 1
+        wanted.chosen = NULL
+        return sr_window_fits(&self.grid, wanted, wanted.height, wanted.width)
 
     def job(self, list reads, limit, threads):
         """Return the same as work that so many threads may share; see `read`."""
@@ -451,252 +323,114 @@ cdef class BlockTable:
         return job
 
 
-cdef bint _can_map(Grid *grid) noexcept nogil:
-    """Whether blocks are to be taken from the map, which is made where it pays."""
-    if not grid.mappable or grid.map.spoiled:
-        return False
-    if grid.map.base == NULL:
-        if grid.unmapped > 0:
-            grid.unmapped -= 1
-            return False
-        if sr_next(&grid.mapping) != 0:  # another thread does it
-            return False
-        if not sr_map_open(&grid.map, grid.descriptor, grid.size):
-            grid.mappable = False
-            return False
-    return True
-
-
-cdef bint _is_cold(Grid *grid, int64_t offset) noexcept nogil:
-    """Whether bytes have to come from the disk; it is looked at now and then only."""
-    grid.looks += 1
-    if grid.warm >= WARM and grid.looks % WARM:
-        return False
-    if sr_is_cold(grid.descriptor, offset):
-        grid.warm = 0
-        return True
-    grid.warm += 1
-    return False
-
-
 cdef class Job:
     """Reads of one level that are being carried out, by any number of threads at once."""
 
     cdef BlockTable table
-    cdef Grid *grid
-    cdef Read *reads
-    cdef int64_t count
+    cdef sr_work work
     cdef Py_buffer *views
     cdef int64_t held
-    cdef Piece *pieces
-    cdef int64_t piece_count, room
-    cdef int64_t *groups  # where the pieces of each block begin, and the end
-    cdef int64_t group_count
-    cdef uint8_t *done  # whether all that is wanted of each was copied
-    cdef int64_t next_group, at_once
-    cdef int64_t limit
-    cdef bint mapped, cold
 
     def __cinit__(self, BlockTable table, int64_t count, limit):
+        cdef sr_work *work = &self.work
         self.table = table
-        self.grid = &table.grid
-        self.limit = min(limit, LARGEST)
-        self.count = count
-        self.reads = <Read *>calloc(self.count, sizeof(Read))
-        self.views = <Py_buffer *>calloc(self.count, sizeof(Py_buffer))
-        if self.reads == NULL or self.views == NULL:
+        work.grid = &table.grid
+        work.limit = min(limit, LARGEST)
+        work.count = count
+        work.windows = <sr_window *>calloc(count, sizeof(sr_window))
+        self.views = <Py_buffer *>calloc(count, sizeof(Py_buffer))
+        if work.windows == NULL or self.views == NULL:
             raise MemoryError
 
     cdef _begin(self, threads):
         """Plan what was taken."""
-        cdef int64_t place, number
+        cdef int64_t count = min(threads, THREADS)
+        cdef int begun
         with nogil:
-            for place in range(self.count):
-                if not self._plan(place):
-                    with gil:
-                        raise MemoryError
-            if not self._group():
-                with gil:
-                    raise MemoryError
-        self.mapped = _can_map(self.grid)
-        if self.piece_count:
-            self.cold = _is_cold(self.grid, self.pieces[0].offset)
-        if threads > 1:
-            number = RUN_NBYTES // max(1, self.grid.codec.nbytes)
-            self.at_once = max(1, min(number, self.group_count // (SHARES * <int64_t>min(threads, THREADS))))
-        else:
-            self.at_once = self.group_count + 1
+            begun = sr_work_begin(&self.work, count)
+        if not begun:
+            raise MemoryError
 
     def __dealloc__(self):
         cdef int64_t place
         for place in range(self.held):
             PyBuffer_Release(&self.views[place])
-        if self.reads != NULL:
-            for place in range(self.count):
-                free(self.reads[place].chosen)
-        free(self.reads)
+        sr_work_free(&self.work)
+        if self.work.windows != NULL:
+            for place in range(self.work.count):
+                free(self.work.windows[place].chosen)
+        free(self.work.windows)
         free(self.views)
-        free(self.pieces)
-        free(self.groups)
-        free(self.done)
 
     cdef _take(self, object asked):
         """Note down one `WindowRead` as numbers."""
         cdef Py_buffer *view = &self.views[self.held]
-        cdef Read *read = &self.reads[self.held]
+        cdef sr_window *wanted = &self.work.windows[self.held]
         _, window, out, bands, steps = asked
         PyObject_GetBuffer(out, view, PyBUF_STRIDED)
         self.held += 1
-        read.row, read.col = window.row, window.col
-        read.height, read.width = window.height, window.width
-        read.row_step, read.col_step = steps
-        self._check(read, view, bands is None)
-        if bands is None:
-            return
-        if len(bands) != read.bands:
-            raise ValueError("an output has a place for each band")
-        read.chosen = <int32_t *>malloc(read.bands * sizeof(int32_t) + 1)
-        if read.chosen == NULL:
-            raise MemoryError
-        for place, band in enumerate(bands):
-            if not 0 <= band < self.grid.planes * self.grid.samples:
-                raise ValueError("a band that is not there")
-            read.chosen[place] = band
+        wanted.row, wanted.col = window.row, window.col
+        wanted.height, wanted.width = window.height, window.width
+        wanted.row_step, wanted.col_step = steps
+        self._aim(wanted, view)
+        if bands is not None:
+            if len(bands) != wanted.bands:
+                raise ValueError("an output has a place for each band")
+            wanted.chosen = <int32_t *>malloc(wanted.bands * sizeof(int32_t) + 1)
+            if wanted.chosen == NULL:
+                raise MemoryError
+            for place, band in enumerate(bands):
+                wanted.chosen[place] = band
+        if not sr_bands_fit(self.work.grid, wanted):
+            raise ValueError("an output has a place for each band, and there is such a band")
 
-    cdef _take_window(self, const Place *place, object out):
+    cdef _take_window(self, const sr_window *resolved, object out):
         """Note down a read of all bands of a window."""
-        cdef Read *read = &self.reads[self.held]
+        cdef sr_window *wanted = &self.work.windows[self.held]
         cdef Py_buffer *view = &self.views[self.held]
         PyObject_GetBuffer(out, view, PyBUF_STRIDED)
         self.held += 1
-        read.row, read.col, read.height, read.width = place.row, place.col, place.height, place.width
-        read.row_step = read.col_step = 1
-        self._check(read, view, True)
+        wanted[0] = resolved[0]
+        self._aim(wanted, view)
+        if not sr_bands_fit(self.work.grid, wanted):
+            raise ValueError("an output has a place for each band")
 
-    cdef _check(self, Read *read, const Py_buffer *view, bint all_bands):
+    cdef _aim(self, sr_window *wanted, const Py_buffer *view):
         """Note down where a read goes to; refuse one that leaves the level or its output."""
-        cdef Grid *grid = self.grid
-        cdef BlockTable table = self.table
-        if view.ndim != 3 or view.itemsize != grid.codec.itemsize:
+        if view.ndim != 3 or view.itemsize != self.work.grid.codec.itemsize:
             raise ValueError("an output has three axes, and the type of the samples")
-        read.out = <uint8_t *>view.buf
-        read.strides.row, read.strides.col = view.strides[0], view.strides[1]
-        read.strides.sample = view.strides[2]
-        read.bands = view.shape[2]
-        if (
-            min(read.row, read.col) < 0 or min(read.height, read.width, read.row_step, read.col_step) < 1
-            or read.height > table.height - read.row or read.width > table.width - read.col
-            or view.shape[0] != _up(read.height, read.row_step)
-            or view.shape[1] != _up(read.width, read.col_step)
-        ):
+        wanted.out = <uint8_t *>view.buf
+        wanted.strides.row, wanted.strides.col = view.strides[0], view.strides[1]
+        wanted.strides.sample = view.strides[2]
+        wanted.bands = view.shape[2]
+        if not sr_window_fits(self.work.grid, wanted, view.shape[0], view.shape[1]):
             raise ValueError("a window lies inside of its level, and its output has its size")
-        if all_bands and read.bands != grid.planes * grid.samples:
-            # The last of several planes may hold fewer samples than the others.
-            if grid.planes == 1 or read.bands > grid.planes * grid.samples:
-                raise ValueError("an output has a place for each band")
-
-    cdef bint _plan(self, int64_t place) noexcept nogil:
-        """Add the blocks that a read wants; returns False if there is no memory."""
-        cdef Grid *grid = self.grid
-        cdef Read *read = &self.reads[place]
-        cdef int64_t first_row = read.row // grid.block_rows
-        cdef int64_t last_row = (read.row + read.height - 1) // grid.block_rows
-        cdef int64_t first_col = read.col // grid.block_cols
-        cdef int64_t last_col = (read.col + read.width - 1) // grid.block_cols
-        cdef int64_t plane, row, col, number
-        for plane in range(grid.planes):
-            if grid.planes > 1 and not self._wants(read, plane):
-                continue
-            for row in range(first_row, last_row + 1):
-                if not _touches(read.row, read.height, read.row_step, row, grid.block_rows):
-                    continue
-                for col in range(first_col, last_col + 1):
-                    if not _touches(read.col, read.width, read.col_step, col, grid.block_cols):
-                        continue
-                    if self.piece_count == self.room and not self._make_room():
-                        return False
-                    number = (plane * grid.rows + row) * grid.cols + col
-                    self.pieces[self.piece_count].offset = grid.offsets[number]
-                    self.pieces[self.piece_count].number = number
-                    self.pieces[self.piece_count].read = place
-                    self.piece_count += 1
-        return True
-
-    cdef bint _make_room(self) noexcept nogil:
-        cdef int64_t room = 2 * self.room + 16
-        cdef Piece *pieces = <Piece *>realloc(self.pieces, room * sizeof(Piece))
-        if pieces == NULL:
-            return False
-        self.pieces, self.room = pieces, room
-        return True
-
-    cdef bint _wants(self, const Read *read, int64_t plane) noexcept nogil:
-        """Whether a read wants samples of a plane."""
-        cdef int32_t k
-        for k in range(read.bands):
-            if (read.chosen[k] if read.chosen != NULL else k) // self.grid.samples == plane:
-                return True
-        return False
-
-    cdef bint _group(self) noexcept nogil:
-        """Bring pieces into the order of the file, and together those of one block."""
-        cdef int64_t place
-        cdef bint apart = self.grid.codec.compressor == SR_RAW  # nothing is decoded that could be shared
-        self.groups = <int64_t *>malloc((self.piece_count + 1) * sizeof(int64_t))
-        self.done = <uint8_t *>calloc(self.piece_count + 1, 1)
-        if self.groups == NULL or self.done == NULL:
-            return False
-        if self.count > 1 and not apart:
-            qsort(self.pieces, self.piece_count, sizeof(Piece), _in_order)
-        for place in range(self.piece_count):
-            if place == 0 or apart or self.pieces[place].number != self.pieces[place - 1].number:
-                self.groups[self.group_count] = place
-                self.group_count += 1
-        self.groups[self.group_count] = self.piece_count
-        return True
 
     def run(self):
         """Do what no other thread has begun, until all of it is done."""
         cdef _Scratch scratch = _take_scratch()
-        cdef Grid *grid = self.grid
-        cdef int guarded = -1
-        cdef bint mapped
-        cdef int64_t first, group
         with nogil:
-            mapped = self.mapped
-            if mapped:
-                guarded = sr_guard_enter(&grid.map)
-                mapped = guarded >= 0
-            while True:
-                first = sr_next(&self.next_group) * self.at_once
-                if first >= self.group_count:
-                    break
-                for group in range(first, min(first + self.at_once, self.group_count)):
-                    if self.cold:
-                        self._announce(group)
-                for group in range(first, min(first + self.at_once, self.group_count)):
-                    self.done[group] = self._carry_out(group, &scratch.of, mapped)
-            sr_guard_leave(guarded)
+            sr_work_run(&self.work, &scratch.of)
         _give_back(scratch)
 
     @property
     def shares(self):
         """How many threads can have a part of it."""
-        return (self.group_count + self.at_once - 1) // self.at_once
+        return sr_work_shares(&self.work)
 
     def left(self):
         """Return the numbers of the blocks that are left; None if there are none."""
         cdef int64_t group
-        cdef Grid *grid = self.grid
+        cdef const sr_plan *plan = &self.work.plan
         # What was cut may have been read as zeros, up to the end of its last page without any fault.
-        if self.mapped and self.table.cut:
-            return [self.pieces[self.groups[group]].number for group in range(self.group_count)]
+        if self.work.mapped and self.table.cut:
+            return [sr_first_of(plan, group).number for group in range(plan.group_count)]
         found = None
-        for group in range(self.group_count):
-            if not self.done[group]:
+        for group in range(plan.group_count):
+            if not self.work.done[group]:
                 if found is None:
                     found = []
-                found.append(self.pieces[self.groups[group]].number)
+                found.append(sr_first_of(plan, group).number)
         return found
 
     def wanted_again(self):
@@ -705,166 +439,4 @@ cdef class Job:
         Whoever does all again that is not done whole asks first: what was begun is decoded a second time, and
         then seems to be wanted again too.
         """
-        cdef int64_t group, number
-        cdef Grid *grid = self.grid
-        if not grid.keeps or not self.limit:
-            return False
-        for group in range(self.group_count):
-            number = self.pieces[self.groups[group]].number
-            if grid.nbytes[number] and _is_late(grid.seen[number], _decoded + grid.codec.nbytes, self.limit):
-                return True
-        return False
-
-    cdef void _announce(self, int64_t group) noexcept nogil:
-        """Tell the disk of a block; of one that lies as it is, of the rows that are wanted."""
-        cdef Grid *grid = self.grid
-        cdef const Piece *piece = &self.pieces[self.groups[group]]
-        cdef int64_t row, rows, cols, inner_row, inner_col, outer_row, outer_col
-        if grid.nbytes[piece.number] <= 0 or piece.offset > grid.size - grid.nbytes[piece.number]:
-            return  # of no bytes the disk would be told that it is all up to the end of the file
-        if grid.codec.compressor != SR_RAW or grid.nbytes[piece.number] <= 1 << 20:
-            sr_announce(grid.descriptor, piece.offset, grid.nbytes[piece.number])
-            return
-        cdef const Read *read = &self.reads[piece.read]
-        self._place(read, piece.number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
-        for row in range(rows):
-            sr_announce(
-                grid.descriptor,
-                piece.offset + grid.start + (inner_row + row * read.row_step) * grid.strides.row
-                + inner_col * grid.strides.col,
-                ((cols - 1) * read.col_step + 1) * grid.strides.col,
-            )
-
-    cdef void _place(self, const Read *read, int64_t number, int64_t *inner_row, int64_t *inner_col,
-                     int64_t *outer_row, int64_t *outer_col, int64_t *rows, int64_t *cols) noexcept nogil:
-        """Tell which part of a block a read wants, and where it goes."""
-        cdef Grid *grid = self.grid
-        cdef int64_t row = number // grid.cols % grid.rows
-        cdef int64_t col = number % grid.cols
-        _overlap(read.row, read.height, read.row_step, row, grid.block_rows, inner_row, outer_row, rows)
-        _overlap(read.col, read.width, read.col_step, col, grid.block_cols, inner_col, outer_col, cols)
-
-    cdef bint _carry_out(self, int64_t group, sr_scratch *scratch, bint mapped) noexcept nogil:
-        """Do all that is wanted of one block; returns False if it is left to others."""
-        cdef Grid *grid = self.grid
-        cdef int64_t first = self.groups[group], stop = self.groups[group + 1]
-        cdef int64_t number = self.pieces[first].number
-        cdef int64_t offset = grid.offsets[number], count = grid.nbytes[number]
-        cdef int64_t begin, end, needed, place
-        cdef const uint8_t *stored
-        cdef const uint8_t *decoded
-        if count == 0:
-            for place in range(first, stop):
-                self._fill(&self.reads[self.pieces[place].read], number)
-            return True
-        if offset < 0 or count < 0 or offset > grid.size - count:
-            return False
-        if grid.keeps and self.limit and self._lately(number):
-            return False
-        if mapped:
-            stored = grid.map.base + offset
-        elif grid.codec.compressor == SR_RAW and grid.codec.predictor == 1:
-            return False  # only some of it is wanted
-        else:
-            if not sr_reserve(&scratch.stored, &scratch.stored_size, count):
-                return False
-            if not sr_read(grid.descriptor, offset, count, scratch.stored):
-                return False
-            stored = scratch.stored
-        if grid.verified != NULL and not grid.verified[number]:
-            if sr_crc32c(stored, count) != (grid.sums[number] if grid.sums != NULL else SR_CRC32C_RESIDUE):
-                return False
-            grid.verified[number] = 1
-        needed = self._extent(number, first, stop, &begin, &end)
-        if not sr_decode(&grid.codec, scratch, stored, count, needed, begin, end, &decoded):
-            return False
-        for place in range(first, stop):
-            self._copy(&self.reads[self.pieces[place].read], number, decoded + grid.start)
-        return True
-
-    cdef bint _lately(self, int64_t number) noexcept nogil:
-        """Whether a block was decoded not long ago, so that others better keep it."""
-        cdef int64_t now = sr_add(&_decoded, self.grid.codec.nbytes)
-        cdef int64_t before = self.grid.seen[number]
-        self.grid.seen[number] = now
-        return _is_late(before, now, self.limit)
-
-    cdef int64_t _extent(self, int64_t number, int64_t first, int64_t stop, int64_t *begin,
-                         int64_t *end) noexcept nogil:
-        """Tell which bytes of a decoded block are wanted; returns how many it must have."""
-        cdef Grid *grid = self.grid
-        cdef int64_t row_nbytes = grid.codec.row_nbytes
-        cdef int64_t place, inner_row, inner_col, outer_row, outer_col, rows, cols, top, bottom
-        cdef const Read *read
-        begin[0], end[0] = 0, grid.codec.nbytes
-        if row_nbytes == 0:
-            return grid.codec.nbytes
-        top, bottom = grid.block_rows, 0
-        for place in range(first, stop):
-            read = &self.reads[self.pieces[place].read]
-            self._place(read, number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
-            top = min(top, inner_row)
-            bottom = max(bottom, inner_row + (rows - 1) * read.row_step + 1)
-        begin[0], end[0] = top * row_nbytes, bottom * row_nbytes
-        if number // grid.cols % grid.rows == grid.rows - 1:
-            return grid.last_rows * row_nbytes
-        return grid.codec.nbytes
-
-    cdef void _copy(self, const Read *read, int64_t number, const uint8_t *decoded) noexcept nogil:
-        """Copy what a read wants of a decoded block."""
-        cdef Grid *grid = self.grid
-        cdef int64_t inner_row, inner_col, outer_row, outer_col, rows, cols, plane, band
-        cdef sr_strides here = grid.strides
-        cdef uint8_t *to
-        cdef int32_t k
-        cdef int swapped = grid.codec.swapped if grid.codec.predictor == 1 else 0
-        self._place(read, number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
-        decoded += inner_row * here.row + inner_col * here.col
-        here.row, here.col = here.row * read.row_step, here.col * read.col_step
-        to = read.out + outer_row * read.strides.row + outer_col * read.strides.col
-        if grid.planes == 1:
-            sr_copy(decoded, here, to, read.strides, rows, cols, read.bands, read.chosen,
-                    grid.codec.itemsize, swapped)
-            return
-        plane = number // (grid.rows * grid.cols)
-        for k in range(read.bands):
-            band = read.chosen[k] if read.chosen != NULL else k
-            if band // grid.samples == plane:
-                sr_copy(decoded + band % grid.samples * here.sample, here, to + k * read.strides.sample,
-                        read.strides, rows, cols, 1, NULL, grid.codec.itemsize, swapped)
-
-    cdef void _fill(self, const Read *read, int64_t number) noexcept nogil:
-        """Put into a result what a block holds that was never written."""
-        cdef Grid *grid = self.grid
-        cdef int64_t inner_row, inner_col, outer_row, outer_col, rows, cols, plane
-        cdef uint8_t *to
-        cdef int32_t k
-        self._place(read, number, &inner_row, &inner_col, &outer_row, &outer_col, &rows, &cols)
-        to = read.out + outer_row * read.strides.row + outer_col * read.strides.col
-        plane = number // (grid.rows * grid.cols)
-        for k in range(read.bands):
-            if grid.planes == 1 or (read.chosen[k] if read.chosen != NULL else k) // grid.samples == plane:
-                sr_fill(grid.fill, to + k * read.strides.sample, read.strides, rows, cols, 1,
-                        grid.codec.itemsize)
-
-
-cdef inline bint _is_late(int64_t before, int64_t now, int64_t limit) noexcept nogil:
-    """Whether so little was decoded since then that what could be kept would still be there."""
-    return before != 0 and now - before <= limit // 2
-
-
-cdef inline int64_t _up(int64_t number, int64_t step) noexcept nogil:
-    return (number + step - 1) // step if number > 0 else 0
-
-
-cdef inline bint _touches(int64_t start, int64_t length, int64_t step, int64_t block, int64_t size) noexcept nogil:
-    """Whether any of the pixels that are taken of an interval lies in a block."""
-    return step == 1 or _up(block * size - start, step) * step < min(length, (block + 1) * size - start)
-
-
-cdef inline void _overlap(int64_t start, int64_t length, int64_t step, int64_t block, int64_t size,
-                          int64_t *inner, int64_t *outer, int64_t *count) noexcept nogil:
-    """Tell the first pixel of a block that is taken, where it goes, and how many there are."""
-    cdef int64_t first = _up(block * size - start, step)
-    cdef int64_t stop = _up(min(length, (block + 1) * size - start), step)
-    inner[0], outer[0], count[0] = start + first * step - block * size, first, stop - first
+        return bool(sr_work_is_late(&self.work))
