@@ -257,11 +257,16 @@ cdef class BlockTable:
     cdef Grid grid
     cdef Py_buffer _views[3]
     cdef int _held
+    cdef tuple _about
 
     def __cinit__(self, file, bint mappable, shape, offsets, nbytes, block, int64_t samples, dtype, dict codec,
                   strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps):
         cdef Grid *grid = &self.grid
         cdef int64_t count
+        self._about = (
+            mappable, shape, offsets, nbytes, block, samples, dtype, codec, strides, start, last_rows, fill, sums,
+            keeps
+        )
         self.file = file
         self.dtype = dtype
         self.height, self.width, self.bands = shape
@@ -333,6 +338,10 @@ cdef class BlockTable:
             raise ValueError("a level needs as many blocks as its size says")
         if min(grid.samples, grid.block_rows, grid.block_cols) < 1 or reach > grid.codec.nbytes:
             raise ValueError("the samples of a block lie inside of it")
+
+    def on(self, file) -> "BlockTable":
+        """Return the same of the same file that was opened again, or closed, of which nothing was read yet."""
+        return BlockTable(file, *self._about)
 
     @property
     def cut(self):
