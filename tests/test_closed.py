@@ -171,6 +171,26 @@ def test_a_copy_that_was_taken_away_is_made_anew(backend: str, paths: dict[int, 
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("backend", ["cog", "zarr", "jpeg"])
+def test_a_copy_that_was_damaged_while_it_was_closed_is_made_anew(
+    backend: str, paths: dict[int, str], tmp_path: Path
+) -> None:
+    frames = SimpleFrames(paths, tmp_path / "cache", backend)
+    first = read_all(frames, paths)
+    read_all(frames, paths)
+    for path in (tmp_path / "cache").rglob("*"):
+        status = path.stat()
+        if path.is_file() and status.st_size > 2000 and path.suffix not in (".json", ".sums"):
+            content = bytearray(path.read_bytes())
+            for at in range(len(content) // 3, 2 * len(content) // 3, 100):
+                content[at] ^= 0x55
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    POOL.close(lambda key: True)
+    for one, other in zip(first, read_all(frames, paths), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_indexes_are_bounded_by_bytes(
     paths: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parsed: list[str]
 ) -> None:

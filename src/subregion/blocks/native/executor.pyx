@@ -208,11 +208,23 @@ cdef struct Grid:
     sr_strides strides
     uint8_t fill[64]
     uint8_t *verified  # which blocks were compared with their checksums
+    int again          # whether that was when the file was open before
     int64_t *seen      # when each was decoded, by that clock
     sr_map map
     int64_t unmapped   # reads to go before it is worth a map
     int64_t mapping    # threads that came to make it
     int64_t looks, warm
+
+
+cdef class _Notes:
+    """What is noted of the blocks of a file as it is, for all times that it is open."""
+
+    cdef uint8_t *verified
+    cdef int64_t *seen
+
+    def __dealloc__(self):
+        free(self.verified)
+        free(self.seen)
 
 
 cdef class BlockTable:
@@ -248,6 +260,8 @@ cdef class BlockTable:
         CRC-32C of the stored bytes of each block.
     keeps : bool
         Whether blocks that are wanted again soon are handed back, to be kept decoded.
+    notes : _Notes or None
+        Those of the same file when it was open before.
     """
 
     cdef readonly object file, dtype
@@ -258,9 +272,11 @@ cdef class BlockTable:
     cdef Py_buffer _views[3]
     cdef int _held
     cdef tuple _about
+    cdef _Notes _notes
 
     def __cinit__(self, file, bint mappable, shape, offsets, nbytes, block, int64_t samples, dtype, dict codec,
-                  strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps):
+                  strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps,
+                  _Notes notes=None):
         cdef Grid *grid = &self.grid
         cdef int64_t count
         self._about = (
@@ -304,23 +320,24 @@ cdef class BlockTable:
             self._held = 3
             grid.sums = <const uint32_t *>self._views[2].buf
         self._check(count)
-        if sums is not None or grid.codec.checked:
-            grid.verified = <uint8_t *>calloc(count, 1)
-            if grid.verified == NULL:
+        grid.again = notes is not None
+        self._notes = <_Notes>_Notes.__new__(_Notes) if notes is None else notes
+        if notes is None and (sums is not None or grid.codec.checked):
+            self._notes.verified = <uint8_t *>calloc(count, 1)
+            if self._notes.verified == NULL:
                 raise MemoryError
         grid.keeps = self.keeps = keeps
-        if keeps:
-            grid.seen = <int64_t *>calloc(count, sizeof(int64_t))
-            if grid.seen == NULL:
+        if notes is None and keeps:
+            self._notes.seen = <int64_t *>calloc(count, sizeof(int64_t))
+            if self._notes.seen == NULL:
                 raise MemoryError
+        grid.verified, grid.seen = self._notes.verified, self._notes.seen
         # A map costs more than it saves the first window, unless only some of a block is touched.
         grid.unmapped = 0 if grid.codec.compressor == SR_RAW else 1
 
     def __dealloc__(self):
         cdef Grid *grid = &self.grid
         sr_map_close(&grid.map)
-        free(grid.verified)
-        free(grid.seen)
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
 
@@ -340,8 +357,8 @@ cdef class BlockTable:
             raise ValueError("the samples of a block lie inside of it")
 
     def on(self, file) -> "BlockTable":
-        """Return the same of the same file that was opened again, or closed, of which nothing was read yet."""
-        return BlockTable(file, *self._about)
+        """Return the same of the same file that was opened again, or closed; it has the same notes."""
+        return BlockTable(file, *self._about, self._notes)
 
     @property
     def cut(self):
@@ -780,7 +797,10 @@ cdef class Job:
             if not sr_read(grid.descriptor, offset, count, scratch.stored):
                 return False
             stored = scratch.stored
-        if grid.verified != NULL and not grid.verified[number]:
+        # A block is compared when it comes from the disk: those of a file that was closed may do so again.
+        if grid.verified != NULL and (
+            not grid.verified[number] or (grid.again and (self.cold or sr_is_cold(grid.descriptor, offset)))
+        ):
             if sr_crc32c(stored, count) != (grid.sums[number] if grid.sums != NULL else SR_CRC32C_RESIDUE):
                 return False
             grid.verified[number] = 1
