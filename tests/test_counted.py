@@ -90,7 +90,7 @@ class Counts:
         if raster.path not in self._rasters:
             levels = [self._level(level) for level in raster.levels]
             self._rasters[raster.path] = dataclasses.replace(
-                raster, full=levels[0], find_overviews=lambda: levels[1:]
+                raster, full=levels[0], find_overviews=lambda full: levels[1:]
             )
         return self._rasters[raster.path]
 

@@ -145,6 +145,21 @@ class Level(ABC):
         """The same in the orientation in which it is stored."""
         return self
 
+    @property
+    def index_nbytes(self) -> int:
+        """About how many bytes of memory it takes."""
+        return 0
+
+    def on(self, file: ByteSource) -> Level | None:
+        """Return the same level of the same file that was opened again, or closed; None if that cannot be.
+
+        Parameters
+        ----------
+        file : ByteSource
+            The same bytes as those of `file`.
+        """
+        return None
+
     @abstractmethod
     def plan(self, reads: Sequence[WindowRead], threads: int = 1) -> BlockPlan:
         """Tell which blocks windows need, and which parts of them go where. Nothing is decoded.

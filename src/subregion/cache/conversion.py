@@ -27,7 +27,8 @@ from subregion.notices import LOGGER
 if TYPE_CHECKING:
     from subregion.cache.backend import Recipe
     from subregion.cache.manifest import Entry
-    from subregion.cache.store import OpenAsset, Store
+    from subregion.cache.opened import OpenAsset
+    from subregion.cache.store import Store
     from subregion.convert.convert import Progress
     from subregion.formats.raster import Raster
     from subregion.records import Asset

@@ -153,13 +153,17 @@ class Carried:
             table = np.frombuffer(self.palette, np.uint8).reshape(-1, self.colors)
             palette = Palette(table, self.classes)
         bands, left_out = self.bands or None, self.left_out
+        index_nbytes = raster.index_nbytes
+        if index_nbytes is not None:
+            index_nbytes += len(left_out) + len(self.palette) + sum(len(tag.value) for tag in self.tags)
         given = replace(
             raster,
             tags=raster.tags or self.tags,
             nodata=nodata,
             palette=palette,
             find_bands=lambda: bands,
-            find_left_out=lambda: left_out,
+            find_left_out=lambda full: left_out,
+            index_nbytes=index_nbytes,
         )
         if palette is not None and colors_wanted:
             given = given.colored()

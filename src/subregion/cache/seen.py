@@ -15,10 +15,8 @@ from typing import Any, TypeAlias
 from subregion.blocks import native
 from subregion.errors import SubregionError, source_error
 from subregion.formats.zarr.metadata import is_zarr
-from subregion.io.descriptors import State, state_of, with_room
+from subregion.io.descriptors import TICK, State, state_of, with_room
 
-#: Clocks of file systems tick this often at least (seconds): two changes within a tick look like one.
-TICK = 0.02
 #: For so many ticks it is awaited that nobody writes to a source.
 QUIET = 10
 #: To look whether folders of many files changed while they are open may take one part in so many of all

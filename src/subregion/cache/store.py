@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from subregion.cache.entries import Folder
 from subregion.cache.identity import Identity, identify
 from subregion.cache.leases import Lease, book_of, count_leases
 from subregion.cache.manifest import Entry
+from subregion.cache.opened import OpenAsset, note_use, opened_again
 from subregion.cache.origin import Origin
 from subregion.cache.policy import serves_in_place
 from subregion.cache.seen import Seen, Signature, Watched, WatchedFile, WatchedFolder
@@ -29,12 +29,12 @@ from subregion.errors import (
 )
 from subregion.formats.jpeg.intervals import IntervalLevel
 from subregion.formats.open import open_raster
-from subregion.io.pool import POOL
+from subregion.io.pool import INDEXES, POOL
 from subregion.io.source import SourceFile
 from subregion.notices import LOGGER, NOTICES, warn_caller
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Hashable, Iterator
 
     from subregion.blocks.wholes import Tally
     from subregion.convert.convert import Progress
@@ -47,33 +47,9 @@ _JPEG_NAMES = (".jpg", ".jpeg", ".jpe", ".mpo")
 ATTEMPTS = 5
 #: How often, if entries are removed to make room for others.
 EVICTIONS = 100
-#: An entry that is opened counts as used then, up to so many seconds.
-MOMENT = 60.0
 #: In a folder that has a limit, copies that nobody reads at the moment are only kept open up to this share of
 #: it, by all processes together: what is open cannot be removed.
 OPEN_SHARE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAsset:
-    """An asset that is open for reading.
-
-    Parameters
-    ----------
-    raster : Raster
-        The source itself, or its converted copy.
-    entry : Entry or None
-        The copy; None if the source is read in place.
-    watched : WatchedFile, WatchedFolder or None
-        What the source looked like before it was opened; None if its identity says all.
-    recipe : Recipe
-        How it is stored.
-    """
-
-    raster: Raster
-    entry: Entry | None
-    watched: Watched | None
-    recipe: Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +154,7 @@ class Store:
         identity = identify(asset, self.mode)
         found = self.fresh_entry(asset, identity)
         if found is not None:
-            _note_use(found[0])
+            note_use(found[0])
             return os.path.basename(found[0].data)
         opened = self._open(asset, progress)
         _tell(asset, opened.raster)
@@ -207,10 +183,23 @@ class Store:
 
     def opened(self, asset: Asset) -> OpenAsset | None:
         """Return an asset that is open and unchanged; None if it would have to be opened."""
-        found: OpenAsset | None = POOL.get(self._pooled_as(asset))
-        if found is None or found.watched is None or found.watched.holds():
-            return found
-        return None
+        key = self._pooled_as(asset)
+        found: OpenAsset | None = POOL.get(key)
+        if found is None:
+            return self._opened_again(key)
+        return found if found.watched is None or found.watched.holds() else None
+
+    def _opened_again(self, key: Hashable) -> OpenAsset | None:
+        """Open what was open before, and is as it was; None if it is not, or nothing was kept of it."""
+        index = INDEXES.get(key)
+        if index is None:
+            return None
+        if index.value.entry is not None:
+            self._let_go()
+        opened = opened_again(index, book_of(self.folder.path))
+        if opened is not None:
+            POOL.put(key, opened)
+        return opened
 
     def header(self, asset: Asset) -> Raster:
         """Open an asset for all but its pixels, without a conversion.
@@ -306,7 +295,7 @@ class Store:
                 excess -= opened.entry.size
                 if excess <= 0:
                     break
-        POOL.forget(gone.__contains__)
+        POOL.close(gone.__contains__)
 
     def _open_once(self, asset: Asset, progress: Progress | None) -> OpenAsset:
         if self.recipe.kind == "none":
@@ -329,7 +318,7 @@ class Store:
             held: list[Lease | None] = []  # so that nobody removes it before it is opened
             found = Conversion(self, asset, identity, progress).run(seen, source, held)
         entry, recipe = found
-        return OpenAsset(self._open_entry(entry, recipe, asset), entry, watched, recipe)
+        return OpenAsset(self._open_entry(entry, recipe, asset), entry, watched, recipe, time.monotonic())
 
     def _look(self, asset: Asset, folder: bool) -> tuple[Watched | None, Seen | None]:
         """Look at the source of an asset, unless its identity stands without it."""
@@ -383,7 +372,7 @@ class Store:
             if not isinstance(error.__cause__, OSError | MemoryError):
                 self.discard_damaged(entry, asset)
             raise ReplacedError from error
-        _note_use(entry)
+        note_use(entry)
         exact, overviews = asset.labels or entry.carried.palette, recipe.options.get("overviews")
         raster = replace(raster, picked=overviews == "nearest" or bool(exact and overviews == "average"))
         return entry.carried.given(raster, asset.palette == "rgb")
@@ -428,13 +417,6 @@ def _tell(asset: Asset, raster: Raster) -> None:
             return  # whoever reads what is damaged will hear of it
         if left_out:
             warn_caller(f"{asset.path}: {left_out}.")
-
-
-def _note_use(entry: Entry) -> None:
-    """Note that an entry is used now, by the date of its checksums; a read-only folder stays as it is."""
-    with contextlib.suppress(OSError):
-        if abs(time.time() - os.stat(entry.sums_path).st_mtime) > MOMENT:
-            os.utime(entry.sums_path)
 
 
 def _shards(data: str) -> Iterator[str]:

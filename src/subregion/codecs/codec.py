@@ -60,12 +60,15 @@ class Codec(ABC):
         Whether every block that it returns is as large as the grid says.
     checked : bool
         Whether stored bytes end with their CRC-32C; whoever fetches them compares it.
+    small : bool
+        Whether it holds some numbers and tables, a few kilobytes at most, and no file.
     """
 
     __slots__ = ()
     mapped: bool = False
     exact: bool = True
     checked: bool = False
+    small: bool = True
 
     @abstractmethod
     def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:

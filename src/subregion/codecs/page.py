@@ -46,6 +46,7 @@ class PageCodec(Codec):
     tables: bytes | None = None
     kind: str | None = None
     exact: bool = field(default=False, init=False)
+    small: bool = field(default=False, init=False)  # behind its function are all tags of a file
 
     def decode(self, data: Data, block: int, rows: slice | None = None) -> NDArray[Any]:
         """Decode the block."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 PlaneJob: TypeAlias = "tuple[int, list[int] | None, slice | list[int]]"
 #: Whether the compiled executor can read a level is looked up at its first read.
 _UNKNOWN = object()
+#: About how many bytes the objects take that a level is made of, beside its arrays.
+_LEVEL_NBYTES = 2000
+#: Bytes that the compiled executor notes of each block, at most, beside those.
+_NOTED_NBYTES = 9
 #: Of a mapped block of more bytes the disk is told of rows, not of all.
 _LARGE = 1 << 20
 
@@ -112,6 +116,24 @@ class GridLevel(Level):
         """What decoded blocks of it are known by; None if they are not to be kept."""
         identity = self.file.identity
         return None if not identity or self.codec.mapped else (identity, level_key(self.shape))
+
+    @property
+    def index_nbytes(self) -> int:
+        """About how many bytes of memory it takes."""
+        arrays = self.offsets.nbytes + self.nbytes.nbytes + (0 if self.sums is None else self.sums.nbytes)
+        return _LEVEL_NBYTES + arrays + _NOTED_NBYTES * self.offsets.size
+
+    def on(self, file: ByteSource) -> Level | None:
+        """Return the same of the file that was opened again, or closed; see `Level.on`."""
+        if not self.codec.small:
+            return None
+        moved = object.__new__(GridLevel)
+        for name in _FIELDS:  # nothing is computed again, and `replace` takes several times as long
+            _set(moved, name, getattr(self, name))
+        _set(moved, "file", file)
+        table = self._table
+        _set(moved, "_table", table if table is _UNKNOWN or table is None else table.on(file))
+        return moved
 
     def plan(self, reads: Sequence[WindowRead], threads: int = 1) -> BlockPlan:
         """Tell which blocks windows need, in the order of the file; see `Level.plan`."""
@@ -218,6 +240,10 @@ class GridLevel(Level):
             f"the block at row {row * self.block[0]}, column {col * self.block[1]} "
             f"({nbytes} bytes at {self.file.describe(offset)}) cannot be decoded"
         )
+
+
+_set = object.__setattr__
+_FIELDS = tuple(each.name for each in fields(GridLevel) if each.name not in ("file", "_table"))
 
 
 def _plane_jobs(samples: int, bands: Sequence[int]) -> list[PlaneJob]:

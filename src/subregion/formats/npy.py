@@ -68,7 +68,7 @@ def open_npy(file: SourceFile) -> Raster:
         raise UnsupportedFormatError(f"{file.path}: an npy of shape {shape} holds no pixels.")
     level = one_block(file, start, (rows, cols, bands), dtype, "F" if order == "True" else "C")
     file.expect_windows()
-    return Raster(file.path, "NPY", "uncompressed", level)
+    return Raster(file.path, "NPY", "uncompressed", level, index_nbytes=0)
 
 
 def _header_of(file: SourceFile) -> tuple[str, int]:

@@ -21,6 +21,7 @@ from subregion.formats.grid import GridLevel
 from subregion.geometry.placement import Levels
 from subregion.geometry.window import Window
 from subregion.io import limits
+from subregion.io.source import SourceFile
 
 if TYPE_CHECKING:
     from subregion.codecs.color import Palette
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 _IDENTITY = Affine.identity()
 
 
-def _none() -> Iterable[Level]:
+def _none(full: Level) -> Iterable[Level]:
     return ()
 
 
@@ -40,8 +41,12 @@ def _no_bands() -> None:
     return None
 
 
-def _nothing() -> str:
+def _nothing(full: Level) -> str:
     return ""
+
+
+#: About how many bytes the objects take that a raster is made of, beside its levels.
+_RASTER_NBYTES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,8 @@ class Raster:
     full : Level
         The full resolution.
     find_overviews : callable
-        Returns the smaller resolutions, from large to small, which are looked for when first asked.
+        Returns the smaller resolutions of a full one, from large to small, which are looked for when first
+        asked.
     nodata : float or None
         The file's own tag for "no pixel here".
     tags : tuple of FileTag
@@ -89,7 +95,11 @@ class Raster:
     find_bands : callable
         Returns what the file says of its bands, looked up when first asked; None if it says nothing.
     find_left_out : callable
-        Returns what of the file is not in the image and how to choose it, in words; empty for nothing.
+        Returns what of the file is not in the image and how to choose it, in words; empty for nothing. It is
+        given the full resolution.
+    index_nbytes : int or None
+        If nothing but its levels holds the file, so that all else may be kept when that is closed: about how
+        many bytes of memory that takes; otherwise None.
 
     Attributes
     ----------
@@ -108,7 +118,7 @@ class Raster:
     driver: str
     layout: str
     full: Level
-    find_overviews: Callable[[], Iterable[Level]] = _none
+    find_overviews: Callable[[Level], Iterable[Level]] = _none
     nodata: float | None = None
     tags: tuple[FileTag, ...] = ()
     watched: tuple[str, State] | None = None
@@ -121,7 +131,8 @@ class Raster:
     orientation: int = 1
     reversed: tuple[bool, bool] = (False, False)
     find_bands: Callable[[], Sequence[Band] | None] = _no_bands
-    find_left_out: Callable[[], str] = _nothing
+    find_left_out: Callable[[Level], str] = _nothing
+    index_nbytes: int | None = None
     shape: tuple[int, int, int] = field(init=False)
     dtype: np.dtype[np.generic] = field(init=False)
 
@@ -162,7 +173,7 @@ class Raster:
     @computed_once
     def levels(self) -> tuple[Level, ...]:
         """Return the full resolution and its overviews."""
-        smaller = enumerate(self.find_overviews(), 1)
+        smaller = enumerate(self.find_overviews(self.full), 1)
         return self.full, *(self._compared(level, number) for number, level in smaller)
 
     @computed_once
@@ -191,7 +202,7 @@ class Raster:
     @computed_once
     def left_out(self) -> str:
         """Words for what of the file is not in the image, and how to choose it; empty for nothing."""
-        return self.find_left_out()
+        return self.find_left_out(self.full)
 
     @computed_once
     def memmap(self) -> NDArray[Any]:
@@ -225,10 +236,51 @@ class Raster:
         return replace(
             self,
             full=colored(self.full),
-            find_overviews=lambda: [colored(level) for level in self.levels[1:]],
+            find_overviews=lambda full: [colored(level) for level in self.levels[1:]],
             palette=None,
             indexed=lambda: self,
+            index_nbytes=None,
         )
+
+    def closed(self) -> tuple[Raster, int] | None:
+        """Return what was found out about it, without its file, and about how many bytes of memory it takes.
+
+        None if it cannot be told from its file, or if another change of that would look like the one that
+        was just before it was opened.
+        """
+        file = self.file
+        if self.index_nbytes is None or not isinstance(file, SourceFile) or not file.settled:
+            return None
+        index = self.on(file.closed(), None)
+        if index is None:
+            return None
+        levels = index.__dict__.get("levels", (index.full,))
+        return index, _RASTER_NBYTES + self.index_nbytes + sum(level.index_nbytes for level in levels)
+
+    def on(self, file: ByteSource, lease: object) -> Raster | None:
+        """Return the same of the same file that was opened again, or closed; None if that cannot be.
+
+        Parameters
+        ----------
+        file : ByteSource
+            The same bytes as those of `file`.
+        lease : object
+            The right to read it.
+        """
+        full = self.full.on(file)
+        if full is None:
+            return None
+        moved = object.__new__(Raster)
+        known = moved.__dict__
+        known.update(self.__dict__)  # nothing is computed again, neither what was looked up since
+        known["full"], known["lease"] = full, lease
+        for name in ("memmap", "as_indices"):
+            known.pop(name, None)
+        if "levels" in known:
+            smaller = [level.on(file) for level in known.pop("levels")[1:]]
+            if None not in smaller:
+                known["levels"] = full, *smaller
+        return moved
 
     def holds(self, level: Level) -> bool:
         """Whether a resolution that was read is one of this image."""

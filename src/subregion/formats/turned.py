@@ -202,11 +202,12 @@ def upright(raster: Raster, orientation: int) -> Raster:
         raster,
         layout=f"{raster.layout}, turned",
         full=TurnedLevel(raster.full, turn),
-        find_overviews=lambda: [TurnedLevel(level, turn) for level in raster.levels[1:]],
+        find_overviews=lambda full: [TurnedLevel(level, turn) for level in raster.levels[1:]],
         tags=tuple(tag for tag in raster.tags if tag.code not in GEO_TAGS),
         orientation=orientation,
         reversed=(turn.rows, turn.cols),
         indexed=None if raster.indexed is None else lambda: upright(_indices_of(raster), orientation),
+        index_nbytes=None,
         picked=False,  # what stands in the middle of an even square is another pixel when it is mirrored
     )
 

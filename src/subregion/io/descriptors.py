@@ -21,9 +21,28 @@ _FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 
+#: Clocks of file systems tick this often at least (seconds): two changes within a tick look like one.
+TICK = 0.02
+
+
 def state_of(status: os.stat_result) -> State:
     """Return what tells that a file was changed."""
     return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev, status.st_ctime_ns
+
+
+def open_again(path: str, state: State) -> int | None:
+    """Open a file that was open before; None if it is not there, or is not as it was.
+
+    It was a regular file, so it is one if it is the same, and the path is not looked at first.
+    """
+    try:
+        descriptor = with_room(lambda: os.open(path, _FLAGS | _AT_ONCE))
+    except OSError:  # whoever opens it anew says what is wrong
+        return None
+    if state_of(os.fstat(descriptor)) == state:
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def with_room(call: Callable[[], T]) -> T:

@@ -6,12 +6,14 @@ import contextlib
 import mmap
 import os
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from subregion.errors import DamagedFileError, SourceReadError, UnsupportedFormatError, source_error
-from subregion.io.descriptors import open_regular, state_of, with_room
+from subregion.io.descriptors import TICK, State, open_again, open_regular, state_of, with_room
 
 #: So many bytes are read at once where a file system does not let its files be mapped; more are refused.
 READ_INSTEAD = 64 << 20
@@ -103,6 +105,48 @@ class ByteSource(ABC):
         """Tell the system that these bytes are wanted soon."""
 
 
+@dataclass(frozen=True, slots=True)
+class ClosedFile(ByteSource):
+    """What is known of a file that was open: by that it is opened again, and only as it was.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    identity : str
+        See `ByteSource`.
+    state : tuple of int
+        What it looked like; see `descriptors.State`.
+    immutable : bool
+        Whether nobody writes to it.
+    """
+
+    path: str
+    identity: str
+    state: State
+    immutable: bool
+    descriptor: ClassVar[int] = -1
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        """How many bytes there are."""
+        return self.state[0]
+
+    def read_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[Any]:
+        """Refuse it: it is closed."""
+        raise SourceReadError(f"{self.path}: is closed.")
+
+    def opened(self) -> SourceFile | None:
+        """Open it again, for windows; None if it is not there as it was."""
+        descriptor = open_again(self.path, self.state)
+        if descriptor is None:
+            return None
+        file = SourceFile.__new__(SourceFile)
+        file._start(descriptor, self)
+        file._advise(random=True)
+        return file
+
+
 class SourceFile(ByteSource):
     """An open file without a cursor.
 
@@ -120,6 +164,8 @@ class SourceFile(ByteSource):
     ----------
     state : tuple of int
         What it looked like when it was opened; see `descriptors.State`.
+    settled : bool
+        Whether every change since it was opened shows in its state: not if it was changed just before.
     descriptor : int
         Of the open file.
 
@@ -143,31 +189,43 @@ class SourceFile(ByteSource):
         "identity",
         "immutable",
         "path",
+        "settled",
         "size",
         "state",
     )
 
     def __init__(self, path: str, immutable: bool = False) -> None:
         self.descriptor = -1
-        self.path = path
-        self._map: mmap.mmap | None = None
-        self._view: memoryview | None = None
-        self.immutable = immutable
-        self._viewed = self._unmappable = False
-        self._lock = threading.Lock()
-        self._byte, self._looks, self._warm = [bytearray(1)], 0, 0
         try:
-            self.descriptor, status = open_regular(path)
+            descriptor, status = open_regular(path)
         except ValueError as error:  # a null byte in the path
             raise UnsupportedFormatError(f"{path!r}: not a path: {error}.") from error
         except OSError as error:
             raise source_error(path, error) from error
-        self.state = size, changed, number, device, touched = state_of(status)
-        self.size = size
+        state = size, changed, number, device, touched = state_of(status)
         # Blocks that were decoded of this very file, as it is now, are known by it.
-        self.identity = f"{device}:{number}:{size}:{changed}:{touched}"
+        identity = f"{device}:{number}:{size}:{changed}:{touched}"
+        self._start(descriptor, ClosedFile(path, identity, state, immutable))
+        self.settled = immutable or time.time_ns() - touched > TICK * 1e9
         if self.size == 0:
             raise UnsupportedFormatError(f"{path}: is empty (0 bytes).")
+
+    def _start(self, descriptor: int, known: ClosedFile) -> None:
+        self.descriptor = descriptor
+        self.path, self.identity, self.state, self.immutable = (
+            known.path, known.identity, known.state, known.immutable
+        )  # fmt: skip
+        self.size = known.state[0]
+        self.settled = True
+        self._map: mmap.mmap | None = None
+        self._view: memoryview | None = None
+        self._viewed = self._unmappable = False
+        self._lock = threading.Lock()
+        self._byte, self._looks, self._warm = [bytearray(1)], 0, 0
+
+    def closed(self) -> ClosedFile:
+        """Return what is known of it when it is closed."""
+        return ClosedFile(self.path, self.identity, self.state, self.immutable)
 
     def read_ranges(self, offsets: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
         """Return the bytes of each range; see `ByteSource.read_ranges`."""

@@ -18,7 +18,8 @@ from subregion.read.options import ReadOptions
 from subregion.records import Asset, ImageRecord, invertible, unknown_channel
 
 if TYPE_CHECKING:
-    from subregion.cache.store import OpenAsset, Store
+    from subregion.cache.opened import OpenAsset
+    from subregion.cache.store import Store
     from subregion.formats.raster import Raster
 
 

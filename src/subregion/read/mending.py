@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from subregion.errors import MendedError, SubregionError
 
 if TYPE_CHECKING:
-    from subregion.cache.store import OpenAsset, Store
+    from subregion.cache.opened import OpenAsset
+    from subregion.cache.store import Store
     from subregion.formats.raster import Raster
     from subregion.records import Asset
 

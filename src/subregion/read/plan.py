@@ -27,7 +27,8 @@ from subregion.read.resolution import resolved
 from subregion.records import unknown_channel
 
 if TYPE_CHECKING:
-    from subregion.cache.store import OpenAsset, Store
+    from subregion.cache.opened import OpenAsset
+    from subregion.cache.store import Store
     from subregion.formats.raster import Raster
     from subregion.records import Asset, ImageRecord, Quantization
 

@@ -28,7 +28,8 @@ from subregion.read.output import Output, check_stack, stacked, unlike_shapes
 from subregion.read.plan import ReadPlan, is_plain, open_default, plan_read
 
 if TYPE_CHECKING:
-    from subregion.cache.store import OpenAsset, Store
+    from subregion.cache.opened import OpenAsset
+    from subregion.cache.store import Store
     from subregion.records import Asset, ImageRecord
 
 #: How many images are open at the same time, at most.

@@ -100,6 +100,17 @@ cdef _give_back(_Scratch scratch):
         _idle.append(scratch)
 
 
+cdef class _Notes:
+    """What is noted of the blocks of a file as it is, for all times that it is open."""
+
+    cdef uint8_t *verified
+    cdef int64_t *seen
+
+    def __dealloc__(self):
+        free(self.verified)
+        free(self.seen)
+
+
 cdef class BlockTable:
     """The blocks of one level: where they lie, and how they become samples.
 
@@ -133,6 +144,8 @@ cdef class BlockTable:
         CRC-32C of the stored bytes of each block.
     keeps : bool
         Whether blocks that are wanted again soon are handed back, to be kept decoded.
+    notes : _Notes or None
+        Those of the same file when it was open before.
     """
 
     cdef readonly object file, dtype
@@ -141,11 +154,18 @@ cdef class BlockTable:
     cdef sr_grid grid
     cdef Py_buffer _views[3]
     cdef int _held
+    cdef tuple _about
+    cdef _Notes _notes
 
     def __cinit__(self, file, bint mappable, shape, offsets, nbytes, block, int64_t samples, dtype, dict codec,
-                  strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps):
+                  strides, int64_t start, int64_t last_rows, bytes fill, sums, bint keeps,
+                  _Notes notes=None):
         cdef sr_grid *grid = &self.grid
         cdef int64_t count
+        self._about = (
+            mappable, shape, offsets, nbytes, block, samples, dtype, codec, strides, start, last_rows, fill, sums,
+            keeps
+        )
         self.file = file
         self.dtype = dtype
         grid.height, grid.width, self.bands = shape
@@ -187,25 +207,30 @@ cdef class BlockTable:
             listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
         if not listed or not sr_grid_fits(grid):
             raise ValueError("a level has as many blocks as its size says, and their samples lie inside of them")
-        if sums is not None or grid.codec.checked:
-            grid.verified = <uint8_t *>calloc(count, 1)
-            if grid.verified == NULL:
+        grid.again = notes is not None
+        self._notes = <_Notes>_Notes.__new__(_Notes) if notes is None else notes
+        if notes is None and (sums is not None or grid.codec.checked):
+            self._notes.verified = <uint8_t *>calloc(count, 1)
+            if self._notes.verified == NULL:
                 raise MemoryError
         grid.keeps = self.keeps = keeps
-        if keeps:
-            grid.seen = <int64_t *>calloc(count, sizeof(int64_t))
-            if grid.seen == NULL:
+        if notes is None and keeps:
+            self._notes.seen = <int64_t *>calloc(count, sizeof(int64_t))
+            if self._notes.seen == NULL:
                 raise MemoryError
+        grid.verified, grid.seen = self._notes.verified, self._notes.seen
         # A map costs more than it saves the first window, unless only some of a block is touched.
         grid.unmapped = 0 if grid.codec.compressor == SR_RAW else 1
 
     def __dealloc__(self):
         cdef sr_grid *grid = &self.grid
         sr_map_close(&grid.map)
-        free(grid.verified)
-        free(grid.seen)
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
+
+    def on(self, file) -> "BlockTable":
+        """Return the same of the same file that was opened again, or closed; it has the same notes."""
+        return BlockTable(file, *self._about, self._notes)
 
     @property
     def cut(self):

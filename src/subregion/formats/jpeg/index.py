@@ -30,6 +30,8 @@ MAX_ROW_BYTES = 64 << 20
 #: That of Adler-32, whose lower half is one more than the sum of all bytes.
 MODULUS = 65521
 
+#: The index of a copy is read at once if it has no more bytes than this.
+_READ_NBYTES = 1 << 20
 _NOTE = struct.Struct("<10sBBIIQI")
 _NOTE_MAGIC = b"subregion\0"
 _NOTE_VERSION = 1
@@ -97,6 +99,8 @@ class IntervalIndex:
         sum of what lies between, and any changed byte is noticed.
     at : int
         Where all this lies in a copy of ours; 0 if it was found by scanning.
+    mapped : bool
+        Whether the arrays are views of the mapped file.
     """
 
     grid: IntervalGrid
@@ -104,6 +108,12 @@ class IntervalIndex:
     edges: NDArray[np.unsignedinteger[Any]]
     sums: NDArray[np.uint16] | None
     at: int = 0
+    mapped: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return self.starts.nbytes + self.edges.nbytes + (0 if self.sums is None else self.sums.nbytes)
 
     def to_bytes(self) -> bytes:
         """Return what `find_index` reads of a copy, without the note."""
@@ -285,8 +295,10 @@ def _read_index(
         return None
     if checksum != zlib.crc32(stream.head):
         raise DamagedFileError(f"{file.path}: the head of this copy is not as it was written.")
-    # Views of the mapped file: only the rows that windows need are ever read.
-    (data,) = file.map_ranges([at], [file.size - at])
+    # Views of the mapped file, if it is large: only the rows that windows need are ever read.
+    size = file.size - at
+    mapped = size > _READ_NBYTES
+    data = file.map_ranges([at], [size])[0] if mapped else file.read(at, size)
     shape = rows, across + 1
     return IntervalIndex(
         grid,
@@ -294,4 +306,5 @@ def _read_index(
         np.frombuffer(data, f"<u{width}", count, 8 * rows).reshape(shape),
         np.frombuffer(data, "<u2", count, 8 * rows + width * count).reshape(shape),
         at,
+        mapped,
     )

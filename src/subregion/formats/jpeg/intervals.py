@@ -10,7 +10,7 @@ import operator
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -29,8 +29,10 @@ from subregion.io import limits
 
 if TYPE_CHECKING:
     from subregion.codecs.codec import Decoder
-    from subregion.io.source import SourceFile
+    from subregion.io.source import ByteSource, SourceFile
 
+#: About how many bytes the objects take that a level is made of, beside its arrays.
+_STREAM_NBYTES = 3000
 #: About how many decoded bytes one small JPEG may have; larger windows are read in several.
 PIECE_BYTES = 16 << 20
 #: To decode some intervals in a row takes less time than to begin anew.
@@ -69,10 +71,13 @@ def open_intervals(file: SourceFile) -> Raster | None:
     layout = f"restart intervals of {stream.restart} units of {frame.unit[0]} x {frame.unit[1]}"
     file.expect_windows()
 
-    def smaller() -> list[IntervalLevel]:
-        return [replace(full, by=by) for by in reduced_shapes(frame) if by > 1]
+    return Raster(file.path, "JPEG", layout, full, _smaller, index_nbytes=_STREAM_NBYTES + len(stream.head))
 
-    return Raster(file.path, "JPEG", layout, full, smaller)
+
+def _smaller(full: Level) -> list[IntervalLevel]:
+    """Return the reduced sizes of a JPEG."""
+    assert isinstance(full, IntervalLevel)  # noqa: S101 - for mypy
+    return [replace(full, by=by) for by in reduced_shapes(full.stream.frame) if by > 1]
 
 
 class Rectangle(NamedTuple):
@@ -139,6 +144,15 @@ class IntervalLevel(Level):
     def block_nbytes(self) -> int:
         """How many bytes some intervals that are decoded together have, at most."""
         return PIECE_BYTES
+
+    @property
+    def index_nbytes(self) -> int:
+        """About how many bytes of memory it takes; its reduced sizes share them."""
+        return self.index.nbytes if self.by == 1 else 0
+
+    def on(self, file: ByteSource) -> Level | None:
+        """Return the same of the file that was opened again, or closed; see `Level.on`."""
+        return None if self.index.mapped else replace(self, file=cast("SourceFile", file))
 
     @property
     def is_copy(self) -> bool:

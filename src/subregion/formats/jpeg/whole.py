@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.blocks.level import Level
 from subregion.codecs.jpegheader import without_stray
 from subregion.codecs.jpegstream import read_frame
 from subregion.codecs.scratch import KEPT
@@ -42,7 +43,7 @@ def open_jpeg_file(file: SourceFile) -> Raster:
     """
     full = top_down_level(file, Loader("jpegload", "JPEG"))
 
-    def smaller() -> Iterator[WholeLevel]:
+    def smaller(_: Level) -> Iterator[WholeLevel]:
         frame = read_frame(file)
         if frame is None or not limits.fits_whole(file.size):
             return

@@ -123,6 +123,11 @@ class PlainPage:
     is_jfif: bool = False
     parent: _Parent = _LITTLE_ENDIAN
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its tags, but for where its blocks lie."""
+        return sum(len(tag.data) for tag in self.tags.values())
+
 
 def read_plain_page(file: SourceFile) -> PlainPage | None:
     """Read the first directory of a TIFF; None if it is not plain, or anything about it is in doubt."""
@@ -177,25 +182,25 @@ def _directory(file: SourceFile) -> tuple[PlainTags, dict[int, _Table], int] | N
     return tags, tables, int.from_bytes(link, "little") if len(link) == (8 if big else 4) else -1
 
 
-def may_have_like(file: SourceFile, page: PlainPage) -> bool:
-    """Whether a page follows that may be like the first one: of its size, and neither overview nor mask.
+def may_have_like(file: SourceFile, following: int, size: tuple[int, int]) -> bool:
+    """Whether a page lies there that may be like the first one: of its size, and neither overview nor mask.
 
     A few hundred bytes are read for each overview, and no more than one other page is looked at.
     """
     big = file.head(4) == b"II+\0"
-    first, size, link = (8, 20, 8) if big else (2, 12, 4)
-    at = page.following
+    first, entry, link = (8, 20, 8) if big else (2, 12, 4)
+    at = following
     for _ in range(_MOST_OVERVIEWS):
         if at <= 0 or at + first > file.size:
             return at < 0
         data = file.read(at, min(_DIRECTORY_BYTES, file.size - at))
         count = int.from_bytes(data[:first], "little")
-        end = first + count * size
+        end = first + count * entry
         if end + link > len(data):
             return True
         found = {code: int.from_bytes(value[:4], "little") for code, value in _entries(data[first:end], big)}
         if not found.get(_SUBFILE, 0) & 5:
-            return (found.get(_WIDTH), found.get(_LENGTH)) == (page.imagewidth, page.imagelength)
+            return (found.get(_LENGTH), found.get(_WIDTH)) == size
         at = int.from_bytes(data[end : end + link], "little")
     return True
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from affine import Affine
 
+from subregion.blocks.level import Level
 from subregion.codecs.page import PageCodec
 from subregion.errors import (
     DamagedFileError,
@@ -115,12 +116,9 @@ def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
 
     def smaller() -> list[GridLevel]:
         with _tiff(file) as tiff:
-            number = 0 if isinstance(page, PlainPage) else page.index
-            return _overviews(file, tiff, full, number, indices)
+            return _overviews(file, tiff, full, 0 if isinstance(page, PlainPage) else page.index, indices)
 
     def left_out() -> str:
-        if isinstance(page, PlainPage) and not may_have_like(file, page):
-            return ""
         with _tiff(file) as tiff:
             return other_pages(file, tiff)
 
@@ -130,9 +128,34 @@ def _raster(file: SourceFile, page: Page, more: bool, indices: bool) -> Raster:
         return words.ome_bands(0) if words.is_ome else words.gdal_bands()
 
     raster = _made(file, Picture(full, page, smaller, bands, left_out if more else None), indices)
+    if isinstance(page, PlainPage):
+        following = page.following if more else 0
+        return replace(
+            raster,
+            find_overviews=_overviews_of_plain,
+            find_left_out=partial(_left_out_of_plain, following),
+            index_nbytes=page.nbytes,
+        )
     if raster.palette is None and palette_of(page) is not None:
         return replace(raster, indexed=lambda: _raster(file, page, more, indices=True))
     return raster
+
+
+def _overviews_of_plain(full: Level) -> list[GridLevel]:
+    """Return the overviews of the first page, looked for anew in its file."""
+    assert isinstance(full, GridLevel) and isinstance(full.file, SourceFile)  # noqa: S101, PT018 - for mypy
+    with _tiff(full.file) as tiff:
+        return _overviews(full.file, tiff, full, 0, False)
+
+
+def _left_out_of_plain(following: int, full: Level) -> str:
+    """Say what pages there are beside the first one, behind which is another at this offset."""
+    file = full.file
+    assert isinstance(file, SourceFile)  # noqa: S101 - for mypy
+    if not following or not may_have_like(file, following, full.shape[:2]):
+        return ""
+    with _tiff(file) as tiff:
+        return other_pages(file, tiff)
 
 
 def _chosen(file: SourceFile, picture: Picture, view: View) -> Raster:
@@ -155,13 +178,13 @@ def _made(file: SourceFile, picture: Picture, indices: bool) -> Raster:
         "TIFF",
         _layout(page) + picture.note,
         picture.level,
-        picture.smaller,
+        lambda full: picture.smaller(),
         nodata=nodata_of(page),
         tags=_tags_of(page, picture.from_full),
         from_full=picture.from_full,
         palette=palette_of(page) if indices else None,
         find_bands=picture.bands,
-        find_left_out=picture.left_out or (lambda: ""),
+        find_left_out=lambda full: "" if picture.left_out is None else picture.left_out(),
     )
 
 
@@ -207,7 +230,7 @@ def _beside(file: SourceFile, picture: str) -> Raster:
         # It may be as large as a level, whose decoded blocks must not be taken for its own.
         file.identity = f"{file.identity}:{picture}"
         raster = _raster(file, page, False, False)
-        return replace(raster, find_overviews=tuple)
+        return replace(raster, find_overviews=lambda full: ())
 
 
 def _page_beside(file: SourceFile, tiff: tifffile.TiffFile, picture: str) -> tifffile.TiffPage:

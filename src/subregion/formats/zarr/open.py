@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.blocks.level import Level
 from subregion.errors import (
     DamagedFileError,
     RecordError,
@@ -32,6 +33,9 @@ from subregion.io import limits
 from subregion.io.descriptors import State, state_of
 from subregion.io.source import ByteSource, SourceFile
 from subregion.views import AS_IT_IS, View
+
+#: About how many bytes are kept of what a copy says of itself.
+_COPY_NBYTES = 1000
 
 
 def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Raster:
@@ -79,17 +83,38 @@ def open_zarr(folder: str, immutable: bool = False, view: View = AS_IT_IS) -> Ra
         watched = full.file.path, full.file.state
         if view.chosen:  # the blocks of others have the same numbers
             full.file.identity += f":{view.name}"
+    find_overviews = partial(_overviews, smaller, view, spec, axes)
+    if immutable:
+        find_overviews = partial(_overviews_now, folder, view)
     return Raster(
         folder,
         "ZARR",
         _layout(spec),
         full,
-        lambda: overviews_among((partial(_smaller, member, view, spec, axes) for member in smaller), full),
+        find_overviews,
         nodata=_nodata(spec),
         watched=watched,
         find_bands=lambda: bands_of(spec, axes, first.labels),
-        find_left_out=lambda: _left_out(folder, kind, document, spec, axes, view),
+        find_left_out=lambda full: _left_out(folder, kind, document, spec, axes, view),
+        index_nbytes=_COPY_NBYTES if immutable else None,  # others may have any amount of metadata
     )
+
+
+def _overviews(
+    smaller: Sequence[Member], view: View, spec: ArraySpec, axes: Axes, full: Level
+) -> Iterator[GridLevel]:
+    """Yield the smaller resolutions that show the same picture as the full one."""
+    return overviews_among((partial(_smaller, member, view, spec, axes) for member in smaller), full)
+
+
+def _overviews_now(folder: str, view: View, full: Level) -> Iterator[GridLevel]:
+    """Yield the same of a folder that nobody writes to; its metadata are not held until then."""
+    node = read_node(folder)
+    if node is None:
+        return iter(())
+    first, *smaller = _members(folder, *node, view)
+    spec = parse_array(*first.array())
+    return _overviews(smaller, view, spec, _checked_axes(spec, first.axes, view), full)
 
 
 def _members(folder: str, kind: str, document: Document, view: View) -> list[Member]:

@@ -26,6 +26,8 @@ from subregion.io.source import ByteSource, SourceFile
 SPAN = 1 << 48
 #: Chunks of fewer bytes need no look at the limits.
 _LARGE = 1 << 24
+#: About how many bytes the objects take that a level is made of, with the description of its array.
+_LEVEL_NBYTES = 6000
 _NEVER_WRITTEN = np.uint64(2**64 - 1)
 
 
@@ -293,6 +295,15 @@ class ScatteredLevel(GridLevel):
     def __post_init__(self) -> None:
         GridLevel.__post_init__(self)
         object.__setattr__(self, "only", None)  # where it lies is looked up
+
+    @property
+    def index_nbytes(self) -> int:
+        """About how many bytes of memory it takes: nothing is known of its blocks."""
+        return _LEVEL_NBYTES
+
+    def on(self, file: ByteSource) -> ScatteredLevel:
+        """Return itself: its files are opened when they are read."""
+        return self
 
     def places(
         self, plane: int, rows: Sequence[int], cols: Sequence[int]
