@@ -17,6 +17,8 @@ $(VENV)/.%-installed: pyproject.toml setup.py $(NATIVE)
 demo: $(VENV)/.demo-installed
 	$(BIN)/subregion demo
 
+# Bytecode is kept even where the environment says otherwise: tests start hundreds of processes.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.test-installed lint
 	$(BIN)/python -m pytest -n 2 $(PYTEST_ARGS)
 

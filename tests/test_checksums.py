@@ -13,8 +13,8 @@ import pytest
 import tifffile
 import zarr
 from numpy.typing import NDArray
-from PIL import Image
 
+from pictures import save_png
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError
 from subregion.io.pool import POOL
@@ -50,7 +50,7 @@ def picture() -> NDArray[np.uint8]:
 @pytest.fixture
 def source(tmp_path: Path, picture: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(picture).save(path)
+    save_png(path, picture)
     return path
 
 
@@ -128,7 +128,7 @@ def test_files_that_are_cut_gone_or_swapped(
 ) -> None:
     backend = (COMPARED | RAW)[name]
     other = source.with_name("b.png")
-    Image.fromarray(255 - picture).save(other)
+    save_png(other, 255 - picture)
     SimpleFrames({1: other}, workdir.with_name("other"), backend).prepare()
     expected = read_all(workdir, source, backend)
     for number in range(len(files_of(workdir))):

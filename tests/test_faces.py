@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 import subregion
 from faces import BEYOND, DIGITS, refused
+from pictures import save_png
 from subregion import (
     CocoFrames,
     SimpleFrames,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings("error::ResourceWarning", "error::numpy.
 @pytest.fixture
 def picture(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 
@@ -49,7 +49,7 @@ def frames(picture: Path, photograph: NDArray[np.uint8]) -> SimpleFrames:
 @pytest.fixture
 def scene(picture: Path, photograph: NDArray[np.uint8], workdir: Path) -> CocoFrames:
     """An image of two files, under a backend that makes copies."""
-    Image.fromarray(photograph[::2, ::2, 0]).save(picture.with_name("half.png"))
+    save_png(picture.with_name("half.png"), photograph[::2, ::2, 0])
     half = {"file_name": "half.png", "channels": "x", "warp_aux_to_img": {"type": "affine", "scale": 2}}
     image = {
         "id": 1,

@@ -17,6 +17,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from pictures import save_png
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError, SourceReadError
 from subregion.formats.open import open_raster
@@ -76,7 +77,7 @@ def test_an_entry_that_is_cut_is_mended(
     backend: Any, size: int, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     answers = cut_and_read(path, workdir, backend, "entry", min(size, 20_000) if backend == "jpeg" else size)
     assert answers.pop("whole") == "same"
     assert set(answers.values()) == {"read"}
@@ -273,7 +274,7 @@ def test_a_handle_that_a_server_forgot_is_opened_anew(
     tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     frames = SimpleFrames({1: path}, workdir, "cog")
     frames.load_region(1, (slice(10), slice(10)))
     (entry,) = workdir.glob("_cache/frames/??/*.tif")

@@ -12,8 +12,8 @@ import pytest
 import tifffile
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 
+from pictures import save_png
 from subregion import Asset, Frames, ImageRecord, VideoCollection, VideoPlace, Window
 from subregion.io.pool import POOL
 
@@ -80,7 +80,7 @@ def sources(tmp_path: Path, photograph: NDArray[np.uint8]) -> dict[str, Path]:
     paths = {}
     for k, name in enumerate(("plain", "other", "drawn")):
         paths[name] = tmp_path / f"{name}.png"
-        Image.fromarray(np.roll(photograph, k, axis=0)).save(paths[name])
+        save_png(paths[name], np.roll(photograph, k, axis=0))
     return paths
 
 

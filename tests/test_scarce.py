@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moments import at_moment
+from pictures import save_png
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache.entries import Folder
 from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
@@ -35,7 +36,7 @@ BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 @pytest.fixture
 def source(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 
