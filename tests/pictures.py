@@ -68,7 +68,7 @@ def save_png(path: Path, pixels: NDArray[Any]) -> None:
     path.write_bytes(_as_png(image.mode, image.size, image.tobytes()))
 
 
-@functools.lru_cache(32)
+@functools.lru_cache(8)
 def _as_png(mode: str, size: tuple[int, int], samples: bytes) -> bytes:
     file = io.BytesIO()
     Image.frombytes(mode, size, samples).save(file, "PNG", compress_level=1)
