@@ -45,6 +45,10 @@ from subregion.views import AS_IT_IS
 STORED = ["npy", "cog", "zarr"]
 
 
+def save(path: Path, pixels: NDArray[np.uint8]) -> None:
+    Image.fromarray(pixels).save(path)
+
+
 def files(frames: SimpleFrames) -> list[Path]:
     """All files of a cache, without stamps and leases; a zarr folder counts as one."""
     found = []
@@ -78,7 +82,7 @@ def remove(place: Path) -> None:
 @pytest.fixture
 def source(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "picture.bmp"  # the size of the file depends on the size of the picture alone
-    save_png(path, photograph)
+    save(path, photograph)
     return path
 
 
@@ -95,7 +99,7 @@ def test_a_source_that_was_replaced_is_read_anew(
     frames = SimpleFrames({1: source}, workdir=workdir, backend=backend, hashid_mode=mode)
     np.testing.assert_array_equal(frames.load_region(1), photograph)
     size = source.stat().st_size
-    save_png(source, 255 - photograph)
+    save(source, 255 - photograph)
     assert source.stat().st_size == size
     np.testing.assert_array_equal(frames.load_region(1), 255 - photograph)
     fresh = SimpleFrames({1: source}, workdir=workdir, backend=backend, hashid_mode=mode)
@@ -109,7 +113,7 @@ def test_pixels_mode_sees_a_change_behind_a_restored_date(
     frames.load_region(1)
     status = source.stat()
     time.sleep(0.05)  # the clock of the file system is coarse
-    save_png(source, 255 - photograph)
+    save(source, 255 - photograph)
     os.utime(source, ns=(status.st_atime_ns, status.st_mtime_ns))
     fresh = SimpleFrames({1: source}, workdir=workdir, backend="npy", hashid_mode="PIXELS")
     POOL.forget(lambda key: True)
@@ -152,7 +156,7 @@ def test_equal_relative_names_of_two_collections_do_not_mix(
     collections = {}
     for name, pixels in pictures.items():
         (tmp_path / name / "images").mkdir(parents=True)
-        save_png(tmp_path / name / "images/a.png", pixels)
+        save(tmp_path / name / "images/a.png", pixels)
         monkeypatch.chdir(tmp_path / name)
         collections[name] = SimpleFrames({"a": "images/a.png"}, workdir=workdir, backend="npy")
     monkeypatch.chdir("/")
@@ -225,7 +229,7 @@ def test_the_stamp_of_prepare_is_checked(frames: SimpleFrames, photograph: NDArr
         remove(place)
     frames.prepare()
     assert len(data_files(frames)) == 1
-    save_png(Path(frames.record(1).default_asset.path), 255 - photograph)
+    save(Path(frames.record(1).default_asset.path), 255 - photograph)
     frames.prepare()
     np.testing.assert_array_equal(frames.load_region(1), 255 - photograph)
     assert len(data_files(frames)) == 1
@@ -247,7 +251,7 @@ def test_prepare_reports_all_failures_together_and_makes_all_else(
     paths: dict[Any, Path] = {}
     for number in range(6):
         paths[number] = tmp_path / f"{number}.png"
-        save_png(paths[number], photograph[: 50 + number])
+        save(paths[number], photograph[: 50 + number])
     paths["empty"] = tmp_path / "empty.png"
     paths["empty"].touch()
     paths["missing"] = tmp_path / "missing.png"
@@ -288,7 +292,7 @@ def test_prepare_of_unknown_ids_says_which(frames: SimpleFrames) -> None:
 def test_a_conversion_tells_how_many_rows_are_done(
     backend: str, photograph: NDArray[np.uint8], workdir: Path, tmp_path: Path
 ) -> None:
-    save_png(tmp_path / "a.png", np.tile(photograph, (4, 8, 1)))
+    save(tmp_path / "a.png", np.tile(photograph, (4, 8, 1)))
     told: list[tuple[int, int]] = []
     store = make_store(workdir, backend, "PATH")
     for _ in range(2):
@@ -311,7 +315,7 @@ def test_what_takes_long_has_a_line_of_its_own(
             return True
 
     name = "a [b]strange[b] name.png"  # no markup
-    save_png(tmp_path / name, photograph)
+    save(tmp_path / name, photograph)
     (tmp_path / "bad.png").write_bytes((tmp_path / name).read_bytes()[:-100_000])
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
@@ -326,7 +330,7 @@ def test_what_takes_long_has_a_line_of_its_own(
 
 def test_a_failed_conversion_leaves_nothing_behind(tmp_path: Path, workdir: Path) -> None:
     path = tmp_path / "cut.png"
-    save_png(path, np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
+    save(path, np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
     path.write_bytes(path.read_bytes()[:-200_000])
     for backend in STORED:
         frames = SimpleFrames({1: path}, workdir=workdir, backend=backend)
@@ -680,7 +684,7 @@ print(sum(int(frames.load_region(name).sum()) for name in frames.image_ids))
 def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]) -> None:
     store = tmp_path / ".dvc/cache/files/md5/12"
     store.mkdir(parents=True)
-    save_png(tmp_path / "plain.png", photograph)
+    save(tmp_path / "plain.png", photograph)
     shutil.copy(tmp_path / "plain.png", store / "34567890abcdef34567890abcdef34")
     (tmp_path / "link.png").symlink_to(store / "34567890abcdef34567890abcdef34")
     size = (tmp_path / "plain.png").stat().st_size
@@ -688,10 +692,10 @@ def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDAr
         f"outs:\n- md5: 1234567890abcdef34567890abcdef34\n  size: {size}\n  path: plain.png\n"
     )
     (tmp_path / "data/inner").mkdir(parents=True)
-    save_png(tmp_path / "data/inner/a.png", 255 - photograph)
+    save(tmp_path / "data/inner/a.png", 255 - photograph)
     (tmp_path / "data.dvc").write_text("outs:\n- md5: aa11.dir\n  path: data\n")
     paths = {name: tmp_path / name for name in ("link.png", "plain.png", "data/inner/a.png", "untracked.png")}
-    save_png(paths["untracked.png"], photograph)
+    save(paths["untracked.png"], photograph)
     frames = SimpleFrames(paths, workdir=workdir, backend="npy", hashid_mode="DVC")
     np.testing.assert_array_equal(frames.load_region("link.png"), photograph)
     np.testing.assert_array_equal(frames.load_region("plain.png"), photograph)
@@ -699,7 +703,7 @@ def test_dvc_links_and_dvc_files(tmp_path: Path, workdir: Path, photograph: NDAr
     assert len(data_files(frames)) == 2  # the link and the file are one content
     with pytest.raises(IdentityError, match="untracked.png"):
         frames.load_region("untracked.png")
-    save_png(paths["plain.png"], photograph[:100])
+    save(paths["plain.png"], photograph[:100])
     POOL.forget(lambda key: True)
     with pytest.raises(IdentityError, match="dvc add"):
         frames.load_region("plain.png")
