@@ -24,6 +24,14 @@ def nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def programs_are_compiled_once() -> Iterator[None]:
+    """Let the programs that tests start keep bytecode: without it each of them compiles the library anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_over() -> Iterator[None]:
     """Start each test without open files and decoded blocks, as a new process does."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,40 @@ def by_tifffile(path: Path) -> NDArray[Any]:
     return three(array)
 
 
+def once(write: Writer) -> Writer:
+    """Encode the same pixels once in a process; to write them again is to copy what was made of them."""
+    made: dict[tuple[tuple[int, ...], bytes], tuple[bytes, NDArray[Any]]] = {}
+
+    @functools.wraps(write)
+    def written(path: Path, photo: NDArray[np.uint8]) -> NDArray[Any]:
+        key = photo.shape, hashlib.blake2b(photo.tobytes()).digest()
+        path = path.with_suffix(write.suffix)  # type: ignore[attr-defined]
+        if key in made:
+            path.write_bytes(made[key][0])
+        else:
+            pixels = write(path, photo)
+            if len(made) >= 8:
+                made.clear()
+            made[key] = path.read_bytes(), pixels
+        return made[key][1].copy()
+
+    return written
+
+
+def save_png(path: Path, pixels: NDArray[Any]) -> None:
+    """Write a PNG; the same pixels are compressed once in a process."""
+    image = Image.fromarray(pixels)
+    path.write_bytes(_as_png(image.mode, image.size, image.tobytes()))
+
+
+@functools.lru_cache(8)
+def _as_png(mode: str, size: tuple[int, int], samples: bytes) -> bytes:
+    file = io.BytesIO()
+    Image.frombytes(mode, size, samples).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+@functools.cache
 def pillow_file(suffix: str, mode: str, **options: Any) -> Writer:
     """Write with Pillow and read back with Pillow."""
 
@@ -58,7 +95,7 @@ def pillow_file(suffix: str, mode: str, **options: Any) -> Writer:
         return by_pillow(path, shown)
 
     write.suffix = suffix  # type: ignore[attr-defined]  # the tests name the file by it
-    return write
+    return once(write)
 
 
 def samples(photo: NDArray[np.uint8], dtype: str, bands: int) -> NDArray[Any]:
@@ -72,6 +109,7 @@ def samples(photo: NDArray[np.uint8], dtype: str, bands: int) -> NDArray[Any]:
     return (wide / 3 - 20).astype(kind)
 
 
+@functools.cache
 def tiff_file(dtype: str = "u1", bands: int = 3, **options: Any) -> Writer:
     """Write with tifffile and read back with tifffile."""
 
@@ -88,7 +126,7 @@ def tiff_file(dtype: str = "u1", bands: int = 3, **options: Any) -> Writer:
         return by_tifffile(path)
 
     write.suffix = ".tif"  # type: ignore[attr-defined]  # the tests name the file by it
-    return write
+    return once(write)
 
 
 def npy_file(dtype: str, bands: int | None, order: str = "C") -> Writer:

@@ -84,10 +84,10 @@ def make_large_png(path: Path) -> None:
 def bomb() -> bytes:
     """A sound PNG of 1.2 GB of black in a little over a megabyte."""
     side = 35_000
-    compressor = zlib.compressobj(6)
-    body = (
-        b"".join(compressor.compress(bytes(side + 1) * 500) for _ in range(side // 500)) + compressor.flush()
-    )
+    compressor = zlib.compressobj(6, wbits=-15)
+    rows = compressor.compress(bytes(side + 1) * 500) + compressor.flush(zlib.Z_FULL_FLUSH)
+    adler = (side * (side + 1) % 65521) << 16 | 1  # of so many zeros
+    body = b"\x78\x9c" + rows * (side // 500) + compressor.flush() + struct.pack(">I", adler)
     return png(side, side, body, kind=0)
 
 

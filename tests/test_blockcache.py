@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import subregion
+from pictures import save_png
 from subregion import SimpleFrames, Window
 from subregion.blocks.cache import BlockCache
 from subregion.errors import ConfigError, DamagedFileError
@@ -137,7 +138,7 @@ def test_small_pictures_are_decoded_once(tmp_path: Path, suffix: str) -> None:
 
 def test_no_decoder_begins_for_what_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To begin takes libvips five times as long as all else about such a read."""
-    Image.fromarray(picture()).save(tmp_path / "a.png")
+    save_png(tmp_path / "a.png", picture())
     frames = SimpleFrames({0: tmp_path / "a.png"}, tmp_path)
     window = Window(3, 7, 60, 60)
     _, expected = (frames.load_region(0, window) for _ in range(2))

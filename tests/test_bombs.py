@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import functools
 import gzip
 import io
 import json
@@ -24,7 +25,7 @@ from strangers import one_tile, read_in_child, tiff
 from subregion.errors import DamagedFileError, UnsupportedFormatError
 
 #: What a bomb would decode to, and what reading it may take.
-NBYTES = 256 << 20
+NBYTES = 128 << 20
 MEGABYTES = 60
 SIDE = 64
 REFUSED = ("TooLargeError", "DamagedFileError", "UnsupportedFormatError")
@@ -49,8 +50,13 @@ def endless_zstd() -> bytes:
     return b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 40) + b"\x01\x00\x00"
 
 
+@functools.cache
+def deflated() -> bytes:
+    return zeros(zlib.compressobj(9))
+
+
 STREAMS: dict[str, Callable[[], bytes]] = {
-    "deflate": lambda: zeros(zlib.compressobj(9)),
+    "deflate": deflated,
     "zstd": lambda: zeros(zstandard.ZstdCompressor(1).compressobj(size=NBYTES)),
     "zstd of unknown size": lambda: zeros(zstandard.ZstdCompressor(1).compressobj()),
     "zstd terabyte": endless_zstd,

@@ -18,8 +18,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
+from pictures import save_png
 from subregion import CocoFrames, ImageRecord
 from subregion.errors import (
     IdentityError,
@@ -126,8 +126,8 @@ def test_transforms_are_read_as_kwimage_reads_them(document: dict[str, Any]) -> 
 def bundle(tmp_path: Path, photograph: NDArray[np.uint8]) -> dict[str, Any]:
     """A small dataset of files with absolute and relative paths."""
     (tmp_path / "images").mkdir()
-    Image.fromarray(photograph).save(tmp_path / "images/a.png")
-    Image.fromarray(photograph[::2, ::2, 0]).save(tmp_path / "images/half.png")
+    save_png(tmp_path / "images/a.png", photograph)
+    save_png(tmp_path / "images/half.png", photograph[::2, ::2, 0])
     return {
         "videos": [],
         "images": [
@@ -183,7 +183,7 @@ def test_every_form_of_a_dataset(
 
 
 def test_later_edits_are_seen(bundle: dict[str, Any], tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
-    Image.fromarray(255 - photograph).save(tmp_path / "images/b.png")
+    save_png(tmp_path / "images/b.png", 255 - photograph)
     frames = CocoFrames(bundle, backend=None, root=tmp_path)
     np.testing.assert_array_equal(frames.load_region(1), photograph)
     bundle["images"][0]["file_name"] = "images/b.png"

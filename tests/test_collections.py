@@ -21,6 +21,7 @@ from PIL import Image
 
 import subregion
 from faces import refused
+from pictures import save_png
 from subregion import (
     AlignableImageData,
     Asset,
@@ -38,7 +39,7 @@ def folder(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     """Two pictures, one of them without a name that says so."""
     root = tmp_path / "pictures"
     root.mkdir()
-    Image.fromarray(photograph).save(root / "a.png")
+    save_png(root / "a.png", photograph)
     shutil.copy(root / "a.png", root / "scan-0001")
     return root
 
@@ -331,7 +332,7 @@ def test_the_log_tells_of_conversions(
     assert done.endswith(f" s: {copy.stat().st_size} bytes")
     frames.load_region(1, slice(5))
     assert messages(caplog) == []
-    Image.fromarray(photograph[::-1]).save(path)
+    save_png(path, photograph[::-1])
     frames.load_region(1, slice(5))
     assert (
         messages(caplog)[0]

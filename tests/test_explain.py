@@ -11,9 +11,9 @@ import pytest
 import tifffile
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 from typer.testing import CliRunner
 
+from pictures import save_png
 from single import Single
 from subregion import Asset, ImageRecord, SimpleFrames, Window
 from subregion.cli.main import app
@@ -49,7 +49,7 @@ def test_nothing_is_converted_for_it(
     backend: str, tmp_path: Path, workdir: Path, pixels: NDArray[np.uint8]
 ) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(pixels).save(path)
+    save_png(path, pixels)
     frames = SimpleFrames({1: path}, workdir, backend)
     before = frames.explain(1, Window(0, 0, 50, 50))
     assert before.conversions == (str(path),)
@@ -65,7 +65,7 @@ def test_nothing_is_converted_for_it(
 
 def test_levels_and_resampling(tmp_path: Path, workdir: Path, pixels: NDArray[np.uint8]) -> None:
     big = np.kron(pixels, np.ones((4, 4, 1), np.uint8))
-    Image.fromarray(big).save(tmp_path / "a.png")
+    save_png(tmp_path / "a.png", big)
     frames = SimpleFrames({1: tmp_path / "a.png"}, workdir, "cog")
     frames.prepare()
     assert frames.explain(1, scale=0.5).files[0].level == 1

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 import subregion
 from faces import BEYOND, DIGITS, refused
+from pictures import save_png
 from subregion import (
     CocoFrames,
     SimpleFrames,
@@ -31,25 +31,26 @@ from subregion.errors import (
 pytestmark = pytest.mark.filterwarnings("error::ResourceWarning", "error::numpy.exceptions.ComplexWarning")
 
 
-@pytest.fixture
-def picture(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
-    path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory: pytest.TempPathFactory, photograph: NDArray[np.uint8]) -> Path:
+    """A picture, and beside it the same in other types and a half of it; no test changes them."""
+    path = tmp_path_factory.mktemp("pictures") / "a.png"
+    save_png(path, photograph)
+    save_png(path.with_name("half.png"), photograph[::2, ::2, 0])
+    for kind in ("f2", "f4", "c8"):
+        np.save(path.with_name(f"{kind}.npy"), photograph.astype(kind))
     return path
 
 
 @pytest.fixture
-def frames(picture: Path, photograph: NDArray[np.uint8]) -> SimpleFrames:
-    for kind in ("f2", "f4", "c8"):
-        np.save(picture.with_name(f"{kind}.npy"), photograph.astype(kind))
+def frames(picture: Path) -> SimpleFrames:
     names = ("f2", "f4", "c8")
     return SimpleFrames({1: picture} | {name: picture.with_name(f"{name}.npy") for name in names})
 
 
 @pytest.fixture
-def scene(picture: Path, photograph: NDArray[np.uint8], workdir: Path) -> CocoFrames:
+def scene(picture: Path, workdir: Path) -> CocoFrames:
     """An image of two files, under a backend that makes copies."""
-    Image.fromarray(photograph[::2, ::2, 0]).save(picture.with_name("half.png"))
     half = {"file_name": "half.png", "channels": "x", "warp_aux_to_img": {"type": "affine", "scale": 2}}
     image = {
         "id": 1,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import subregion
-from pictures import tiff_file
+from pictures import save_png, tiff_file
 from subregion import AlignableImageData, Asset, Frames, ImageRecord, SimpleFrames, Window
 from subregion.errors import (
     ConfigError,
@@ -36,7 +36,7 @@ PAD_MODES = ["constant", "edge", "reflect", "symmetric", "wrap"]
 @pytest.fixture
 def picture(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "picture.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 
@@ -278,7 +278,7 @@ def test_auto_reads_in_place_what_is_tiled_or_small(
     tiff_file(tile=(128, 128), compression="zstd")(tiled, photograph)
     tiff_file()(raw, photograph)
     Image.fromarray(photograph[:100, :100]).save(small)
-    Image.fromarray(photograph).save(large)
+    save_png(large, photograph)
     frames = SimpleFrames({p.name: p for p in (tiled, small, large, raw)}, workdir=workdir, backend="auto")
     frames.prepare()
     assert [

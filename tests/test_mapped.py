@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import zarr
 from numpy.typing import NDArray
 from PIL import Image
 
+from pictures import save_png
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import DamagedFileError, SourceReadError
 from subregion.formats.open import open_raster
@@ -25,61 +28,69 @@ from subregion.io import source as sources
 RAW_COG = {"type": "cog", "config": {"compress": "RAW"}}
 RAW_ZARR = {"type": "zarr", "config": {"compress": "RAW"}}
 
-#: Reads windows of a source, of which a file is cut before the last ones, through every face that reads.
+#: Reads windows of sources, of which a file is cut before the last ones, through every face that reads.
 READER = """
-import os, sys
+import json, os, sys
 import numpy as np
 from subregion import SimpleFrames, SubregionError, Window
-source, workdir, backend, cut, size = sys.argv[1:]
-frames = SimpleFrames({1: source}, workdir, eval(backend))
-expected = frames.load_region(1)
-for _ in range(3):
-    frames.load_region(1, (slice(10, 200), slice(20, 300)))
-if cut == "entry":
-    (cut,) = [os.path.join(place, name) for place, _, names in os.walk(workdir) for name in names
-              if name.endswith((".npy", ".tif", ".jpg")) or place.endswith("0/c/0/0")]
-os.truncate(cut, int(size))
-reads = {
-    "window": lambda: frames.load_region(1, (slice(10, 200), slice(20, 300))),
-    "steps": lambda: frames.load_region(1, (slice(0, 400, 3), slice(0, 600, 2)), None),
-    "bands": lambda: frames.load_region(1, (slice(10, 200), slice(20, 300), slice(1, 2))),
-    "beyond": lambda: frames.load_region(1, Window(-5, -5, 50, 50)),
-    "batch": lambda: frames.load_regions([(1, Window(9, 9, 90, 90)), (1, Window(300, 300, 50, 50))]),
-    "scaled": lambda: frames.load_region(1, scale=0.3),
-    "whole": lambda: frames.load_region(1),
-    "lazy": lambda: frames.load_frame(1)[300:],
-}
-for name, read in reads.items():
-    try:
-        pixels = read()
-        print(name, "same" if name == "whole" and np.array_equal(pixels, expected) else "read")
-    except SubregionError as error:
-        print(name, type(error).__name__)
+def outcomes(source, workdir, backend, cut, size):
+    frames = SimpleFrames({1: source}, workdir, backend)
+    expected = frames.load_region(1)
+    for _ in range(3):
+        frames.load_region(1, (slice(10, 200), slice(20, 300)))
+    if cut == "entry":
+        (cut,) = [os.path.join(place, name) for place, _, names in os.walk(workdir) for name in names
+                  if name.endswith((".npy", ".tif", ".jpg")) or place.endswith("0/c/0/0")]
+    os.truncate(cut, size)
+    reads = {
+        "window": lambda: frames.load_region(1, (slice(10, 200), slice(20, 300))),
+        "steps": lambda: frames.load_region(1, (slice(0, 400, 3), slice(0, 600, 2)), None),
+        "bands": lambda: frames.load_region(1, (slice(10, 200), slice(20, 300), slice(1, 2))),
+        "beyond": lambda: frames.load_region(1, Window(-5, -5, 50, 50)),
+        "batch": lambda: frames.load_regions([(1, Window(9, 9, 90, 90)), (1, Window(300, 300, 50, 50))]),
+        "scaled": lambda: frames.load_region(1, scale=0.3),
+        "whole": lambda: frames.load_region(1),
+        "lazy": lambda: frames.load_frame(1)[300:],
+    }
+    found = {}
+    for name, read in reads.items():
+        try:
+            pixels = read()
+            found[name] = "same" if name == "whole" and np.array_equal(pixels, expected) else "read"
+        except SubregionError as error:
+            found[name] = type(error).__name__
+    return found
+for case in json.loads(sys.argv[1]):
+    print(json.dumps(outcomes(*case)), flush=True)
 """
+Case = tuple[Path, Path, Any, Path | str, int]
 
 
-def cut_and_read(source: Path, workdir: Path, backend: Any, cut: Path | str, size: int) -> dict[str, str]:
-    answer = subprocess.run(
-        [sys.executable, "-c", READER, *map(str, (source, workdir)), repr(backend), str(cut), str(size)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+def cut_and_read(cases: Sequence[Case]) -> Iterator[dict[str, str]]:
+    """Read and cut, in one other process: (source, workdir, backend, what is cut, to what size)."""
+    told = json.dumps(
+        [(*map(str, (source, workdir)), *rest) for source, workdir, *rest in cases], default=str
     )
-    assert answer.returncode == 0, (answer.returncode, answer.stderr)
-    return dict(line.split() for line in answer.stdout.splitlines())
+    answer = subprocess.run(
+        [sys.executable, "-c", READER, told], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert answer.returncode == 0, (answer.returncode, answer.stdout, answer.stderr)
+    found = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert len(found) == len(cases)
+    yield from found
 
 
-@pytest.mark.parametrize("size", [0, 1, 5000, 300_000])
 @pytest.mark.parametrize("backend", ["npy", RAW_COG, RAW_ZARR, "cog", "jpeg"])
 def test_an_entry_that_is_cut_is_mended(
-    backend: Any, size: int, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+    backend: Any, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
-    answers = cut_and_read(path, workdir, backend, "entry", min(size, 20_000) if backend == "jpeg" else size)
-    assert answers.pop("whole") == "same"
-    assert set(answers.values()) == {"read"}
+    save_png(path, photograph)
+    sizes = (0, 1, 5000, 20_000 if backend == "jpeg" else 300_000)
+    cases: list[Case] = [(path, workdir / str(size), backend, "entry", size) for size in sizes]
+    for size, answers in zip(sizes, cut_and_read(cases), strict=True):
+        assert answers.pop("whole") == "same", size
+        assert set(answers.values()) == {"read"}, size
 
 
 def write_npy(path: Path, pixels: NDArray[np.uint8]) -> Path:
@@ -140,17 +151,25 @@ WRITERS = [
 ]
 
 
-@pytest.mark.parametrize("size", [0, 7, 20_000])
 @pytest.mark.parametrize("write", WRITERS)
 def test_a_source_that_is_cut_is_an_error(
-    write: Any, size: int, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
+    write: Any, tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8]
 ) -> None:
-    path = write(tmp_path, photograph)
-    cut = next(place for place in (path / "c").rglob("*") if place.is_file()) if path.is_dir() else path
-    answers = cut_and_read(path, workdir, None, cut, size)
-    if write is write_copy and size == 20_000:  # a JPEG without its index, of which the first rows are there
-        assert answers.pop("beyond") == "read"
-    assert set(answers.values()) <= {"DamagedFileError", "UnsupportedFormatError", "StructureError"}, answers
+    sizes = (0, 7, 20_000)
+    cases: list[Case] = []
+    for size in sizes:
+        folder = tmp_path / str(size)
+        folder.mkdir()
+        path = write(folder, photograph)
+        cut = next(place for place in (path / "c").rglob("*") if place.is_file()) if path.is_dir() else path
+        cases.append((path, workdir, None, cut, size))
+    for size, answers in zip(sizes, cut_and_read(cases), strict=True):
+        if (
+            write is write_copy and size == 20_000
+        ):  # a JPEG without its index, the first rows of which are there
+            assert answers.pop("beyond") == "read"
+        refused = {"DamagedFileError", "UnsupportedFormatError", "StructureError"}
+        assert set(answers.values()) <= refused, (size, answers)
 
 
 @pytest.mark.parametrize("write", [write_npy, write_ppm, write_one_strip, write_tiles, write_chunk])
@@ -273,7 +292,7 @@ def test_a_handle_that_a_server_forgot_is_opened_anew(
     tmp_path: Path, workdir: Path, photograph: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     frames = SimpleFrames({1: path}, workdir, "cog")
     frames.load_region(1, (slice(10), slice(10)))
     (entry,) = workdir.glob("_cache/frames/??/*.tif")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +14,8 @@ import pytest
 import tifffile
 from affine import Affine
 from numpy.typing import NDArray
-from PIL import Image
 
+from pictures import save_png
 from subregion import Asset, Frames, ImageRecord, VideoCollection, VideoPlace, Window
 from subregion.io.pool import POOL
 
@@ -75,26 +77,34 @@ HARMS: dict[str, Callable[[Path, int], None]] = {"cog": harm_cog, "zarr": harm_z
 SUFFIXES = {"cog": ".tif", "zarr": ".zarr"}
 
 
-@pytest.fixture
-def sources(tmp_path: Path, photograph: NDArray[np.uint8]) -> dict[str, Path]:
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory, photograph: NDArray[np.uint8]) -> dict[str, Path]:
     paths = {}
+    folder = tmp_path_factory.mktemp("sources")
     for k, name in enumerate(("plain", "other", "drawn")):
-        paths[name] = tmp_path / f"{name}.png"
-        Image.fromarray(np.roll(photograph, k, axis=0)).save(paths[name])
+        paths[name] = folder / f"{name}.png"
+        save_png(paths[name], np.roll(photograph, k, axis=0))
     return paths
 
 
-@pytest.fixture(params=["cog", "zarr"])
+@pytest.fixture(scope="module", params=["cog", "zarr"])
 def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def whole(backend: str, sources: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of all sources, which tests read, and damage copies of."""
+    workdir = tmp_path_factory.mktemp("whole") / backend
+    Twins(sources, workdir, backend).prepare(progress=False)
+    return workdir
+
+
 def harmed(frames: Frames, backend: str, height: int) -> None:
     """Damage all entries of a cache behind the back of this process."""
-    frames.prepare(progress=False)
     POOL.forget(lambda key: True)
     entries = list(frames.cache_dpath.rglob(f"*{SUFFIXES[backend]}"))
-    assert entries
+    assert len(entries) == 3
     for entry in entries:
         HARMS[backend](entry, height)
 
@@ -138,12 +148,19 @@ READS: dict[str, Callable[[Twins], Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("height", [100, 500])
-@pytest.mark.parametrize("read", READS)
+#: Too few rows and too many in turn, and both for the reads that the others are made of.
+HEIGHTS = sorted(
+    {(read, (100, 500)[number % 2]) for number, read in enumerate(READS)}
+    | set(itertools.product(["whole", "slices", "scaled", "a batch", "a clip", "a lazy image"], [100, 500]))
+)
+
+
+@pytest.mark.parametrize(("read", "height"), HEIGHTS)
 def test_reads_are_planned_again_when_a_copy_was_mended(
-    read: str, height: int, backend: str, sources: dict[str, Path], tmp_path: Path
+    read: str, height: int, backend: str, sources: dict[str, Path], whole: Path, tmp_path: Path
 ) -> None:
-    expected = READS[read](Twins(sources, tmp_path / "whole", backend))
+    expected = READS[read](Twins(sources, whole, backend))
+    shutil.copytree(whole, tmp_path / "work")
     frames = Twins(sources, tmp_path / "work", backend)
     harmed(frames, backend, height)
     got = READS[read](frames)

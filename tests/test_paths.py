@@ -19,6 +19,7 @@ from PIL import Image
 
 import subregion
 from faces import refused
+from pictures import save_png
 from subregion import (
     CocoFrames,
     SimpleFrames,
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("error::ResourceWarning", "error::numpy.
 @pytest.fixture
 def picture(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 

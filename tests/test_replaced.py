@@ -156,8 +156,11 @@ def test_at_every_moment_of_the_first_read(
     (tmp_path / f"source.{kind}.dvc").write_text(
         f"outs:\n- md5: 0123456789abcdef0123456789abcdef\n  path: source.{kind}\n"
     )
+    # There are few moments without a copy, and many when one is made: each case takes others of them.
+    step = 1 if backend is None else 8
+    first = 0 if backend is None else 2 * CASES.index((kind, mode, backend)) % step + (manner == "rewrite")
     exact = mode in ("PATH", "PIXELS")  # under GIVEN and DVC the hash stays, and so may the copy
-    for number in itertools.count(0, 4):
+    for number in itertools.count(first, step):
         source.replace("A")
         workdir = tmp_path / f"work{number}"
         frames = frames_of(source, workdir, mode, backend)
@@ -173,7 +176,7 @@ def test_at_every_moment_of_the_first_read(
             allowed = (name,) if exact else ("A", "B")
             assert found in allowed, f"{found} is not {name}, at: {seen[number]}"
         assert not list(workdir.glob("_cache/frames/unfinished/*"))
-    assert number > 0
+    assert number > first
 
 
 @pytest.mark.parametrize("mode", ["PATH", "PIXELS", "GIVEN", "DVC"])

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from moments import at_moment
+from pictures import save_png
 from subregion import PrepareError, SimpleFrames, SubregionError
 from subregion.cache.entries import Folder
 from subregion.errors import CacheError, DamagedFileError, SourceReadError, decoding_error
@@ -35,7 +36,7 @@ BACKENDS = [None, "npy", "cog", "zarr", "jpeg", "auto"]
 @pytest.fixture
 def source(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 
@@ -58,6 +59,7 @@ hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
 for name, total in sums.items():  # the pool holds more than the new limit
     assert int(frames.load_region(name).sum()) == total
+few = dict(list(sums.items())[:18])  # three of each kind
 for spare in (0, 1, 2, 3):
     frames.backend = eval(backend)  # forgets what is open
     taken = []
@@ -67,7 +69,7 @@ for spare in (0, 1, 2, 3):
     except OSError:
         for _ in range(spare):
             os.close(taken.pop())
-    for name, total in sums.items():
+    for name, total in few.items():
         try:
             assert int(frames.load_region(name).sum()) == total
         except SubregionError as error:
@@ -75,7 +77,7 @@ for spare in (0, 1, 2, 3):
             said = str(error)
     for descriptor in taken:
         os.close(descriptor)
-    for name, total in sums.items():
+    for name, total in few.items():
         assert int(frames.load_region(name).sum()) == total
 now = sorted(name for _, _, names in os.walk(workdir) for name in names)
 assert kept == now, (len(kept), len(now))
@@ -399,7 +401,8 @@ def test_a_folder_that_vanishes_at_every_moment(
         if how == "becomes a file":
             workdir.touch()
 
-    for number in itertools.count(0, 2):
+    # A copy of many files has many moments, of which each way takes others.
+    for number in itertools.count(how == "becomes a file", 5 if backend == "zarr" else 2):
         frames = SimpleFrames({1: source}, workdir, backend)
         with at_moment(number, str(workdir), vanish) as seen, contextlib.suppress(CacheError):
             np.testing.assert_array_equal(frames.load_region(1), expected)

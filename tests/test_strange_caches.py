@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from manifests import checked
+from pictures import save_png
 from subregion import SimpleFrames, SubregionError
 from subregion.errors import CacheError, ConfigError, IdentityError
 from subregion.io.pool import POOL
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(60)
 @pytest.fixture
 def source(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import subregion
+from pictures import save_png
 from subregion import SimpleFrames, SubregionError
 from subregion.formats.grid import GridLevel
 from subregion.formats.raster import Raster
@@ -123,9 +124,8 @@ def test_files_of_gdal(driver: str, compress: str, tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("compress", ["ZSTD", "DEFLATE", "JPEG"])
 def test_our_copies_are_plain(compress: str, tmp_path: Path, photograph: NDArray[np.uint8]) -> None:
-    from PIL import Image
 
-    Image.fromarray(photograph).save(tmp_path / "a.png")
+    save_png(tmp_path / "a.png", photograph)
     backend = {"type": "cog", "config": {"compress": compress}}
     frames = SimpleFrames({1: tmp_path / "a.png"}, workdir=tmp_path / "cache", backend=backend)
     frames.prepare()

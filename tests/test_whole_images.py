@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from faces import refused
+from pictures import save_png
 from subregion import (
     Asset,
     CocoFrames,
@@ -30,14 +30,14 @@ pytestmark = pytest.mark.filterwarnings("error::ResourceWarning", "error::numpy.
 @pytest.fixture
 def picture(tmp_path: Path, photograph: NDArray[np.uint8]) -> Path:
     path = tmp_path / "a.png"
-    Image.fromarray(photograph).save(path)
+    save_png(path, photograph)
     return path
 
 
 @pytest.fixture
 def scene(picture: Path, photograph: NDArray[np.uint8], workdir: Path) -> CocoFrames:
     """An image of two files, under a backend that makes copies."""
-    Image.fromarray(photograph[::2, ::2, 0]).save(picture.with_name("half.png"))
+    save_png(picture.with_name("half.png"), photograph[::2, ::2, 0])
     half = {"file_name": "half.png", "channels": "x", "warp_aux_to_img": {"type": "affine", "scale": 2}}
     image = {
         "id": 1,
@@ -117,7 +117,7 @@ def test_a_mapped_image_is_made_again_when_it_is_gone(
             shutil.rmtree(workdir)
         elif harm == "source replaced":
             expected = 255 - expected
-            Image.fromarray(expected).save(picture.with_name("b.png"))
+            save_png(picture.with_name("b.png"), expected)
             picture.with_name("b.png").replace(picture)
         elif harm == "truncated":
             with data.open("r+b") as file:

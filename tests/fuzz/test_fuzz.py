@@ -1,4 +1,4 @@
-"""A few hundred damaged files: ``make fuzz`` reads many."""
+"""Two hundred damaged files: ``make fuzz`` reads many."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def test_damaged_files_are_errors_or_pictures(tmp_path: Path) -> None:
     names = list(seeds.kinds())
     made = seeds.make(tmp_path / "seeds", names)
     names = [name for name in names if made[name]]
-    account = run(list(cases(names, 300, seed=1)), made, tmp_path, jobs=2, quiet=True)
+    account = run(list(cases(names, 200, seed=1)), made, tmp_path, jobs=2, quiet=True)
     grave = [finding for finding in account.findings.values() if finding.kind in GRAVE]
     assert not grave, "\n".join(f"{finding.case}: {finding.kind}: {finding.detail}" for finding in grave)
-    assert account.files.total() > 250
-    assert account.pixels.total() > 100
+    assert account.files.total() > 170
+    assert account.pixels.total() > 70

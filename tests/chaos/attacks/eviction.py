@@ -27,8 +27,8 @@ VISIT = 20
 def under_load(arena: Arena) -> None:
     """Read and convert more than there is room for."""
     sources = make(arena.place("sources"), kinds(KINDS), each=arena.times(3, 2))
-    windows = arena.times(20_000, 640)
-    backends = BACKENDS if arena.full else BACKENDS[2:4]
+    windows = arena.times(20_000, 320)
+    backends = BACKENDS if arena.full else BACKENDS[3:4]
     for number, (backend, kind) in enumerate(backends):
         with arena.passing("work") as workdir:
             sizes = _sizes(arena, sources, backend, kind, workdir)
@@ -142,7 +142,7 @@ def races(arena: Arena) -> None:
         backend, kind = BACKENDS[(number * 3 + 2) % len(BACKENDS)]
         with arena.passing("work") as workdir:
             given = {"folder": str(sources.folder), "workdir": str(workdir), "backend": backend, "kind": kind}
-            seconds = arena.times(4, 2)
+            seconds = arena.times(4, 1)
             collectors = [
                 arena.start(
                     "chaos.attacks.eviction:collect", workdir=str(workdir), seconds=seconds, seed=turn
