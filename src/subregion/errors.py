@@ -102,6 +102,10 @@ class UnknownCategoryError(SubregionError, KeyError):
     """There is no category with this id or name in the dataset."""
 
 
+class TargetError(SubregionError, ValueError):
+    """What a sample is to be of contradicts itself, or cannot be told from what is given."""
+
+
 class RecordError(SubregionError, ValueError):
     """The record of an image contradicts itself or its files."""
 

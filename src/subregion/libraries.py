@@ -103,8 +103,10 @@ if TYPE_CHECKING:
     import av
     import cv2
     import dask.array as dask_array
+    import delayed_image
     import google_crc32c
     import imagecodecs
+    import kwcoco
     import kwimage
     import lz4.block as lz4_block
     import networkx
@@ -127,8 +129,10 @@ else:
     av = Library("av", lambda _: importlib.import_module("av.subtitles.stream"))
     cv2 = Library("cv2")
     dask_array = Library("dask.array")
+    delayed_image = Library("delayed_image")
     google_crc32c = Library("google_crc32c")
     imagecodecs = Library("imagecodecs")
+    kwcoco = Library("kwcoco")
     kwimage = Library("kwimage")
     lz4_block = Library("lz4.block")
     networkx = Library("networkx")
@@ -152,8 +156,10 @@ __all__ = [
     "coco_masks",
     "cv2",
     "dask_array",
+    "delayed_image",
     "google_crc32c",
     "imagecodecs",
+    "kwcoco",
     "kwimage",
     "lz4_block",
     "networkx",
