@@ -94,6 +94,14 @@ class UnknownChannelError(SubregionError, KeyError):
     """The image has no channel with this name."""
 
 
+class UnknownAnnotationError(SubregionError, KeyError):
+    """There is no annotation with this id in the dataset."""
+
+
+class UnknownCategoryError(SubregionError, KeyError):
+    """There is no category with this id or name in the dataset."""
+
+
 class RecordError(SubregionError, ValueError):
     """The record of an image contradicts itself or its files."""
 

@@ -105,11 +105,17 @@ if TYPE_CHECKING:
     import dask.array as dask_array
     import google_crc32c
     import imagecodecs
+    import kwimage
     import lz4.block as lz4_block
+    import networkx
+    import pycocotools.mask as coco_masks
     import pyproj
     import pyvips
+    import shapely
     import simplejpeg
     import tifffile
+    import torch
+    import torchvision
     import xarray
     import yaml
     import zstandard
@@ -123,11 +129,17 @@ else:
     dask_array = Library("dask.array")
     google_crc32c = Library("google_crc32c")
     imagecodecs = Library("imagecodecs")
+    kwimage = Library("kwimage")
     lz4_block = Library("lz4.block")
+    networkx = Library("networkx")
+    coco_masks = Library("pycocotools.mask")
     pyproj = Library("pyproj")
     pyvips = Library("pyvips", _say_nothing_at_exit)
+    shapely = Library("shapely")
     simplejpeg = Library("simplejpeg")
     tifffile = Library("tifffile")
+    torch = Library("torch")
+    torchvision = Library("torchvision", lambda _: importlib.import_module("torchvision.tv_tensors"))
     xarray = Library("xarray")
     yaml = Library("yaml")
     zstandard = Library("zstandard")
@@ -137,16 +149,22 @@ __all__ = [
     "Image",
     "ImageCms",
     "av",
+    "coco_masks",
     "cv2",
     "dask_array",
     "google_crc32c",
     "imagecodecs",
+    "kwimage",
     "lz4_block",
+    "networkx",
     "pyproj",
     "pyvips",
     "require",
+    "shapely",
     "simplejpeg",
     "tifffile",
+    "torch",
+    "torchvision",
     "xarray",
     "yaml",
     "zstandard",

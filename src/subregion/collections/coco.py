@@ -38,8 +38,9 @@ class CocoFrames(VideoCollection):
 
     Parameters
     ----------
-    dataset : path, dict, kwcoco.CocoDataset or kwcoco.CocoSqlDatabase
-        A file (``.json``, ``.json.gz``, or ``.zip`` with one JSON inside), its content, or the object.
+    dataset : path, dict, kwcoco.CocoDataset, kwcoco.CocoSqlDatabase or Lists
+        A file (``.json``, ``.json.gz``, or ``.zip`` with one JSON inside), its content, the object, or what
+        `read_dataset` made of a file.
         Later edits of a dict or a `CocoDataset` are seen; the images of a database are read once, now.
     workdir, backend, hashid_mode, max_size
         See `Frames`.
@@ -90,6 +91,8 @@ class CocoFrames(VideoCollection):
             path = os.path.abspath(path_of(dataset, "the dataset"))
             document: Lists | Mapping[str, Any] = read_dataset(path)
             owner, folder = path, os.path.dirname(path)
+        elif isinstance(dataset, Lists):
+            document, owner, folder = dataset, dataset.path, os.path.dirname(dataset.path)
         elif isinstance(dataset, Mapping):
             document, owner, folder = dataset, "the dataset", os.getcwd()
         elif isinstance(

@@ -40,10 +40,19 @@ class Lists(NamedTuple):
     images, videos : bytes or object
         As JSON; or parsed, where only Python's own parser takes it: NaN and infinities, UTF-16, a mark of
         byte order. That takes some 20 times as long, and much memory.
+    path : str
+        The file.
+    annotations : memoryview or object
+        As JSON, in the memory that the file was read to; or parsed; None if they were not asked for.
+    categories : object
+        Parsed; None if there are none, or annotations were not asked for.
     """
 
     images: Any
     videos: Any
+    path: str = ""
+    annotations: Any = None
+    categories: Any = None
 
 
 class _Document(msgspec.Struct, gc=False):
@@ -51,13 +60,20 @@ class _Document(msgspec.Struct, gc=False):
     videos: msgspec.Raw = msgspec.Raw(b"[]")
 
 
-def read_dataset(path: str) -> Lists:
+class _Annotated(_Document, gc=False):
+    annotations: msgspec.Raw = msgspec.Raw(b"[]")
+    categories: Any = None
+
+
+def read_dataset(path: str, annotations: bool = False) -> Lists:
     """Read a dataset.
 
     Parameters
     ----------
     path : str
         A ``.json``, ``.json.gz``, or ``.zip`` with one JSON inside; what it is, is told by its bytes.
+    annotations : bool
+        Whether annotations are wanted. Their bytes are then kept, as they are.
 
     Raises
     ------
@@ -66,15 +82,23 @@ def read_dataset(path: str) -> Lists:
     """
     data = _read(path)
     try:
-        document = msgspec.json.decode(data, type=_Document)
+        document = msgspec.json.decode(data, type=_Annotated if annotations else _Document)
     except msgspec.ValidationError as error:
         raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = parse(path, data)
         if not isinstance(found, dict):
             raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
-        return Lists(found.get("images"), found.get("videos"))
-    return Lists(bytes(document.images), bytes(document.videos))
+        lists = Lists(found.get("images"), found.get("videos"), path)
+        if annotations:
+            lists = lists._replace(
+                annotations=found.get("annotations", []), categories=found.get("categories")
+            )
+        return lists
+    lists = Lists(bytes(document.images), bytes(document.videos), path)
+    if isinstance(document, _Annotated):
+        lists = lists._replace(annotations=memoryview(document.annotations), categories=document.categories)
+    return lists
 
 
 def parse(what: str, data: bytes) -> Any:
