@@ -26,7 +26,8 @@ def meet_one_by_one(
 ) -> NDArray[np.bool_]:
     """Compare every window (rows) with every box (columns)."""
     inside = (low[None] < (lows + size)[:, None]) & (high[None] > lows[:, None])
-    return np.asarray(inside).all(axis=2)
+    found: NDArray[np.bool_] = np.logical_and.reduce(inside, axis=2)
+    return found
 
 
 def is_covered(axis: NDArray[Any], size: int, length: int) -> bool:

@@ -102,6 +102,14 @@ class UnknownCategoryError(SubregionError, KeyError):
     """There is no category with this id or name in the dataset."""
 
 
+class NegativesError(SubregionError, ValueError):
+    """So many windows without objects were not found; the message has the figures."""
+
+
+class MissingNegativePoolError(SubregionError, AssertionError, IndexError):
+    """There are no negatives with this number, because fewer were chosen, or none."""
+
+
 class RecordError(SubregionError, ValueError):
     """The record of an image contradicts itself or its files."""
 
