@@ -153,6 +153,11 @@ class Lattice:
         """Return where each window begins, row-major: one row a window, one column an axis."""
         return np.stack([each.ravel() for each in np.meshgrid(*self.axes, indexing="ij")], axis=1)
 
+    def low(self, number: int) -> NDArray[np.int64]:
+        """Return where one window begins."""
+        place = np.unravel_index(number, self.shape)
+        return np.array([axis[k] for axis, k in zip(self.axes, place, strict=True)], np.int64)
+
     def meeting(
         self, low: NDArray[np.float64], high: NDArray[np.float64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -40,6 +40,9 @@ class NegativeRule:
     by : str
         ``"area"`` makes every free window of the dataset equally likely; ``"image"`` every image that has
         one, and in it every free window.
+    min_valid : float or None
+        Which part of the window must hold pixels and not nodata, at least, from 0 to 1; at 0 it must not be
+        all nodata. None asks nothing, and reads nothing. See `ValidPixels`.
     tries : int
         How many candidates may be refused for each window, on average, before that is an error. Under
         ``by="image"`` an image in which so many were refused one after the other counts as full.
@@ -53,6 +56,7 @@ class NegativeRule:
     over_window: float = 0.3
     over_annotation: float = 0.3
     by: str = "area"
+    min_valid: float | None = None
     tries: int = 2000
 
     def __post_init__(self) -> None:
@@ -65,6 +69,8 @@ class NegativeRule:
             raise ConfigError(
                 f"over_annotation={shown(self.over_annotation)}: a number from 0 to 1 is needed."
             )
+        if self.min_valid is not None and not (_is_number(self.min_valid) and 0 <= self.min_valid <= 1):
+            raise ConfigError(f"min_valid={shown(self.min_valid)}: a number from 0 to 1 is needed, or None.")
         if self.by not in ("area", "image"):
             raise ConfigError(f"by={shown(self.by)}: allowed are 'area', 'image'.")
         if not isinstance(self.tries, int) or isinstance(self.tries, bool) or self.tries < 1:

@@ -17,7 +17,7 @@ COLUMNS = ("aid", "gid", "category_id", "cx", "cy", "width", "height", "img_widt
 
 
 class Positives(Mapping[str, NDArray[Any]]):
-    """One row for each annotation with a box, by columns; a column is made when it is asked for.
+    """One row for each annotation with a box, in the order of the dataset; columns are made when asked for.
 
     Columns are ``aid``, ``gid``, ``category_id``, ``cx``, ``cy``, ``width``, ``height``, ``img_width`` and
     ``img_height``; lengths are in pixels. ``len`` counts columns, as of any mapping, and `count` rows.
@@ -29,14 +29,18 @@ class Positives(Mapping[str, NDArray[Any]]):
     sizes : ImageSizes
         Of the images.
     rows : ndarray of int or None
-        Which annotations, by their rows in the index; None is all that have a box.
+        Which annotations, by their rows in the index; None is all
+        that have a box, in the order of the dataset.
     """
 
     def __init__(
         self, index: AnnotationIndex, sizes: ImageSizes, rows: NDArray[np.intp] | None = None
     ) -> None:
         self._index, self._sizes = index, sizes
-        self.rows: NDArray[np.intp] = np.flatnonzero(~np.isnan(index.boxes[:, 0])) if rows is None else rows
+        if rows is None:
+            rows = index.in_dataset_order
+            rows = rows[~np.isnan(index.boxes[rows, 0])]
+        self.rows: NDArray[np.intp] = rows
         self._columns: dict[str, NDArray[Any]] = {}
 
     @property

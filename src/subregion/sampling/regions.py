@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, MissingNegativePoolError, RegionError, RegionTypeError, shown
+from subregion.errors import ConfigError, MissingNegativePoolError, RegionError, shown
+from subregion.sampling.arguments import as_generator, by_ratio, corners, place_of, whole
 from subregion.sampling.categories import BACKGROUND
 from subregion.sampling.crowding import BoxTable
-from subregion.sampling.negatives import MOST_SIZES, NegativeRule, Negatives, Validity, draw_negatives
+from subregion.sampling.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.positives import Positives
+from subregion.sampling.samplegrid import TASKS, GridOptions, sample_grid
 from subregion.sampling.sizes import ImageSizes
+from subregion.sampling.valid import ValidPixels
 
 if TYPE_CHECKING:
     from subregion.frames import Frames
@@ -27,7 +30,7 @@ _MOST_PLACES = 20_000_000
 class Regions:
     """Where samples of a dataset are drawn.
 
-    Positives are annotations with a box, in the order of images in the dataset and of ids in each image.
+    Positives are annotations with a box, in the order of the dataset.
     Negatives are windows without objects; there are none before `preselect` chose some.
 
     Parameters
@@ -51,6 +54,7 @@ class Regions:
         self._negatives: list[dict[str, Any]] = []
         self._next = 0
         self._table: BoxTable | None = None
+        self._valid_pixels = ValidPixels(frames)
 
     # How many there are.
 
@@ -124,7 +128,7 @@ class Regions:
             if not self.n_positives:
                 raise RegionError("there are no positives: no annotation has a box, or none was chosen.")
             index = int((self._rng if rng is None else as_generator(rng)).integers(self.n_positives))
-        place = _place(index, self.n_positives, "positives", RegionError)
+        place = place_of(index, self.n_positives, "positives", RegionError)
         return self.targets.row(place if self._chosen is None else int(self._chosen[place]))
 
     def get_negative(self, index: int | None = None, rng: Any = None) -> dict[str, Any]:
@@ -151,7 +155,7 @@ class Regions:
             If none was found.
         """
         if index is not None:
-            place = _place(index, self.n_negatives, "negatives", MissingNegativePoolError)
+            place = place_of(index, self.n_negatives, "negatives", MissingNegativePoolError)
             return dict(self._negatives[place])
         if not self._negatives:
             return self._rows(self.draw_negatives(1, rng=rng))[0]
@@ -171,7 +175,6 @@ class Regions:
         verbose: int = 0,
         *,
         rule: NegativeRule | None = None,
-        valid: Validity | None = None,
     ) -> tuple[int, int]:
         """Choose positives, and draw negatives.
 
@@ -191,8 +194,6 @@ class Regions:
             Has no effect.
         rule : NegativeRule or None
             What counts as free of objects, and how negatives are spread over images.
-        valid : callable or None
-            What else negatives must be; see `draw_negatives`.
 
         Returns
         -------
@@ -211,15 +212,15 @@ class Regions:
         generator = self._rng if rng is None else as_generator(rng)
         chosen = None
         if n_pos is not None:
-            count = _whole("n_pos", n_pos)
+            count = whole("n_pos", n_pos)
             if count > self.targets.count:
                 raise ConfigError(f"n_pos={count}: there are {self.targets.count} annotations with a box.")
             chosen = generator.permutation(self.targets.count)[:count]
         positives = self.targets.count if chosen is None else len(chosen)
-        count = _whole("n_neg", 0 if n_neg is None else n_neg)
+        count = whole("n_neg", 0 if n_neg is None else n_neg)
         if neg_to_pos_ratio is not None:
-            count = _by_ratio(neg_to_pos_ratio, positives)
-        found = self._rows(self.draw_negatives(count, window_dims, generator, rule=rule, valid=valid))
+            count = by_ratio(neg_to_pos_ratio, positives)
+        found = self._rows(self.draw_negatives(count, window_dims, generator, rule=rule))
         self._chosen, self._negatives, self._next = chosen, found, 0
         return positives, len(found)
 
@@ -230,7 +231,6 @@ class Regions:
         rng: Any = None,
         *,
         rule: NegativeRule | None = None,
-        valid: Validity | None = None,
     ) -> Negatives:
         """Draw windows without objects, independently of each other; nothing is kept.
 
@@ -244,9 +244,6 @@ class Regions:
             Draws.
         rule : NegativeRule or None
             What counts as free.
-        valid : callable or None
-            Called with rows of images and windows (x0, y0, x1, y1) that are free of objects; tells which of
-            them to take, such as those that are not all nodata.
 
         Raises
         ------
@@ -255,13 +252,26 @@ class Regions:
         NegativesError
             If so many were not found; the message has the figures.
         """
-        count = _whole("n_neg", count)
+        count = whole("n_neg", count)
         generator = self._rng if rng is None else as_generator(rng)
         if not count:
             return Negatives(np.empty(0, np.int64), np.empty((0, 4), np.int64))
         sizes = self.sizes.table
         dims = self._dims(window_dims, count, generator)
-        return draw_negatives(self.box_table, sizes, count, dims, rule or NegativeRule(), generator, valid)
+        rule = rule or NegativeRule()
+        valid = None if rule.min_valid is None else partial(self._is_valid, rule.min_valid)
+        return draw_negatives(self.box_table, sizes, count, dims, rule, generator, valid)
+
+    def _is_valid(
+        self, least: float, images: NDArray[np.int64], windows: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Tell which windows hold enough pixels that are not nodata, and any at all."""
+        found = np.zeros(len(images), bool)
+        for image in np.unique(images).tolist():
+            rows = np.flatnonzero(images == image)
+            part = self._valid_pixels.fraction(self.index.image_ids[image], windows[rows])
+            found[rows] = (part >= least) & (part > 0)
+        return found
 
     @property
     def box_table(self) -> BoxTable:
@@ -279,7 +289,7 @@ class Regions:
         """Return the sizes that negatives may have."""
         if window_dims is not None:
             try:
-                height, width = (_whole("window_dims", each, least=1) for each in window_dims)
+                height, width = (whole("window_dims", each, least=1) for each in window_dims)
             except (TypeError, ValueError) as error:
                 if isinstance(error, ConfigError):
                     raise
@@ -318,6 +328,76 @@ class Regions:
             )
         return rows
 
+    def new_sample_grid(
+        self,
+        task: str,
+        window_dims: Any,
+        window_overlap: Any = 0,
+        *,
+        image_ids: Sequence[Any] | None = None,
+        video_ids: Sequence[Any] | None = None,
+        legacy: bool = True,
+        **options: Any,
+    ) -> dict[str, Any]:
+        """Cover images or videos with windows, row by row.
+
+        Every pixel and every frame is in a window, unless an option leaves it out. Windows along the edges
+        are moved inwards. One that is larger than its image leaves it; of a video it holds all frames.
+
+        Parameters
+        ----------
+        task : str
+            ``"image_detection"`` covers images; ``"video_detection"`` videos, in their own pixels.
+        window_dims : sequence of (int or "full"), or "full"
+            Height and width; of videos frames before them.
+        window_overlap : float or sequence of float
+            Which part of a window the next one shares with it, along all axes or each; from 0 up to, not
+            including, 1. Distances are rounded to whole pixels, half to even, and are at least 1.
+        image_ids, video_ids : sequence of hashable or None
+            Which images or videos; None is all.
+        legacy : bool
+            Whether the result has the lists of targets ``"positives"`` and ``"negatives"``, too.
+        **options
+            See `GridOptions`: ``keepbound``, ``classes_of_interest``, ``ignore_coverage``, ``min_valid``,
+            ``area``, ``crs``, ``use_annots``.
+
+        Returns
+        -------
+        dict
+            ``"targets"``, a list of dicts that `CocoSampler.load_sample` takes: ``gid`` and ``slices``, or
+            ``vidid``, ``time_slice``, ``space_slice`` and ``gids``; and ``aids``, the annotations whose box
+            has pixels in common with the window. ``"positives_indexes"`` and ``"negatives_indexes"`` are
+            places in that list.
+
+        Raises
+        ------
+        ConfigError
+            If an option has no meaning.
+        UnknownImageError, UnknownVideoError, UnknownCategoryError
+            If there is no such thing.
+        """
+        of_images = task == TASKS[0]
+        if (video_ids if of_images else image_ids) is not None:
+            other = "image_ids" if of_images else "video_ids"
+            raise ConfigError(f"task={shown(task)}: give {other}.")
+        unknown = options.keys() - GridOptions.__slots__
+        if unknown:
+            known = ", ".join(GridOptions.__slots__)
+            raise ConfigError(f"new_sample_grid: unknown {shown(min(unknown))}; options are {known}.")
+        found = sample_grid(
+            self.index,
+            self.frames,
+            self.sizes,
+            task,
+            window_dims,
+            window_overlap,
+            GridOptions(**options),
+            image_ids if of_images else video_ids,
+        )
+        if not legacy:
+            del found["positives"], found["negatives"]
+        return found
+
     # Looking up.
 
     def overlapping_aids(self, image_id: Any, boxes: Any, visible_thresh: float = 0.0) -> list[int]:
@@ -338,7 +418,7 @@ class Regions:
             Ids of annotations, ascending.
         """
         found: set[int] = set()
-        for box in _corners(boxes):
+        for box in corners(boxes):
             rows = self.index.overlapping(image_id, box)
             if visible_thresh > 0:
                 rows = rows[self._visible(rows, box) > visible_thresh]
@@ -360,69 +440,3 @@ class Regions:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_table": None}
-
-
-def as_generator(rng: Any) -> np.random.Generator:
-    """Return a generator of random numbers.
-
-    Parameters
-    ----------
-    rng : None, int, numpy.random.Generator or numpy.random.RandomState
-        None is a new one, that nobody can foresee; a number its seed; a generator goes on where it is.
-
-    Raises
-    ------
-    ConfigError
-        If it is none of these.
-    """
-    if isinstance(rng, np.random.RandomState):
-        return np.random.Generator(rng._bit_generator)
-    try:
-        return np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"rng={shown(rng)}: give a seed, or a numpy.random.Generator.") from error
-
-
-def _corners(boxes: Any) -> NDArray[np.float64]:
-    """Return boxes as corners, one a row."""
-    if hasattr(boxes, "to_ltrb"):
-        boxes = boxes.to_ltrb().data
-    try:
-        found = np.asarray(boxes, np.float64)
-    except (TypeError, ValueError):
-        found = np.empty((0, 0))
-    found = found[None] if found.ndim == 1 else found
-    if found.ndim != 2 or found.shape[1] != 4:
-        raise RegionTypeError(f"boxes={shown(boxes)}: give x0, y0, x1, y1, or rows of them.")
-    return np.ascontiguousarray(found)
-
-
-def _place(index: Any, count: int, what: str, error: type[Exception]) -> int:
-    try:
-        place = operator.index(index)
-    except TypeError:
-        raise RegionTypeError(f"{shown(index)}: is no number of one of the {what}.") from None
-    if not -count <= place < count:
-        missing = " Call preselect(n_neg=...) first." if what == "negatives" and not count else ""
-        raise error(f"no {what[:-1]} {shown(index)}: there are {count}.{missing}")
-    return place % count
-
-
-def _whole(name: str, value: Any, least: int = 0) -> int:
-    try:
-        found = least - 1 if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        found = least - 1
-    if found < least:
-        raise ConfigError(f"{name}={shown(value)}: a whole number is needed, at least {least}.")
-    return found
-
-
-def _by_ratio(ratio: Any, positives: int) -> int:
-    try:
-        found = float(ratio) * positives
-    except (TypeError, ValueError):
-        found = -1.0
-    if not 0 <= found < 1 << 40:
-        raise ConfigError(f"neg_to_pos_ratio={shown(ratio)}: a number is needed, at least 0.")
-    return int(found)
