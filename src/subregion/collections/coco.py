@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from subregion.collections.coco_entries import LiveEntries, entries_of
 from subregion.collections.coco_file import Lists, read_dataset
 from subregion.collections.coco_records import RecordMaker
@@ -169,6 +172,16 @@ class CocoFrames(VideoCollection):
             If there is none.
         """
         return self._images.document(self._place(image_id))
+
+    def declared_sizes(self) -> NDArray[np.int64]:
+        """Return the sizes of all images as the dataset has them, in the order of `image_ids`.
+
+        Returns
+        -------
+        ndarray of int64, shape (images, 2)
+            Height and width; 0 where the dataset says nothing. No record is made and nothing opened.
+        """
+        return self._images.sizes()
 
     def _place(self, image_id: Any) -> int:
         place = self._images.find(image_id)

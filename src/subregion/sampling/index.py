@@ -191,6 +191,11 @@ class AnnotationIndex:
         found: Mapping[str, Any] = self._entries[place]
         return found
 
+    @property
+    def in_dataset_order(self) -> NDArray[np.intp]:
+        """The rows of all annotations, in the order of the dataset."""
+        return np.arange(len(self)) if self._order is None else np.argsort(self._order)
+
     def size_of(self, image_id: Any) -> tuple[int, int]:
         """Return rows and columns of an image: as the dataset has them, else those of the file."""
         record = self._frames.record(image_id)
