@@ -53,10 +53,11 @@ def merged(target: Request | None, tr: Request | None, options: Mapping[str, Any
     for name, value in options.items():
         if value is None:
             continue
-        if merged.get(name) is not None and merged[name] is not value and repr(merged[name]) != repr(value):
+        there = merged.get(name)
+        if there is not None and there is not value and repr(there) != repr(value):
             raise TargetError(
-                f"load_sample: {name}={shown(value)} is given, and {name}={shown(merged[name])} in the target; "
-                f"leave out one."
+                f"load_sample: {name}={shown(value)} is given, and {name}={shown(there)} in the target; leave "
+                f"out one."
             )
         merged[name] = value
     return merged
@@ -71,6 +72,7 @@ def replaced(row: Mapping[str, Any], target: Request | None) -> dict[Any, Any]:
 
 
 def checked_threshold(visible_thresh: Any) -> float:
+    """Return how much of a box must be seen."""
     number = isinstance(visible_thresh, int | float | np.number) and not isinstance(visible_thresh, bool)
     if not number or not 0 <= visible_thresh <= 1:
         raise ConfigError(f"visible_thresh={shown(visible_thresh)}: a number from 0 to 1 is needed.")

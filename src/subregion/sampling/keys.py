@@ -136,7 +136,7 @@ def _alike(one: Any, other: Any) -> bool:
     if one is other:
         return True
     try:
-        return type(one) is type(other) and bool(np.all(one == other)) or bool(one == other)
+        return (type(one) is type(other) and bool(np.all(one == other))) or bool(one == other)
     except (TypeError, ValueError):
         return False
 

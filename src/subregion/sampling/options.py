@@ -137,14 +137,14 @@ def _nodata(nodata: Any) -> str | float | None:
         return "float" if nodata == "auto" else nodata
     if isinstance(nodata, bool) or not isinstance(nodata, Real):
         raise TargetError(f"target: nodata={shown(nodata)}: allowed are None, 'float', 'ma' and numbers.")
-    return nodata.item() if isinstance(nodata, np.generic) else nodata  # type: ignore[no-any-return,return-value]
+    return nodata.item() if isinstance(nodata, np.generic) else nodata  # type: ignore[return-value]
 
 
 def _dtype(dtype: Any) -> np.dtype[Any] | None:
     if dtype is None:
         return None
     try:
-        found = np.dtype(dtype)
+        found: np.dtype[Any] = np.dtype(dtype)
     except TypeError:
         raise RegionTypeError(f"target: dtype={shown(dtype)}: is no type of numbers.") from None
     if found.kind not in "iufc":

@@ -43,10 +43,12 @@ class Placed:
     @classmethod
     def of(cls, target: Target, pixels: Pixels) -> Placed:
         """Tell how pixels placed."""
-        parts = tuple(
-            tuple((part.pixels.shape[:2], part.channels, part.scale) for part in frame)
-            for frame in pixels.parts
-        )
+        parts: Any = ()
+        if pixels.parts:
+            parts = tuple(
+                tuple((part.pixels.shape[:2], part.channels, part.scale) for part in frame)
+                for frame in pixels.parts
+            )
         return cls(target, pixels.channels, pixels.scales, parts, pixels.missing)
 
     def to_grid(self, frame: int = 0) -> NDArray[np.float64]:

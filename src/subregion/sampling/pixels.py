@@ -17,7 +17,7 @@ from subregion.errors import TargetError, UnknownChannelError, shown
 from subregion.geometry.channels import ALL, parse_channels
 from subregion.libraries import require, xarray
 from subregion.records import ImageRecord
-from subregion.sampling.options import SampleOptions
+from subregion.sampling.options import PLAIN, SampleOptions
 from subregion.sampling.targets import Target
 
 
@@ -65,9 +65,15 @@ class Pixels:
     scales: tuple[tuple[float, float], ...]
 
 
+_UNSCALED = ((1.0, 1.0),)
+
+
 def read_pixels(frames: VideoCollection, target: Target) -> Pixels:
     """Read the pixels of a target."""
     options = target.options
+    if options is PLAIN and not target.stacked:  # nearly always, and then nothing else may take time
+        image = frames.load_region(target.image_ids[0], target.padded)
+        return Pixels(image, (), None, (), _UNSCALED)
     if options.native:
         return _read_joined(frames, target) if options.joined else _read_native(frames, target)
     scales = (options.scale,) * len(target.image_ids)

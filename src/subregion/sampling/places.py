@@ -8,8 +8,9 @@ from typing import Any, Protocol
 from affine import Affine
 
 from subregion.collections.video import VideoCollection
-from subregion.records import ImageRecord
 
+#: Sizes of so many images are kept.
+KNOWN_SHAPES = 1 << 14
 #: Left, top, right, bottom.
 Box = tuple[float, float, float, float]
 
@@ -25,6 +26,8 @@ class Annotated(Protocol):
 class Places:
     """The sizes of images and videos, and how images lie in videos.
 
+    Sizes of images are looked up once: to compare a record with what it was takes longer than all else here.
+
     Parameters
     ----------
     frames : VideoCollection
@@ -33,10 +36,14 @@ class Places:
 
     def __init__(self, frames: VideoCollection) -> None:
         self.frames = frames
+        self._shapes: dict[Any, tuple[int, int]] = {}
 
-    def record(self, image_id: Any) -> ImageRecord:
-        """Return what is known of an image."""
-        return self.frames.record(image_id)
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_shapes": {}}
+
+    def forget(self) -> None:
+        """Look sizes up again."""
+        self._shapes = {}
 
     def video_of(self, image_id: Any) -> Any:
         """Return the id of the video that an image is a frame of; None if it is in none that is known."""
@@ -49,6 +56,15 @@ class Places:
 
     def image_shape(self, image_id: Any) -> tuple[int, int]:
         """Return rows and columns of an image."""
+        shape = self._shapes.get(image_id)
+        if shape is None:
+            shape = self._image_shape(image_id)
+            if len(self._shapes) >= KNOWN_SHAPES:
+                self._shapes = {}
+            self._shapes[image_id] = shape
+        return shape
+
+    def _image_shape(self, image_id: Any) -> tuple[int, int]:
         record = self.frames.record(image_id)
         if record.width is not None and record.height is not None:
             return record.height, record.width

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
 from subregion.collections.coco_file import Lists, read_dataset
-from subregion.errors import ConfigError, RegionError, TargetError, shown
+from subregion.errors import ConfigError, RegionError, shown
 from subregion.paths import path_of
 from subregion.records import unknown_channel
 from subregion.sampling.calls import checked_threshold, keypoint_categories, merged, replaced
 from subregion.sampling.categories import Categories
+from subregion.sampling.demo import demo_dataset
 from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.keys import Request
 from subregion.sampling.pixels import Pixels, read_pixels
@@ -37,7 +38,8 @@ class CocoSampler:
     """Samples of a COCO or kwcoco dataset: crops of images and videos, with their annotations.
 
     Samplers may be pickled, forked and shared between threads at any moment. An annotation that is added to a
-    dataset in memory, or removed, is seen by the next sample; after other edits of annotations call `refresh`.
+    dataset in memory, or removed, is seen by the next sample; after other edits of annotations call
+    `refresh`. Either forgets what `preselect` chose.
 
     Parameters
     ----------
@@ -132,8 +134,6 @@ class CocoSampler:
         **options
             For kwcoco's generator.
         """
-        from subregion.sampling.demo import demo_dataset
-
         return cls(demo_dataset(key, **options), workdir, backend=backend)
 
     # What there is.
@@ -153,6 +153,7 @@ class CocoSampler:
         self._stamp = self._seen()
         self._index = AnnotationIndex.of(self._source, self.frames)
         self._regions = self._kp_classes = None
+        self._places.forget()
 
     def _seen(self) -> Any:
         """Return what tells cheaply that annotations were added or removed."""
@@ -231,7 +232,7 @@ class CocoSampler:
     def image_ids(self) -> list[Any]:
         """The ids of all images, sorted if they can be."""
         try:
-            return sorted(self.frames.image_ids)  # type: ignore[type-var]  # the except below is the check
+            return sorted(self.frames.image_ids)
         except TypeError:
             return list(self.frames.image_ids)
 

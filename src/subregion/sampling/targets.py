@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -261,7 +262,7 @@ def _times_of(listed: tuple[Any, ...], every: Sequence[Any] | None, times: range
             f"leave that out."
         )
     step = found[1] - found[0] if len(found) > 1 else 1
-    if step < 1 or any(b - a != step for a, b in zip(found, found[1:], strict=False)):
+    if step < 1 or any(b - a != step for a, b in itertools.pairwise(found)):
         return None
     return range(found[0], found[-1] + 1, step)
 

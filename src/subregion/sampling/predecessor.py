@@ -75,7 +75,7 @@ def _outline(segmentation: Any, to_sample: Affine) -> Any:
         return None
     try:
         shape = kwimage.MultiPolygon.coerce(segmentation)
-    except Exception as error:  # noqa: BLE001 - of many kinds
+    except Exception as error:  # of many kinds
         raise RecordError(f"segmentation={shown(segmentation)}: kwimage cannot read it: {error}.") from error
     return shape.warp(_matrix(to_sample))
 
