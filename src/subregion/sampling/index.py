@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.collections.coco_file import Lists, parse, read_dataset
-from subregion.errors import RecordError, UnknownAnnotationError, UnknownImageError, shown
+from subregion.collections.coco_file import Lists, read_dataset, settled
+from subregion.errors import (
+    RecordError,
+    UnknownAnnotationError,
+    UnknownImageError,
+    UnsupportedFormatError,
+    shown,
+)
 from subregion.frames import Frames
 from subregion.paths import path_of
 from subregion.sampling import report as reasons
 from subregion.sampling.categories import Categories
 from subregion.sampling.columns import AnnotationColumns, ColumnsMaker
 from subregion.sampling.report import Report
+from subregion.sampling.stream import read_columns
 
 #: Ids of images are looked up in a table if it has at most so many places for each image.
 _SPARSE = 8
@@ -108,21 +115,15 @@ class AnnotationIndex:
         if isinstance(dataset, str | bytes | os.PathLike):
             dataset = read_dataset(os.path.abspath(path_of(dataset, "the dataset")), annotations=True)
         if isinstance(dataset, Lists):
-            found, categories, owner = dataset.annotations, dataset.categories, dataset.path
-            if isinstance(found, memoryview):
-                found = parse(owner, bytes(found))
-            maker = ColumnsMaker(owner)
-            maker.add_documents(found)
-            return cls(maker.columns(), found, frames, Categories.of(categories), owner)
+            columns, entries, dataset = _of_file(dataset)
+            return cls(columns, entries, frames, Categories.of(dataset.categories), dataset.path)
         document = getattr(dataset, "dataset", dataset)
         if not isinstance(document, Mapping):
             raise RecordError(
                 f"a dataset is a path, a dict or a kwcoco.CocoDataset, not a {type(dataset).__name__}."
             )
-        maker = ColumnsMaker("the dataset")
-        entries = list(document.get("annotations") or ())
-        maker.add_documents(entries)
-        return cls(maker.columns(), entries, frames, Categories.of(document.get("categories")), "the dataset")
+        columns, entries = _in_memory(document.get("annotations"), "the dataset")
+        return cls(columns, entries, frames, Categories.of(document.get("categories")), "the dataset")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -228,7 +229,7 @@ class AnnotationIndex:
 
 
 def _as_integers(ids: Sequence[Any]) -> NDArray[np.int64] | None:
-    if all(type(one) is int for one in ids):
+    if set(map(type, ids)) <= {int}:
         try:
             return np.fromiter(ids, np.int64, len(ids))
         except OverflowError:
@@ -261,3 +262,27 @@ def _known(category_ids: NDArray[np.int64], categories: Categories) -> tuple[NDA
     if unknown.any():
         category_ids = np.where(unknown, -1, category_ids)
     return category_ids, int(np.count_nonzero(unknown))
+
+
+def _of_file(lists: Lists) -> tuple[AnnotationColumns, Sequence[Any], Lists]:
+    """Return the annotations of a file as arrays, and themselves."""
+    if lists.guessed:
+        try:
+            return *read_columns(lists), lists
+        except UnsupportedFormatError:
+            lists = settled(lists)
+    if isinstance(lists.annotations, memoryview):
+        return *read_columns(lists), lists
+    return *_in_memory(lists.annotations, lists.path), lists
+
+
+def _in_memory(found: Any, owner: str) -> tuple[AnnotationColumns, Sequence[Any]]:
+    """Return annotations that are objects already as arrays, and themselves."""
+    if found is None:
+        found = []
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise RecordError(f"{owner}: annotations={shown(found)} must be a list.")
+    entries = list(found)
+    maker = ColumnsMaker(owner)
+    maker.add_documents(entries)
+    return maker.columns(), entries
