@@ -1,8 +1,8 @@
 """The annotations of a file: read to arrays piece by piece, and parsed as a whole when one is asked for.
 
 Only a parser can tell where an annotation ends, and to look for that alone takes a third of the time of
-reading. So the list is cut where it looks as if one ended, and the piece is parsed. If it parses, the guess was
-right: JSON that begins with a whole value and ends with a whole value cannot be read in another way.
+reading. So the list is cut where it looks as if one ended, and the piece is parsed. If it parses, the guess
+was right: JSON that begins with a whole value and ends with a whole value cannot be read in another way.
 """
 
 from __future__ import annotations
