@@ -198,14 +198,10 @@ class AnnotationIndex:
         rows = self.rows_of(image_id)
         begin, end = rows.start, rows.stop
         if end - begin >= MANY:
-            return begin + self._in_tree(rows, x0, y0, x1, y1)
+            return self._in_tree(rows, x0, y0, x1, y1)
         left, top, right, bottom = self._columns
-        found = (
-            (left[begin:end] < x1)
-            & (right[begin:end] > x0)
-            & (top[begin:end] < y1)
-            & (bottom[begin:end] > y0)
-        ).nonzero()[0]
+        across = (left[begin:end] < x1) & (right[begin:end] > x0)
+        found: NDArray[np.intp] = (across & (top[begin:end] < y1) & (bottom[begin:end] > y0)).nonzero()[0]
         found += begin
         return found
 
@@ -215,9 +211,10 @@ class AnnotationIndex:
         if tree is None:
             # Boxes of NaN have no place in a tree, but a place in what it was made of.
             tree = self._trees[rows.start] = shapely.STRtree(shapely.box(*self._columns[:, rows]))
-        found: NDArray[np.intp] = np.sort(tree.query(shapely.box(x0, y0, x1, y1)))
-        left, top, right, bottom = self._columns[:, rows.start + found]  # touching is not overlapping
-        return found[(left < x1) & (right > x0) & (top < y1) & (bottom > y0)]
+        near = np.sort(tree.query(shapely.box(x0, y0, x1, y1))) + rows.start
+        left, top, right, bottom = self._columns[:, near]  # touching is not overlapping
+        found: NDArray[np.intp] = near[(left < x1) & (right > x0) & (top < y1) & (bottom > y0)]
+        return found
 
     def entry(self, row: int) -> Mapping[str, Any]:
         """Return an annotation as the dataset has it."""
