@@ -56,8 +56,8 @@ def merged(target: Request | None, tr: Request | None, options: Mapping[str, Any
         there = merged.get(name)
         if there is not None and there is not value and repr(there) != repr(value):
             raise TargetError(
-                f"load_sample: {name}={shown(value)} is given, and {name}={shown(there)} in the target; leave "
-                f"out one."
+                f"load_sample: {name}={shown(value)} is given, and {name}={shown(there)} in the target; "
+                f"leave out one."
             )
         merged[name] = value
     return merged

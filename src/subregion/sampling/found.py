@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.sampling.detections import boxes_of, detections_of, keypoints_of, segmentations_of
+from subregion.sampling.annotations import Annotations, FramePart
+from subregion.sampling.categories import Categories
+from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.lazy import LazyMapping
-from subregion.sampling.selection import Boxes, Lie, boxes_in
-
-if TYPE_CHECKING:
-    from subregion.sampling.categories import Categories
-    from subregion.sampling.index import AnnotationIndex
+from subregion.sampling.pixels import Pixels
+from subregion.sampling.places import Places
+from subregion.sampling.predecessor import boxes_of, detections_of, keypoints_of, segmentations_of
+from subregion.sampling.selection import Lie, select
+from subregion.sampling.targets import Target
 
 #: What an annotation can bring, beside its id and its category.
 ALL_PARTS = frozenset(("boxes", "segmentation", "keypoints"))
 
 
 class Found:
-    """The annotations that a sample holds, frame by frame; what is known of them is looked up when asked for.
+    """The annotations that a sample holds; what is known of them is looked up when it is asked for.
 
     Pickled, it holds what belongs to these, and not the whole dataset.
 
@@ -30,88 +32,105 @@ class Found:
     ----------
     index : AnnotationIndex
         Where they come from.
-    image_ids : tuple of hashable
-        The image of each frame.
+    target : Target
+        What the sample is of.
     lies : tuple of Lie
-        How the sample lies over each.
+        How the sample lies over the image of each frame.
     rows : tuple of intp (K,)
-        The rows in the index of each.
+        The rows in the index, of each frame.
     parts : frozenset of str
-        What is wanted of each.
+        What is wanted of each annotation.
     """
 
     def __init__(
         self,
         index: AnnotationIndex,
-        image_ids: tuple[Any, ...],
+        target: Target,
         lies: tuple[Lie, ...],
         rows: tuple[NDArray[np.intp], ...],
         parts: frozenset[str],
-        kp_classes: Categories | None = None,
     ) -> None:
         self._index: AnnotationIndex | None = index
-        self.image_ids = image_ids
-        self.lies = lies
         self._rows = rows
+        self.target = target
+        self.lies = lies
         self.parts = parts
-        self.classes = index.categories
-        self.kp_classes = kp_classes
-
-    def __len__(self) -> int:
-        return len(self.lies)
-
-    def _column(self, name: str) -> tuple[NDArray[Any], ...]:
-        column = getattr(self._index, name)
-        return tuple(column[rows] for rows in self._rows)
+        self.kp_classes: Categories | None = None
 
     @cached_property
-    def ids(self) -> tuple[NDArray[np.int64], ...]:
-        """Their ids."""
-        return self._column("ids")
-
-    @cached_property
-    def category_ids(self) -> tuple[NDArray[np.int64], ...]:
-        """Their categories; -1 is none."""
-        return self._column("category_ids")
-
-    @cached_property
-    def track_ids(self) -> tuple[NDArray[np.int64], ...]:
-        """Their tracks; -1 is none."""
-        return self._column("track_ids")
-
-    @cached_property
-    def iscrowd(self) -> tuple[NDArray[np.bool_], ...]:
-        """Whether each stands for many objects."""
-        return self._column("iscrowd")
-
-    @cached_property
-    def boxes(self) -> tuple[Boxes, ...]:
-        """Where they are in the sample, and how much of them is seen."""
-        return tuple(boxes_in(*each) for each in zip(self._column("boxes"), self.lies, strict=True))
-
-    @cached_property
-    def entries(self) -> tuple[list[Mapping[str, Any]], ...]:
-        """The annotations, as the dataset has them."""
+    def annotations(self) -> Annotations:
+        """All of them, in pixels of the sample."""
         index = self._index
         assert index is not None  # noqa: S101 - for mypy
-        return tuple([index.entry(int(row)) for row in rows] for rows in self._rows)
+        frames = [
+            FramePart(image_id, rows, lie.to_sample, lie.image_shape)
+            for image_id, rows, lie in zip(self.target.image_ids, self._rows, self.lies, strict=True)
+        ]
+        return Annotations.of(index, frames, self.lies[0].shape, is_clip=self.target.stacked)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: getattr(self, name) for name in _LOOKED_UP}
-        return self.__dict__ | kept | {"_index": None}
+        return self.__dict__ | {"annotations": self.annotations, "_index": None, "_rows": ()}
+
+    def only(self, threshold: float) -> Found:
+        """Return those of whose box more than a part is seen."""
+        index = self._index
+        assert index is not None  # noqa: S101 - for mypy
+        seen = self.annotations.visible > threshold
+        ends = np.cumsum([len(rows) for rows in self._rows])[:-1]
+        kept = np.split(seen, ends)
+        rows = tuple(each[some] for each, some in zip(self._rows, kept, strict=True))
+        return Found(index, self.target, self.lies, rows, self.parts)
 
     def place_of(self, annotation_id: Any) -> int:
         """Return where an annotation is among all, frames one behind the other; -1 if it is not."""
-        before = 0
-        for ids in self.ids:
-            found = np.flatnonzero(ids == annotation_id)
-            if len(found):
-                return before + int(found[0])
-            before += len(ids)
-        return -1
+        index = self._index
+        assert index is not None  # noqa: S101 - for mypy
+        places = np.flatnonzero(np.concatenate(self._rows) == index.find(annotation_id))
+        return int(places[0]) if len(places) else -1
 
 
-_LOOKED_UP = ("ids", "category_ids", "track_ids", "iscrowd", "boxes", "entries")
+def find_annotations(
+    index: AnnotationIndex,
+    places: Places,
+    target: Target,
+    pixels: Pixels,
+    parts: frozenset[str],
+    threshold: float = 0.0,
+    annotation_ids: Iterable[Any] | None = None,
+) -> Found:
+    """Find what annotations a sample holds, frame by frame.
+
+    Parameters
+    ----------
+    index : AnnotationIndex
+        All annotations.
+    places : Places
+        Where images lie.
+    target : Target
+        What the sample is of.
+    pixels : Pixels
+        How it was read.
+    parts : frozenset of str
+        What is wanted of each annotation.
+    threshold : float
+        More than this part of a box must be seen.
+    annotation_ids : iterable of int or None
+        The ids to take instead of a search; those of other images are passed over.
+    """
+    window = target.padded
+    if not target.stacked:
+        lies: tuple[Lie, ...] = (Lie(window, pixels.scales[0], target.shape),)
+    else:
+        lies = tuple(
+            Lie(window, scale, places.image_shape(image_id), places.to_grid(image_id))
+            for image_id, scale in zip(target.image_ids, pixels.scales, strict=True)
+        )
+    ids = None if annotation_ids is None else list(annotation_ids)
+    rows = tuple(
+        select(index, image_id, lie, ids) for image_id, lie in zip(target.image_ids, lies, strict=True)
+    )
+    found = Found(index, target, lies, rows, parts)
+    return found.only(threshold) if threshold > 0 else found
 
 
 class SampleAnnotations(LazyMapping):
@@ -120,9 +139,9 @@ class SampleAnnotations(LazyMapping):
     __slots__ = ()
 
     @property
-    def found(self) -> Found:
-        """What they are made of."""
-        found: Found = self._source
+    def annotations(self) -> Annotations:
+        """All of them, with what can be made of them: masks, COCO, tensors."""
+        found: Annotations = self._source.annotations
         return found
 
 
@@ -140,31 +159,31 @@ def annots_of(found: Found, legacy: bool) -> SampleAnnotations:
 
 
 def _ids(found: Found) -> NDArray[np.int64]:
-    return np.concatenate(found.ids)
+    return found.annotations.ids
 
 
 def _category_ids(found: Found) -> NDArray[np.int64]:
-    return np.concatenate(found.category_ids)
+    return found.annotations.category_ids
 
 
 def _frame_indexes(found: Found) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(found)), [len(ids) for ids in found.ids])
-
-
-def _frame_dets(found: Found) -> list[Any]:
-    return [detections_of(found, frame) for frame in range(len(found))]
+    return found.annotations.frame_index
 
 
 def _boxes(found: Found) -> Any:
-    return boxes_of(np.concatenate([boxes.xyxy for boxes in found.boxes]))
+    return boxes_of(found.annotations)
 
 
 def _segmentations(found: Found) -> Any:
-    return segmentations_of(found, range(len(found)))
+    return segmentations_of(found.annotations, found.parts)
 
 
 def _keypoints(found: Found) -> Any:
-    return keypoints_of(found, range(len(found)))
+    return keypoints_of(found.annotations, found.parts, found.kp_classes)
+
+
+def _frame_dets(found: Found) -> list[Any]:
+    return detections_of(found.annotations, found.parts, found.kp_classes)
 
 
 _FRAMES: dict[str, Callable[[Found], Any]] = {"frame_dets": _frame_dets}

@@ -1,9 +1,9 @@
-"""Annotations of a sample as kwimage has them: it is imported when it is asked for."""
+"""Annotations of a sample as objects of kwimage, which programs for the predecessor read; not clipped."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from affine import Affine
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from subregion.errors import MissingPackageError, RecordError, shown
 from subregion.libraries import kwimage, require
-
-if TYPE_CHECKING:
-    from subregion.sampling.found import Found
+from subregion.sampling.annotations import Annotations
+from subregion.sampling.categories import Categories
 
 
 def needed(what: str) -> Any:
@@ -30,85 +29,95 @@ def needed(what: str) -> Any:
         raise MissingPackageError(f"{what} needs kwimage: pip install kwimage.") from error
 
 
-def boxes_of(boxes: NDArray[np.float64]) -> Any:
-    """Return boxes in the form xywh.
-
-    Parameters
-    ----------
-    boxes : float64 (K, 4)
-        x0, y0, x1, y1.
-    """
+def boxes_of(annotations: Annotations) -> Any:
+    """Return boxes as `kwimage.Boxes`, in the form xywh."""
+    boxes = annotations.whole_boxes
     sizes = boxes[:, 2:] - boxes[:, :2]
     return needed("rel_boxes").Boxes(np.concatenate([boxes[:, :2], sizes], axis=1), "xywh")
 
 
-def detections_of(found: Found, frame: int) -> Any:
-    """Return the annotations of a frame as `kwimage.Detections`."""
-    return needed("frame_dets").Detections(
-        boxes=boxes_of(found.boxes[frame].xyxy),
-        segmentations=segmentations_of(found, [frame]),
-        keypoints=keypoints_of(found, [frame]),
-        aids=found.ids[frame],
-        cids=found.category_ids[frame],
-        classes=found.classes,
-        gid=found.image_ids[frame],
-        rel_frame_index=frame,
-        datakeys=["aids", "cids"],
-        metakeys=["gid", "rel_frame_index"],
-        checks=False,
+def segmentations_of(annotations: Annotations, parts: frozenset[str]) -> Any:
+    """Return outlines as `kwimage.PolygonList`; None where there is none, or none is wanted."""
+    package = needed("rel_ssegs")
+    if "segmentation" not in parts:
+        return package.PolygonList([None] * len(annotations))
+    return package.PolygonList(
+        [_outline(entry.get("segmentation"), matrix) for entry, matrix in _each(annotations)]
     )
 
 
-def segmentations_of(found: Found, frames: Iterable[int]) -> Any:
-    """Return the outlines of annotations; None where there is none, or none is wanted."""
-    wanted = "segmentation" in found.parts
-    shapes = [
-        _outline(entry.get("segmentation"), found.lies[frame].to_sample) if wanted else None
-        for frame in frames
-        for entry in (found.entries[frame] if wanted else found.ids[frame])
-    ]
-    return needed("rel_ssegs").PolygonList(shapes)
+def keypoints_of(annotations: Annotations, parts: frozenset[str], classes: Categories | None) -> Any:
+    """Return keypoints as `kwimage.PointsList`; None where there are none, or none are wanted."""
+    package = needed("rel_kpts")
+    if "keypoints" not in parts:
+        found = package.PointsList([None] * len(annotations))
+    else:
+        found = package.PointsList(
+            [_points(entry.get("keypoints"), classes, matrix) for entry, matrix in _each(annotations)]
+        )
+    if classes is not None:
+        found.meta["classes"] = classes
+    return found
 
 
-def _outline(segmentation: Any, to_sample: Affine) -> Any:
+def detections_of(
+    annotations: Annotations, parts: frozenset[str], kp_classes: Categories | None
+) -> list[Any]:
+    """Return the annotations of each frame as `kwimage.Detections`."""
+    package = needed("frame_dets")
+    found = []
+    for number, part in enumerate(annotations.frames):
+        some = annotations.for_frame(number)
+        found.append(
+            package.Detections(
+                boxes=boxes_of(some),
+                segmentations=segmentations_of(some, parts),
+                keypoints=keypoints_of(some, parts, kp_classes),
+                aids=some.ids,
+                cids=some.category_ids,
+                classes=annotations.categories,
+                gid=part.image_id,
+                rel_frame_index=number,
+                datakeys=["aids", "cids"],
+                metakeys=["gid", "rel_frame_index"],
+                checks=False,
+            )
+        )
+    return found
+
+
+def _each(annotations: Annotations) -> list[tuple[Mapping[str, Any], NDArray[np.float64]]]:
+    matrices = [_matrix(part.to_sample) for part in annotations.frames]
+    frames = annotations.frame_index.tolist()
+    return [(entry, matrices[frame]) for entry, frame in zip(annotations.entries, frames, strict=True)]
+
+
+def _outline(segmentation: Any, matrix: NDArray[np.float64]) -> Any:
     if segmentation is None or (isinstance(segmentation, list | tuple) and not segmentation):
         return None
     try:
-        shape = kwimage.MultiPolygon.coerce(segmentation)
+        return kwimage.MultiPolygon.coerce(segmentation).warp(matrix)
     except Exception as error:  # of many kinds
         raise RecordError(f"segmentation={shown(segmentation)}: kwimage cannot read it: {error}.") from error
-    return shape.warp(_matrix(to_sample))
 
 
-def keypoints_of(found: Found, frames: Iterable[int]) -> Any:
-    """Return the keypoints of annotations; None where there are none, or none are wanted."""
-    wanted = "keypoints" in found.parts
-    points = [
-        _points(entry, found, found.lies[frame].to_sample) if wanted else None
-        for frame in frames
-        for entry in (found.entries[frame] if wanted else found.ids[frame])
-    ]
-    kept = needed("rel_kpts").PointsList(points)
-    if found.kp_classes is not None:
-        kept.meta["classes"] = found.kp_classes
-    return kept
-
-
-def _points(entry: Mapping[str, Any], found: Found, to_sample: Affine) -> Any:
-    keypoints = entry.get("keypoints")
+def _points(keypoints: Any, classes: Categories | None, matrix: NDArray[np.float64]) -> Any:
     if keypoints is None or (isinstance(keypoints, list | tuple) and not keypoints):
         return None
-    if not isinstance(keypoints[0], Mapping):
-        listed = np.asarray(keypoints, float).reshape(-1, 3)
-        points = kwimage.Points(
-            xy=listed[:, :2],
-            visible=listed[:, 2],
-            class_idxs=np.arange(len(listed)),
-            classes=found.kp_classes,
-        )
-    else:
-        points = kwimage.Points.from_coco(keypoints, classes=found.kp_classes)
-    return points.warp(_matrix(to_sample))
+    try:
+        if isinstance(keypoints[0], Mapping):
+            points = kwimage.Points.from_coco(keypoints, classes=classes)
+        else:
+            listed = np.asarray(keypoints, float).reshape(-1, 3)
+            points = kwimage.Points(
+                xy=listed[:, :2],
+                visible=listed[:, 2].astype(int),
+                class_idxs=np.arange(len(listed)),
+                classes=classes,
+            )
+        return points.warp(matrix)
+    except Exception as error:  # of many kinds
+        raise RecordError(f"keypoints={shown(keypoints)}: kwimage cannot read them: {error}.") from error
 
 
 def _matrix(to_sample: Affine) -> NDArray[np.float64]:

@@ -10,13 +10,10 @@ from subregion.sampling.found import ALL_PARTS, Found, annots_of
 from subregion.sampling.keys import COMPLETED, Request
 from subregion.sampling.params import Placed, data_dims, params_of
 from subregion.sampling.pixels import Pixels, channel_names, with_names
-from subregion.sampling.places import Places
-from subregion.sampling.selection import Lie, select
 from subregion.sampling.targets import Resolved, Target
 
 if TYPE_CHECKING:
     from subregion.collections.video import VideoCollection
-    from subregion.sampling.index import AnnotationIndex
 
 _PARTS = {
     "boxes": "boxes",
@@ -49,32 +46,6 @@ def wanted_parts(with_annots: Any) -> frozenset[str] | None:
             f"and keypoints."
         )
     return frozenset(_PARTS[part] for part in named)
-
-
-def find_annotations(
-    index: AnnotationIndex,
-    places: Places,
-    target: Target,
-    pixels: Pixels,
-    parts: frozenset[str],
-    threshold: float,
-    annotation_ids: Iterable[Any] | None,
-) -> Found:
-    """Find what annotations a sample holds, frame by frame."""
-    window = target.padded
-    if not target.stacked:
-        lies = [Lie(window, pixels.scales[0], target.shape)]
-    else:
-        lies = [
-            Lie(window, scale, places.image_shape(image_id), places.to_grid(image_id))
-            for image_id, scale in zip(target.image_ids, pixels.scales, strict=True)
-        ]
-    ids = None if annotation_ids is None else list(annotation_ids)
-    rows = tuple(
-        select(index, image_id, lie, threshold, ids)
-        for image_id, lie in zip(target.image_ids, lies, strict=True)
-    )
-    return Found(index, target.image_ids, tuple(lies), rows, parts)
 
 
 def make_sample(

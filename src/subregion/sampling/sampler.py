@@ -18,13 +18,14 @@ from subregion.records import unknown_channel
 from subregion.sampling.calls import checked_threshold, keypoint_categories, merged, replaced
 from subregion.sampling.categories import Categories
 from subregion.sampling.demo import demo_dataset
+from subregion.sampling.found import find_annotations
 from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.keys import Request
 from subregion.sampling.pixels import Pixels, read_pixels
 from subregion.sampling.places import Box, Places
 from subregion.sampling.regions import Regions
 from subregion.sampling.report import Report
-from subregion.sampling.sample import find_annotations, make_sample, wanted_parts
+from subregion.sampling.sample import make_sample, wanted_parts
 from subregion.sampling.targets import Target, resolve
 
 if TYPE_CHECKING:
@@ -300,7 +301,8 @@ class CocoSampler:
             are literal, or ``cx``, ``cy`` with ``width`` and ``height`` or ``window_dims``, or around the
             box of ``aid``), and ``pad``; how pixels are wanted (``channels``, ``scale`` as a number or
             (x, y), ``interpolation``, ``antialias``, ``nodata``, ``dtype``, ``padkw``, ``use_native_scale``,
-            ``realign_native``, ``as_xarray``). Other keys stay in the target of the sample. It is not changed.
+            ``realign_native``, ``as_xarray``). Other keys stay in the target of the sample. The dict is not
+            changed.
         with_annots : bool, str or list of str
             Whether annotations are wanted; or which parts of them: ``"boxes+segmentation+keypoints"``. Boxes
             always come.
@@ -468,4 +470,5 @@ class CocoSampler:
         scales = (resolved.options.scale,) * len(resolved.image_ids)
         pixels = Pixels(None, (), None, (), scales)
         found = find_annotations(self.index, self._places, resolved, pixels, frozenset(("boxes",)), 0.0, None)
-        return [int(annotation_id) for ids in found.ids for annotation_id in ids]
+        ids: list[int] = found.annotations.ids.tolist()
+        return ids

@@ -1,15 +1,16 @@
-"""Which annotations of an image a sample holds, where in it, and how much of each is seen. Arrays, no I/O."""
+"""Which annotations of an image a sample holds. Arrays, no I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from subregion.geometry.placement import OutputGrid
 from subregion.geometry.window import Window
 from subregion.sampling.places import moved_box
 
@@ -46,11 +47,6 @@ class Lie:
         return matrix if self.to_grid is None else matrix @ self.to_grid
 
     @property
-    def turned(self) -> bool:
-        """Whether rows of the sample are no rows of the image."""
-        return self.to_grid is not None and bool(self.to_grid.b or self.to_grid.d)
-
-    @property
     def around(self) -> tuple[float, float, float, float]:
         """The rectangle of the image that the sample lies in: x0, y0, x1, y1."""
         window = self.window
@@ -58,32 +54,15 @@ class Lie:
         return seen if self.to_grid is None else moved_box(seen, ~self.to_grid)
 
     @property
-    def shape(self) -> tuple[float, float]:
-        """Rows and columns of the sample, before they are rounded."""
-        return self.window.height * self.scale[1], self.window.width * self.scale[0]
-
-
-class Boxes(NamedTuple):
-    """Boxes in a sample.
-
-    Parameters
-    ----------
-    xyxy : float64 (K, 4)
-        x0, y0, x1, y1 in pixels of the sample, not clipped; NaN where there is none.
-    visible : float64 (K,)
-        Which part of each is inside the sample, and inside the image.
-    """
-
-    xyxy: NDArray[np.float64]
-    visible: NDArray[np.float64]
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the sample."""
+        if self.scale == (1, 1):
+            return self.window.shape
+        return OutputGrid.of(self.window, (self.scale[1], self.scale[0])).shape
 
 
 def select(
-    index: AnnotationIndex,
-    image_id: Any,
-    lie: Lie,
-    threshold: float = 0.0,
-    annotation_ids: Iterable[Any] | None = None,
+    index: AnnotationIndex, image_id: Any, lie: Lie, annotation_ids: Iterable[Any] | None = None
 ) -> NDArray[np.intp]:
     """Find the annotations of an image that a sample holds.
 
@@ -95,8 +74,6 @@ def select(
         The image.
     lie : Lie
         How the sample lies over it.
-    threshold : float
-        More than this part of a box must be seen.
     annotation_ids : iterable of int or None
         The ids to take instead of a search; those of other images are passed over.
 
@@ -105,57 +82,20 @@ def select(
     intp (K,)
         The rows of those whose box shares more than its border with the sample, in the order of their ids.
     """
-    if annotation_ids is None:
-        rows = index.overlapping(image_id, lie.around)
-    else:
+    if annotation_ids is not None:
         own = index.rows_of(image_id)
         found = {index.find(annotation_id) for annotation_id in annotation_ids}
-        rows = np.array(sorted(row for row in found if own.start <= row < own.stop), np.intp)
-    if threshold > 0:
-        return rows[boxes_in(index.boxes[rows], lie).visible > threshold]
-    if annotation_ids is None and lie.turned:  # the search was for the rectangle around the sample
-        height, width = lie.shape
-        boxes = boxes_in(index.boxes[rows], lie).xyxy
-        return rows[((boxes[:, :2] < (width, height)) & (boxes[:, 2:] > 0)).all(axis=1)]
-    return rows
-
-
-def boxes_in(boxes: NDArray[np.float64], lie: Lie) -> Boxes:
-    """Tell where boxes of an image are in a sample, and how much of them is seen.
-
-    Parameters
-    ----------
-    boxes : float64 (K, 4)
-        x0, y0, x1, y1 in pixels of the image.
-    lie : Lie
-        How the sample lies over it.
-    """
-    to_sample, (height, width) = lie.to_sample, lie.shape
-    xyxy = moved_boxes(boxes, to_sample)
-    image = moved_box((0.0, 0.0, lie.image_shape[1], lie.image_shape[0]), to_sample)
-    low = np.maximum(xyxy[:, :2], (max(0.0, image[0]), max(0.0, image[1])))
-    high = np.minimum(xyxy[:, 2:], (min(width, image[2]), min(height, image[3])))
-    inner, whole = np.maximum(high - low, 0).prod(axis=1), (xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1)
-    area = whole > 0
-    visible = inner / np.where(area, whole, 1)
-    if not area.all():  # a box without area is seen where it is inside
-        visible = np.where(area, visible, (low <= high).all(axis=1))
-    return Boxes(xyxy, visible)
-
-
-def moved_boxes(boxes: NDArray[np.float64], matrix: Affine) -> NDArray[np.float64]:
-    """Return the rectangles around boxes that were transformed.
-
-    Parameters
-    ----------
-    boxes : float64 (K, 4)
-        x0, y0, x1, y1.
-    matrix : affine.Affine
-        The transform.
-    """
-    a, b, c, d, e, f = matrix[:6]
-    if not (b or d) and a > 0 and e > 0:
-        return np.asarray(boxes * (a, e, a, e) + (c, f, c, f))
-    x, y = boxes[:, [0, 2, 0, 2]], boxes[:, [1, 1, 3, 3]]
-    across, down = a * x + b * y + c, d * x + e * y + f
-    return np.stack([across.min(1), down.min(1), across.max(1), down.max(1)], axis=1)
+        return np.array(sorted(row for row in found if own.start <= row < own.stop), np.intp)
+    rows = index.overlapping(image_id, lie.around)
+    to_grid = lie.to_grid
+    if to_grid is None or not (to_grid.b or to_grid.d):
+        return rows
+    # Behind a turn the search was for the rectangle around the sample, which holds more.
+    window, boxes = lie.window, index.boxes[rows]
+    kept = np.zeros(len(rows), bool)
+    for place, box in enumerate(boxes.tolist()):
+        left, top, right, bottom = moved_box(tuple(box), to_grid)
+        kept[place] = (
+            left < window.col_stop and right > window.col and top < window.row_stop and bottom > window.row
+        )
+    return rows[kept]

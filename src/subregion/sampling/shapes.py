@@ -56,6 +56,14 @@ class RunLengths:
         return {"size": [self.height, self.width], "counts": self.counts.decode("ascii")}
 
 
+def area_of(segmentation: Segmentation) -> float:
+    """Return the area of a segmentation in pixels."""
+    if not isinstance(segmentation, RunLengths):
+        return float(segmentation.area)
+    size = [segmentation.height, segmentation.width]
+    return float(coco_masks.area({"size": size, "counts": segmentation.counts}))
+
+
 #: A `shapely` polygon or multi-polygon; or a mask; None where there is none.
 Segmentation: TypeAlias = Any
 
@@ -136,7 +144,7 @@ def _parts(written: Any) -> Sequence[Any]:
         return [written]
     if not isinstance(written, Sequence | np.ndarray) or isinstance(written, str | bytes):
         return [None]
-    return [written] if isinstance(written[0], int | float | np.number) else written
+    return [written] if isinstance(written[0], int | float | np.number) else list(written)
 
 
 def _polygon(part: Any, to_sample: Affine) -> Any:
@@ -227,7 +235,7 @@ def _decoded(runs: Any, height: int, width: int) -> NDArray[np.uint8] | None:
 
 
 def _lengths(packed: bytes) -> NDArray[np.int64]:
-    """Return the run lengths of a compressed mask: five bits a byte, from the third on less the last but one."""
+    """Return the run lengths of a compressed mask: five bits a byte, and differences from the fourth on."""
     codes = np.frombuffer(packed, np.uint8).astype(np.int64) - 48
     ends = np.flatnonzero(codes & 32 == 0)
     if not len(codes) or not len(ends) or ends[-1] != len(codes) - 1 or codes.min() < 0 or codes.max() > 63:
@@ -269,8 +277,8 @@ def keypoints_in(written: Any, to_sample: Affine, counts: Counter[str]) -> Keypo
     Parameters
     ----------
     written : object
-        As the dataset has them: x, y, visibility of each in one list, as in COCO, or an object for each, as in
-        kwcoco.
+        As the dataset has them: x, y, visibility of each in one list, as in COCO, or an object for each, as
+        in kwcoco.
     to_sample : affine.Affine
         From pixels of the image to those of the sample.
     counts : Counter
