@@ -315,7 +315,7 @@ class CocoSampler:
             )
             found.kp_classes = self.kp_classes
         sample = make_sample(self.frames, request, resolved, pixels, found)
-        sample["classes"], sample["kp_classes"] = index.categories, self.kp_classes
+        sample["classes"], sample["kp_classes"] = index.categories, self._live.kp_classes
         return sample
 
     def annotation_of(self, annotation_id: Any) -> tuple[Any, Box, int]:
