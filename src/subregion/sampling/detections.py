@@ -36,19 +36,18 @@ def frame_detections(annotations: Annotations, number: int, classes: Any = None)
     part = some.frames[0]
     matrix = _matrix(part.to_sample)
     classes = annotations.categories if classes is None else classes
+    points = annotations.keypoint_categories or None
     segmentations = [
-        _moved(kwimage.Segmentation.coerce(written, dims=part.image_shape), matrix) if written else None
+        _moved(kwimage.MultiPolygon.coerce(written, dims=part.image_shape), matrix) if written else None
         for written in (entry.get("segmentation") for entry in some.entries)
     ]
     keypoints = [
-        _moved(kwimage.Points.from_coco(written), matrix) if written else None
+        _moved(kwimage.Points.from_coco(written, classes=points), matrix) if written else None
         for written in (entry.get("keypoints") for entry in some.entries)
     ]
     boxes = some.whole_boxes
-    return kwimage.Detections(
+    found = kwimage.Detections(
         boxes=kwimage.Boxes(np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1), "xywh"),
-        segmentations=kwimage.SegmentationList(segmentations),
-        keypoints=kwimage.PointsList(keypoints),
         aids=some.ids.copy(),
         cids=some.category_ids.copy(),
         classes=classes,
@@ -57,6 +56,10 @@ def frame_detections(annotations: Annotations, number: int, classes: Any = None)
         datakeys=["aids", "cids"],
         metakeys=["gid", "rel_frame_index"],
     )
+    # Given above they would be wrapped once more, and programs look for the polygons.
+    found.data["segmentations"] = kwimage.SegmentationList(segmentations)
+    found.data["keypoints"] = kwimage.PointsList(keypoints)
+    return found
 
 
 def relative(annotations: Annotations, classes: Any = None) -> dict[str, Any]:
