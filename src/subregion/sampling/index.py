@@ -9,17 +9,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.collections.coco_file import Lists, parse, read_dataset
-from subregion.errors import RecordError, UnknownAnnotationError, UnknownImageError, shown
+from subregion.collections.coco_file import Lists, read_dataset, settled
+from subregion.errors import (
+    RecordError,
+    UnknownAnnotationError,
+    UnknownImageError,
+    UnsupportedFormatError,
+    shown,
+)
 from subregion.frames import Frames
+from subregion.libraries import shapely
 from subregion.paths import path_of
 from subregion.sampling import report as reasons
 from subregion.sampling.categories import Categories
 from subregion.sampling.columns import AnnotationColumns, ColumnsMaker
 from subregion.sampling.report import Report
+from subregion.sampling.stream import read_columns
 
 #: Ids of images are looked up in a table if it has at most so many places for each image.
 _SPARSE = 8
+#: In images with so many annotations an R-tree finds faster than a comparison with all.
+MANY = 8192
 
 
 class AnnotationIndex:
@@ -45,7 +55,7 @@ class AnnotationIndex:
         -1: none.
     first : int64 (M + 1,)
         Annotations of the image in row m are ``first[m]:first[m + 1]``.
-    categories : Categories
+    categories, keypoint_categories : Categories
         Of the dataset.
     report : Report
         What was passed over, and why.
@@ -56,6 +66,7 @@ class AnnotationIndex:
     ) -> None:
         self.owner = owner
         self.categories = categories
+        self.keypoint_categories = Categories()
         self.image_ids: Sequence[Hashable] = frames.image_ids[:]
         self._frames = frames
         self._entries = entries
@@ -81,12 +92,15 @@ class AnnotationIndex:
         self.track_ids: NDArray[np.int64] = take(columns.track_ids)
         self.iscrowd: NDArray[np.bool_] = take(columns.iscrowd)
         # Column by column in memory: a comparison goes through one of them.
-        self.boxes: NDArray[np.float64] = np.ascontiguousarray(take(columns.boxes)).T
+        self._columns: NDArray[np.float64] = np.ascontiguousarray(take(columns.boxes))
+        self.boxes: NDArray[np.float64] = self._columns.T
         self.first: NDArray[np.int64] = np.searchsorted(
             self.image, np.arange(len(self.image_ids) + 1, dtype=np.int32)
         )
         self.report: Report = columns.report + counts
         self._by_id: NDArray[np.intp] | None = None
+        self._trees: dict[int, Any] = {}
+        self._document: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, dataset: Any, frames: Frames) -> AnnotationIndex:
@@ -96,7 +110,8 @@ class AnnotationIndex:
         ----------
         dataset : path, dict, kwcoco.CocoDataset, kwcoco.CocoSqlDatabase or Lists
             See `CocoFrames`; what ``read_dataset(path, annotations=True)`` made serves both, so that a file
-            is read once. Of a dict or an object the annotations are taken as they are now.
+            is read once. Of a dict or an object the annotations are taken as they are now; see `is_current`
+            and `refreshed`.
         frames : Frames
             Its images.
 
@@ -108,21 +123,47 @@ class AnnotationIndex:
         if isinstance(dataset, str | bytes | os.PathLike):
             dataset = read_dataset(os.path.abspath(path_of(dataset, "the dataset")), annotations=True)
         if isinstance(dataset, Lists):
-            found, categories, owner = dataset.annotations, dataset.categories, dataset.path
-            if isinstance(found, memoryview):
-                found = parse(owner, bytes(found))
-            maker = ColumnsMaker(owner)
-            maker.add_documents(found)
-            return cls(maker.columns(), found, frames, Categories.of(categories), owner)
-        document = getattr(dataset, "dataset", dataset)
+            columns, entries, dataset = _of_file(dataset)
+            index = cls(columns, entries, frames, Categories.of(dataset.categories), dataset.path)
+            index.keypoint_categories = Categories.of(dataset.keypoint_categories)
+            return index
+        document = getattr(dataset, "dataset", dataset)  # a kwcoco.CocoDataset, not imported here
         if not isinstance(document, Mapping):
             raise RecordError(
                 f"a dataset is a path, a dict or a kwcoco.CocoDataset, not a {type(dataset).__name__}."
             )
-        maker = ColumnsMaker("the dataset")
-        entries = list(document.get("annotations") or ())
-        maker.add_documents(entries)
-        return cls(maker.columns(), entries, frames, Categories.of(document.get("categories")), "the dataset")
+        columns, entries = _in_memory(document.get("annotations"), "the dataset")
+        index = cls(columns, entries, frames, Categories.of(document.get("categories")), "the dataset")
+        index.keypoint_categories = Categories.of(document.get("keypoint_categories"))
+        index._document = document
+        return index
+
+    def is_current(self) -> bool:
+        """Whether no annotation or image was added or removed since; an edit within one is not noticed.
+
+        It takes microseconds. What a file holds is taken as it was.
+        """
+        if self._document is None:
+            return True
+        found, known = self._document.get("annotations") or (), self._entries
+        if not isinstance(found, list):  # the rows of a database
+            return True
+        return (
+            len(found) == len(known)
+            and (not known or (found[0] is known[0] and found[-1] is known[-1]))
+            and len(self._frames.image_ids) == len(self.image_ids)
+        )
+
+    def refreshed(self) -> AnnotationIndex:
+        """Return the index of the dataset as it is now, whatever was edited; of a file this one."""
+        return self if self._document is None else AnnotationIndex.of(self._document, self._frames)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"boxes": None, "_trees": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.boxes = self._columns.T
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -167,6 +208,8 @@ class AnnotationIndex:
     def overlapping(self, image_id: Any, window: Iterable[float]) -> NDArray[np.intp]:
         """Return the rows of the annotations whose box shares more than its border with a window.
 
+        A box without area is found where it lies inside.
+
         Parameters
         ----------
         image_id : hashable
@@ -179,11 +222,27 @@ class AnnotationIndex:
         intp (K,)
             In ascending order: that of the ids.
         """
-        rows = self.rows_of(image_id)
         x0, y0, x1, y1 = window
-        left, top, right, bottom = self.boxes[rows].T
-        found = np.flatnonzero((left < x1) & (right > x0) & (top < y1) & (bottom > y0))
-        return found + int(rows.start)
+        rows = self.rows_of(image_id)
+        begin, end = rows.start, rows.stop
+        if end - begin >= MANY:
+            return self._in_tree(rows, x0, y0, x1, y1)
+        left, top, right, bottom = self._columns
+        across = (left[begin:end] < x1) & (right[begin:end] > x0)
+        found: NDArray[np.intp] = (across & (top[begin:end] < y1) & (bottom[begin:end] > y0)).nonzero()[0]
+        found += begin
+        return found
+
+    def _in_tree(self, rows: slice, x0: float, y0: float, x1: float, y1: float) -> NDArray[np.intp]:
+        """Return which of the annotations of an image meet a window, where there are many."""
+        tree = self._trees.get(rows.start)
+        if tree is None:
+            # Boxes of NaN have no place in a tree, but a place in what it was made of.
+            tree = self._trees[rows.start] = shapely.STRtree(shapely.box(*self._columns[:, rows]))
+        near = np.sort(tree.query(shapely.box(x0, y0, x1, y1))) + rows.start
+        left, top, right, bottom = self._columns[:, near]  # touching is not overlapping
+        found: NDArray[np.intp] = near[(left < x1) & (right > x0) & (top < y1) & (bottom > y0)]
+        return found
 
     def entry(self, row: int) -> Mapping[str, Any]:
         """Return an annotation as the dataset has it."""
@@ -233,7 +292,7 @@ class AnnotationIndex:
 
 
 def _as_integers(ids: Sequence[Any]) -> NDArray[np.int64] | None:
-    if all(type(one) is int for one in ids):
+    if set(map(type, ids)) <= {int}:
         try:
             return np.fromiter(ids, np.int64, len(ids))
         except OverflowError:
@@ -266,3 +325,27 @@ def _known(category_ids: NDArray[np.int64], categories: Categories) -> tuple[NDA
     if unknown.any():
         category_ids = np.where(unknown, -1, category_ids)
     return category_ids, int(np.count_nonzero(unknown))
+
+
+def _of_file(lists: Lists) -> tuple[AnnotationColumns, Sequence[Any], Lists]:
+    """Return the annotations of a file as arrays, and themselves."""
+    if lists.guessed:
+        try:
+            return *read_columns(lists), lists
+        except UnsupportedFormatError:
+            lists = settled(lists)
+    if isinstance(lists.annotations, memoryview):
+        return *read_columns(lists), lists
+    return *_in_memory(lists.annotations, lists.path), lists
+
+
+def _in_memory(found: Any, owner: str) -> tuple[AnnotationColumns, Sequence[Any]]:
+    """Return annotations that are objects already as arrays, and themselves."""
+    if found is None:
+        found = []
+    if isinstance(found, str | bytes | Mapping) or not isinstance(found, Iterable):
+        raise RecordError(f"{owner}: annotations={shown(found)} must be a list.")
+    entries = list(found)
+    maker = ColumnsMaker(owner)
+    maker.add_documents(entries)
+    return maker.columns(), entries

@@ -11,6 +11,10 @@ NO_BOX = "no box"
 MALFORMED_BOX = "malformed box"
 NEGATIVE_BOX = "box of negative size"
 MALFORMED_TRACK = "malformed track id"
+MALFORMED_POLYGON = "malformed polygon"
+MALFORMED_MASK = "malformed mask"
+MASK_OF_OTHER_SIZE = "mask of another size"
+MALFORMED_KEYPOINTS = "malformed keypoints"
 
 #: What each count of a report means.
 MEANINGS: Mapping[str, str] = MappingProxyType(
@@ -21,6 +25,10 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         MALFORMED_BOX: "kept without box: what stands there is not four finite numbers",
         NEGATIVE_BOX: "kept without box: its width or height is negative",
         MALFORMED_TRACK: "kept without track: its id is no whole number",
+        MALFORMED_POLYGON: "left out of its segmentation: not three or more points of two finite numbers",
+        MALFORMED_MASK: "kept without segmentation: its run lengths do not fill its size",
+        MASK_OF_OTHER_SIZE: "kept without segmentation: its mask has another size than the image",
+        MALFORMED_KEYPOINTS: "kept without keypoints: what stands there is no list of points",
     }
 )
 
