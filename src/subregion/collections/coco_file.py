@@ -139,6 +139,46 @@ def _lists(path: str, data: bytes, annotations: bool) -> Lists:
     return lists
 
 
+class _Ragged(msgspec.Struct, gc=False):
+    images: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] = []
+    videos: list[msgspec.Raw] = []
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """Read all of a dataset, to be written again.
+
+    Parameters
+    ----------
+    path : str
+        As for `read_dataset`.
+
+    Returns
+    -------
+    dict
+        Entries of images, annotations and videos as JSON that is not parsed; or parsed, where only Python's
+        own parser takes the file.
+
+    Raises
+    ------
+    SubregionError
+        As for `read_dataset`.
+    """
+    data = _read(path)
+    try:
+        document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        entries = msgspec.json.decode(data, type=_Ragged)
+    except msgspec.ValidationError as error:
+        raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = parse(path, data)
+        if not isinstance(found, dict):
+            raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
+        return found
+    lists = {key: getattr(entries, key) for key in _Ragged.__struct_fields__ if key in document}
+    return dict(document) | lists
+
+
 def _guessed(path: str, data: bytes) -> Lists | None:
     """Look for the annotations at their usual place, behind the images; None if they are not there."""
     key = _ANNOTATIONS.search(data)
