@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from subregion.collections.coco_file import Lists
 from subregion.errors import ConfigError, TargetError, shown
 from subregion.sampling.categories import Categories
+from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.keys import OPTIONS, Request
 
 #: Keys of a region that another window makes void.
@@ -18,21 +18,15 @@ _WINDOW = ("cx", "cy", "width", "height", "window_dims", "slices", "space_slice"
 _KEYWORDS = frozenset((*OPTIONS, "pad"))
 
 
-def keypoint_categories(source: Any, classes: Categories) -> Categories:
+def keypoint_categories(index: AnnotationIndex) -> Categories:
     """Return the categories of keypoints of a dataset: its own list, or the names at its categories."""
-    document = getattr(source, "dataset", source)
-    listed: Any = None
-    if isinstance(document, Lists):
-        listed = getattr(document, "keypoint_categories", None)
-    elif isinstance(document, Mapping) or hasattr(document, "__getitem__"):
-        try:
-            listed = document["keypoint_categories"]
-        except (LookupError, TypeError):
-            listed = None
-    if listed:
-        return Categories.of([{"id": entry["id"], "name": entry["name"]} for entry in listed])
+    if len(index.keypoint_categories):
+        return index.keypoint_categories
     names = dict.fromkeys(
-        name for entry in classes.to_coco() for name in entry.get("keypoints") or () if isinstance(name, str)
+        name
+        for entry in index.categories.to_coco()
+        for name in entry.get("keypoints") or ()
+        if isinstance(name, str)
     )
     return Categories.coerce(list(names))
 

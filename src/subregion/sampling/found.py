@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from subregion.sampling.annotations import Annotations, FramePart
 from subregion.sampling.categories import Categories
+from subregion.sampling.detections import boxes_of, detections_of, keypoints_of, segmentations_of
 from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.lazy import LazyMapping
 from subregion.sampling.pixels import Pixels
 from subregion.sampling.places import Places
-from subregion.sampling.predecessor import boxes_of, detections_of, keypoints_of, segmentations_of
 from subregion.sampling.selection import Lie, select
 from subregion.sampling.targets import Target
-
-#: What an annotation can bring, beside its id and its category.
-ALL_PARTS = frozenset(("boxes", "segmentation", "keypoints"))
 
 
 class Found:

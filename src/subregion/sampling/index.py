@@ -30,6 +30,8 @@ from subregion.sampling.stream import read_columns
 _SPARSE = 8
 #: In images with so many annotations an R-tree finds faster than a comparison with all.
 MANY = 8192
+#: And those with so few annotations one by one.
+FEW = 16
 
 
 class AnnotationIndex:
@@ -225,6 +227,13 @@ class AnnotationIndex:
         x0, y0, x1, y1 = window
         rows = self.rows_of(image_id)
         begin, end = rows.start, rows.stop
+        if end - begin <= FEW:  # arrays would take longer
+            meets = [
+                row
+                for row, (left, top, right, bottom) in enumerate(self.boxes[begin:end].tolist(), begin)
+                if left < x1 and right > x0 and top < y1 and bottom > y0
+            ]
+            return np.array(meets, np.intp)
         if end - begin >= MANY:
             return self._in_tree(rows, x0, y0, x1, y1)
         left, top, right, bottom = self._columns

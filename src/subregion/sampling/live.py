@@ -58,7 +58,7 @@ class LiveAnnotations:
     def kp_classes(self) -> Categories:
         """The categories of keypoints."""
         if self._kp_classes is None:
-            self._kp_classes = keypoint_categories(self._source, self.index.categories)
+            self._kp_classes = keypoint_categories(self.index)
         return self._kp_classes
 
     def refresh(self) -> AnnotationIndex:

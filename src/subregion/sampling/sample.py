@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
-from subregion.sampling.found import ALL_PARTS, Found, annots_of
+from subregion.sampling.detections import ALL_PARTS
+from subregion.sampling.found import Found, annots_of
 from subregion.sampling.keys import COMPLETED, Request, alike
 from subregion.sampling.params import Placed, data_dims, params_of
 from subregion.sampling.pixels import Pixels, channel_names, with_names
