@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from subregion.image import AlignableImageData, LazyFrame, NativeCrop
     from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
+    from subregion.sampling.sampler import CocoSampler
 
     open = open_image  # noqa: A001 - subregion.open is meant to read like open
 
@@ -36,6 +37,7 @@ _HOMES = {
     "CacheInfo": ("subregion.blocks.cache", "CacheInfo"),
     "Clip": ("subregion.read.clip", "Clip"),
     "CocoFrames": ("subregion.collections.coco", "CocoFrames"),
+    "CocoSampler": ("subregion.sampling.sampler", "CocoSampler"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
@@ -63,6 +65,7 @@ __all__ = [
     "CacheInfo",
     "Clip",
     "CocoFrames",
+    "CocoSampler",
     "Frames",
     "Georeference",
     "ImageRecord",

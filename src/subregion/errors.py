@@ -94,6 +94,26 @@ class UnknownChannelError(SubregionError, KeyError):
     """The image has no channel with this name."""
 
 
+class UnknownAnnotationError(SubregionError, KeyError):
+    """There is no annotation with this id in the dataset."""
+
+
+class UnknownCategoryError(SubregionError, KeyError):
+    """There is no category with this id or name in the dataset."""
+
+
+class TargetError(SubregionError, ValueError):
+    """What a sample is to be of contradicts itself, or cannot be told from what is given."""
+
+
+class NegativesError(SubregionError, ValueError):
+    """So many windows without objects were not found; the message has the figures."""
+
+
+class MissingNegativePoolError(SubregionError, AssertionError, IndexError):
+    """There are no negatives with this number, because fewer were chosen, or none."""
+
+
 class RecordError(SubregionError, ValueError):
     """The record of an image contradicts itself or its files."""
 

@@ -103,13 +103,21 @@ if TYPE_CHECKING:
     import av
     import cv2
     import dask.array as dask_array
+    import delayed_image
     import google_crc32c
     import imagecodecs
+    import kwcoco
+    import kwimage
     import lz4.block as lz4_block
+    import networkx
+    import pycocotools.mask as coco_masks
     import pyproj
     import pyvips
+    import shapely
     import simplejpeg
     import tifffile
+    import torch
+    import torchvision
     import xarray
     import yaml
     import zstandard
@@ -121,13 +129,21 @@ else:
     av = Library("av", lambda _: importlib.import_module("av.subtitles.stream"))
     cv2 = Library("cv2")
     dask_array = Library("dask.array")
+    delayed_image = Library("delayed_image")
     google_crc32c = Library("google_crc32c")
     imagecodecs = Library("imagecodecs")
+    kwcoco = Library("kwcoco")
+    kwimage = Library("kwimage")
     lz4_block = Library("lz4.block")
+    networkx = Library("networkx")
+    coco_masks = Library("pycocotools.mask")
     pyproj = Library("pyproj")
     pyvips = Library("pyvips", _say_nothing_at_exit)
+    shapely = Library("shapely")
     simplejpeg = Library("simplejpeg")
     tifffile = Library("tifffile")
+    torch = Library("torch")
+    torchvision = Library("torchvision", lambda _: importlib.import_module("torchvision.tv_tensors"))
     xarray = Library("xarray")
     yaml = Library("yaml")
     zstandard = Library("zstandard")
@@ -137,16 +153,24 @@ __all__ = [
     "Image",
     "ImageCms",
     "av",
+    "coco_masks",
     "cv2",
     "dask_array",
+    "delayed_image",
     "google_crc32c",
     "imagecodecs",
+    "kwcoco",
+    "kwimage",
     "lz4_block",
+    "networkx",
     "pyproj",
     "pyvips",
     "require",
+    "shapely",
     "simplejpeg",
     "tifffile",
+    "torch",
+    "torchvision",
     "xarray",
     "yaml",
     "zstandard",

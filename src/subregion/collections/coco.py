@@ -9,6 +9,9 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from subregion.collections.coco_entries import LiveEntries, entries_of
 from subregion.collections.coco_file import Lists, read_dataset
 from subregion.collections.coco_records import RecordMaker
@@ -38,8 +41,9 @@ class CocoFrames(VideoCollection):
 
     Parameters
     ----------
-    dataset : path, dict, kwcoco.CocoDataset or kwcoco.CocoSqlDatabase
-        A file (``.json``, ``.json.gz``, or ``.zip`` with one JSON inside), its content, or the object.
+    dataset : path, dict, kwcoco.CocoDataset, kwcoco.CocoSqlDatabase or Lists
+        A file (``.json``, ``.json.gz``, or ``.zip`` with one JSON inside), its content, the object, or what
+        `read_dataset` made of a file.
         Later edits of a dict or a `CocoDataset` are seen; the images of a database are read once, now.
     workdir, backend, hashid_mode, max_size
         See `Frames`.
@@ -90,6 +94,8 @@ class CocoFrames(VideoCollection):
             path = os.path.abspath(path_of(dataset, "the dataset"))
             document: Lists | Mapping[str, Any] = read_dataset(path)
             owner, folder = path, os.path.dirname(path)
+        elif isinstance(dataset, Lists):
+            document, owner, folder = dataset, dataset.path, os.path.dirname(dataset.path)
         elif isinstance(dataset, Mapping):
             document, owner, folder = dataset, "the dataset", os.getcwd()
         elif isinstance(
@@ -166,6 +172,16 @@ class CocoFrames(VideoCollection):
             If there is none.
         """
         return self._images.document(self._place(image_id))
+
+    def declared_sizes(self) -> NDArray[np.int64]:
+        """Return the sizes of all images as the dataset has them, in the order of `image_ids`.
+
+        Returns
+        -------
+        ndarray of int64, shape (images, 2)
+            Height and width; 0 where the dataset says nothing. No record is made and nothing opened.
+        """
+        return self._images.sizes()
 
     def _place(self, image_id: Any) -> int:
         place = self._images.find(image_id)

@@ -7,10 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from subregion.collections.coco_file import Lists, parse
 from subregion.collections.coco_schema import Entry, Member, typed
 from subregion.errors import RecordError, UnsupportedFormatError, shown
+
+#: Sizes beyond are no sizes of images.
+_LARGEST = 1 << 40
 
 
 class Entries(ABC):
@@ -52,6 +57,10 @@ class Entries(ABC):
     @abstractmethod
     def members(self, video_id: Any) -> list[Member]:
         """Return what places the entries that belong to a video in it."""
+
+    @abstractmethod
+    def sizes(self) -> NDArray[np.int64]:
+        """Return height and width of each entry; 0 where none is written, or what is written is none."""
 
     def named(self, place: int) -> str:
         """Name an entry in messages."""
@@ -117,6 +126,23 @@ class Entries(ABC):
 
 class _Id(msgspec.Struct, gc=False):
     id: Any
+
+
+class _Sized(msgspec.Struct, gc=False):
+    height: Any = None
+    width: Any = None
+
+
+def _sizes(pairs: Iterable[tuple[Any, Any]]) -> NDArray[np.int64]:
+    return np.array([(_size(height), _size(width)) for height, width in pairs], np.int64).reshape(-1, 2)
+
+
+def _size(value: Any) -> int:
+    if type(value) is int:
+        return value if 0 < value < _LARGEST else 0
+    if isinstance(value, float | np.integer | np.floating) and 0 < value < _LARGEST and value == int(value):
+        return int(value)
+    return 0
 
 
 class FileEntries(Entries):
@@ -186,6 +212,13 @@ class FileEntries(Entries):
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 pass  # what is wrong is said below, with the value
         return typed(self.document(place), kind, self.named(place))
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return height and width of each entry; 0 where none is written, or what is written is none."""
+        if isinstance(self._source, bytes):
+            found = msgspec.json.decode(self._source, type=list[_Sized])
+            return _sizes((each.height, each.width) for each in found)
+        return _sizes((each.get("height"), each.get("width")) for each in self._entries)
 
     def members(self, video_id: Any) -> list[Member]:
         """Return what places the entries that belong to a video in it."""
@@ -267,6 +300,10 @@ class LiveEntries(Entries):
     def typed(self, place: int, kind: type[Entry]) -> Entry:
         """Return what is known of an entry, checked."""
         return typed(self.document(place), kind, self.named(place))
+
+    def sizes(self) -> NDArray[np.int64]:
+        """Return height and width of each entry; 0 where none is written, or what is written is none."""
+        return _sizes((each.get("height"), each.get("width")) for each in self._list)
 
     def members(self, video_id: Any) -> list[Member]:
         """Return what places the entries that belong to a video in it."""

@@ -7,10 +7,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from subregion.errors import RecordError, RegionTypeError, shown
+import numpy as np
+from numpy.typing import DTypeLike
+
+from subregion.errors import ConfigError, RecordError, RegionTypeError, shown
 from subregion.frames import Frames
-from subregion.geometry.region import ClipRegion, split_time
-from subregion.read.clip import read_clip
+from subregion.geometry.region import ClipRegion, Region, split_time
+from subregion.read.clip import Clip, read_clip
 from subregion.read.options import Channels, Fill, Interpolation, read_options
 from subregion.read.resolution import resolved_alike
 
@@ -129,6 +132,77 @@ class VideoCollection(Frames):
             options,
         )
         return clip if details else clip.pixels
+
+    def load_stack(
+        self,
+        image_ids: Iterable[Any],
+        region: Region = None,
+        channels: Channels = None,
+        *,
+        space: str = "video",
+        scale: float | tuple[float, float] = 1,
+        interpolation: Interpolation = "linear",
+        antialias: bool = True,
+        nodata: str | None = None,
+        dequantize: bool = False,
+        fill: Fill = None,
+        threads: int | None = None,
+        at_least: DTypeLike | None = None,
+    ) -> Clip:
+        """Read one region of many images, of one video, of several, or of none.
+
+        Channels that an image lacks, or all of them, are filled and told.
+
+        Parameters
+        ----------
+        image_ids : iterable of hashable
+            Which images make up the first axis, in which order; they may repeat. At least one.
+        region : Window, slices or None
+            Which pixels of each.
+        channels : str, sequence of str or None
+            Which channels; see `load_region`. ``"<all>"`` is every channel that any of them has, in the order
+            in which they first appear; None those of the default file, if they are the same in all.
+        space : str
+            ``"video"``: each frame of a video is drawn on the grid of its own, and an image that is in none
+            is read as it is; ``"image"``: all of them are.
+        scale, interpolation, antialias, nodata, dequantize, fill, threads
+            As for `load_clip`.
+        at_least : dtype or None
+            A type that the result must hold, beside the pixels: float32 has integers come as floats, with NaN
+            outside unless `fill` says otherwise.
+
+        Returns
+        -------
+        Clip
+            Pixels, and which channels were missing where.
+
+        Raises
+        ------
+        UnknownImageError
+            If there is no such image.
+        RegionError, RegionTypeError, RecordError, SubregionError
+            As for `load_clip`.
+        """
+        options = read_options(scale, interpolation, antialias, nodata, dequantize, fill)
+        records = [self._record_in("image", image_id) for image_id in _listed(image_ids)]
+        if space == "video":
+            records = [record if record.video is None else record.in_video() for record in records]
+        elif space != "image":
+            raise ConfigError(f"space={shown(space)}: allowed are 'image', 'video'.")
+        if not records:
+            raise RecordError("load_stack: there are no images, so there is nothing to read.")
+        return read_clip(
+            self._store,
+            "the images",
+            records,
+            lambda: iter(records),
+            region,
+            channels,
+            threads,
+            options,
+            lenient=True,
+            at_least=None if at_least is None else np.dtype(at_least),
+        )
 
 
 def _listed(frames: Any) -> Sequence[Any]:

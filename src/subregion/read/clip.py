@@ -67,6 +67,9 @@ def read_clip(
     channels: Channels,
     threads: int | None,
     options: ReadOptions,
+    *,
+    lenient: bool = False,
+    at_least: np.dtype[Any] | None = None,
 ) -> Clip:
     """Read one region of many frames.
 
@@ -88,6 +91,10 @@ def read_clip(
         As for `read_regions`.
     options : ReadOptions
         How pixels are wanted; its fill stands for channels that a frame lacks, too.
+    lenient : bool
+        Whether a channel that no frame of the video has is filled, and told, as one that some lack.
+    at_least : dtype or None
+        What the type of the result must hold, beside the pixels.
 
     Returns
     -------
@@ -104,7 +111,7 @@ def read_clip(
     for _ in range(ATTEMPTS):
         mended: list[str] = []
         given = store, owner, frames, everything, region, channels, threads, options
-        clip = planned_again(partial(_read_clip, *given, mended), mended)
+        clip = planned_again(partial(_read_clip, *given, mended, lenient, at_least), mended)
         if not mended:  # the shape of the clip is that of frames that were whole
             break
     return clip
@@ -120,10 +127,12 @@ def _read_clip(
     threads: int | None,
     options: ReadOptions,
     mended: list[str],
+    lenient: bool,
+    at_least: np.dtype[Any] | None,
 ) -> Clip:
     """Read a clip; the sources whose copies were made anew meanwhile are added to `mended`."""
     pattern = frames or [next(iter(everything()))]
-    names = _names(owner, pattern, everything, channels)
+    names = _names(owner, pattern, everything, channels, lenient)
     count = _band_count(store, owner, pattern) if names is None else len(names)
     sizes = [_size(store, record) for record in pattern]
     selections = {size: select(region, (*size, count)) for size in set(sizes)}
@@ -139,8 +148,9 @@ def _read_clip(
     dtypes = [reader.dtype_of(read) for read in reads if read.held]
     if not dtypes:
         dtypes = [reader.dtype_of(_elsewhere(pattern[0], everything, labels))]
+    dtype = np.result_type(*dtypes, *([] if at_least is None else [at_least]))
     return Clip(
-        reader.draw(reads, dtypes, np.result_type(*dtypes)),
+        reader.draw(reads, dtypes, dtype),
         tuple(read.record.image_id for read in reads),
         tuple(None if read.record.video is None else read.record.video.frame_index for read in reads),
         labels,
@@ -167,7 +177,7 @@ def _held(record: ImageRecord, labels: tuple[str | None, ...], unnamed: bool) ->
 
 
 def _names(
-    owner: str, pattern: Sequence[ImageRecord], everything: Everything, channels: Channels
+    owner: str, pattern: Sequence[ImageRecord], everything: Everything, channels: Channels, lenient: bool
 ) -> tuple[str, ...] | None:
     """Spell out which channels are wanted; None for the bands of default files that have no names."""
     if isinstance(channels, str) and channels == ALL:
@@ -176,6 +186,8 @@ def _names(
             return every
     elif channels is not None:
         wanted = parse_channels(channels)
+        if lenient:
+            return wanted
         known = {name for record in pattern for name in record.places()}
         if not known.issuperset(wanted):
             listed = dict.fromkeys(name for record in everything() for name in record.places())

@@ -1,0 +1,1 @@
+"""Samples of images with their annotations."""
