@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,3 +68,22 @@ def photograph() -> NDArray[np.uint8]:
 def workdir(tmp_path: Path) -> Path:
     """A place for a cache."""
     return tmp_path / "work"
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Return the datasets that kwcoco draws, by their key; each is drawn once."""
+    folder, known = tmp_path_factory.mktemp("kwcoco"), dict[str, Any]()
+
+    def draw(key: str) -> Any:
+        import kwcoco
+
+        if key not in known:
+            options = {"dpath": str(folder / key)} if key.startswith("vid") else {}
+            with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                patch.setenv("XDG_CACHE_HOME", str(folder))
+                known[key] = kwcoco.CocoDataset.demo(key, verbose=0, **options)
+        return known[key].copy()
+
+    return draw

@@ -70,13 +70,7 @@ class FramePart:
             From pixels of the image to those of its video.
         """
         to_sample = OutputGrid.of(window, scale).from_image
-<<<<<<< HEAD
-        corners = np.array(
-            [(window.col + x * window.width, window.row + y * window.height) for x, y in _UNIT]
-        )
-=======
         corners = _UNIT * (window.width, window.height) + (window.col, window.row)
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
         if warp is not None:
             to_sample = to_sample @ warp
             corners = moved(corners, ~warp)
@@ -84,11 +78,7 @@ class FramePart:
         return cls(image_id, rows, to_sample, index.size_of(image_id))
 
 
-<<<<<<< HEAD
-_UNIT = ((0, 0), (1, 0), (1, 1), (0, 1))
-=======
 _UNIT = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)])
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +101,7 @@ class Annotations:
     frame_index : int64 (N,)
         In which frame of the sample it is.
     frames : tuple of FramePart
-<<<<<<< HEAD
-        What the sample shows of each image; `rows` are positions in `entries`.
-=======
         What the sample shows of each image; their `rows` are those that were asked for.
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     shape : (h, w)
         Size of the sample.
     categories : Categories
@@ -252,11 +238,7 @@ class Annotations:
 
     @property
     def segmentations(self) -> tuple[Segmentation, ...]:
-<<<<<<< HEAD
-        """Polygons (of `shapely`) or masks (`RunLengths`), clipped to the sample; None where there is none."""
-=======
         """Polygons (of `shapely`) or masks (`RunLengths`), clipped to the sample; None: there is none."""
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
         return self._shapes[0]
 
     @property
@@ -331,11 +313,7 @@ def _placed(
     seen = np.zeros(len(boxes))
     fit = np.isfinite(boxes).all(axis=1)
     if fit.any():
-<<<<<<< HEAD
-        outline = moved(np.array([(x * width, y * height) for x, y in _UNIT]), matrix)
-=======
         outline = moved(_UNIT * (width, height), matrix)
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
         place = shapely.intersection(shapely.Polygon(outline), shapely.box(0, 0, shape[1], shape[0]))
         turned = shapely.polygons(np.stack(corners, axis=1)[fit])
         area = shapely.area(turned)

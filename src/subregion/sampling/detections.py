@@ -65,13 +65,8 @@ def relative(annotations: Annotations, classes: Any = None) -> dict[str, Any]:
     Returns
     -------
     dict
-<<<<<<< HEAD
-        ``frame_dets``, one for each frame, and what is in them, frames one behind the other: ``aids``, ``cids``,
-        ``rel_frame_index``, ``rel_boxes``, ``rel_ssegs``, ``rel_kpts``.
-=======
         ``frame_dets``, one for each frame, and what is in them, frames one behind the other: ``aids``,
         ``cids``, ``rel_frame_index``, ``rel_boxes``, ``rel_ssegs``, ``rel_kpts``.
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     """
     found = [frame_detections(annotations, number, classes) for number in range(len(annotations.frames))]
     order = np.argsort(annotations.frame_index, kind="stable")

@@ -9,11 +9,7 @@ import numpy as np
 from subregion.errors import missing_package
 from subregion.libraries import require, shapely, torch, torchvision
 from subregion.sampling.mask import filled, masks_of
-<<<<<<< HEAD
-from subregion.sampling.shapes import RunLengths, Segmentation
-=======
 from subregion.sampling.shapes import RunLengths, Segmentation, area_of
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 
 if TYPE_CHECKING:
     from subregion.sampling.annotations import Annotations
@@ -22,15 +18,9 @@ if TYPE_CHECKING:
 def to_coco(annotations: Annotations) -> list[dict[str, Any]]:
     """Return annotations as COCO writes them, in pixels of the sample.
 
-<<<<<<< HEAD
-    Boxes and segmentations are those that are clipped. ``"area"`` is that of the segmentation, else of the box;
-    polygons with holes are written as masks, because COCO has no other form for them. A sample with time says
-    by ``"frame_index"`` to which frame each belongs. Keys without value are left out.
-=======
     Boxes and segmentations are those that are clipped. ``"area"`` is that of the segmentation, else of the
     box; polygons with holes are written as masks, because COCO has no other form for them. A sample with time
     says by ``"frame_index"`` to which frame each belongs. Keys without value are left out.
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 
     Returns
     -------
@@ -60,11 +50,7 @@ def to_coco(annotations: Annotations) -> list[dict[str, Any]]:
             entry["area"] = float(box[2] * box[3])
         if segmentation is not None:
             entry["segmentation"] = _written(segmentation, height, width)
-<<<<<<< HEAD
-            entry["area"] = _area(segmentation)
-=======
             entry["area"] = area_of(segmentation)
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
         if keypoints is not None:
             entry["keypoints"] = keypoints.to_coco()
             entry["num_keypoints"] = int(np.count_nonzero(keypoints.visibility))
@@ -72,25 +58,12 @@ def to_coco(annotations: Annotations) -> list[dict[str, Any]]:
     return found
 
 
-<<<<<<< HEAD
-def _area(segmentation: Segmentation) -> float:
-    if isinstance(segmentation, RunLengths):
-        return float(np.count_nonzero(segmentation.to_mask()))
-    return float(segmentation.area)
-
-
-=======
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 def _written(segmentation: Segmentation, height: int, width: int) -> Any:
     if isinstance(segmentation, RunLengths):
         return segmentation.to_coco()
     parts = [part for part in shapely.get_parts(segmentation).tolist() if not part.is_empty]
     if any(len(part.interiors) for part in parts):
-<<<<<<< HEAD
-        return RunLengths.of(filled(segmentation, height, width)).to_coco()
-=======
         return RunLengths.of(filled(segmentation, (height, width))).to_coco()
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     return [shapely.get_coordinates(part.exterior)[:-1].ravel().tolist() for part in parts]
 
 

@@ -99,7 +99,7 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
         if not isinstance(added, Mapping):
             raise TargetError(f"target[{COMPLETED!r}]={shown(added)}: is kept by load_sample; remove it.")
         for key, value in added.items():
-            if key in found and _alike(found[key], value):
+            if key in found and alike(found[key], value):
                 del found[key]
     for alias, name in ALIASES.items():
         if alias in found:
@@ -108,7 +108,7 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
                 continue
             if found.get(name) is None:
                 found[name] = value
-            elif not _alike(found[name], value):
+            elif not alike(found[name], value):
                 raise TargetError(
                     f"target: {alias}={shown(value)} and {name}={shown(found[name])} are two names of one "
                     f"thing; leave out one."
@@ -131,7 +131,7 @@ def _check_unknown(request: Request, strict: bool) -> None:
             raise TargetError(f"target: the key {shown(key)} is unknown; known are {listed}.")
 
 
-def _alike(one: Any, other: Any) -> bool:
+def alike(one: Any, other: Any) -> bool:
     """Whether two values are the same, also where they are arrays."""
     if one is other:
         return True

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-=======
 import math
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,11 +10,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, shown
 from subregion.libraries import coco_masks, shapely
-<<<<<<< HEAD
-from subregion.sampling.shapes import RunLengths, Segmentation
-=======
 from subregion.sampling.shapes import RunLengths, Segmentation, area_of
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
 
 if TYPE_CHECKING:
     from subregion.sampling.annotations import Annotations
@@ -44,13 +37,8 @@ def draw(
         Of one sample.
     kind : str
         ``"semantic"``: the category id of what is on top, also where that is a crowd; annotations without
-<<<<<<< HEAD
-        category are `ignore`. ``"instance"``: 1 more than the position of what is on top in `annotations`, and
-        `ignore` for crowds. ``"binary"``: whether there is anything, crowds included.
-=======
         category are `ignore`. ``"instance"``: 1 more than the position of what is on top in `annotations`,
         and `ignore` for crowds. ``"binary"``: whether there is anything, crowds included.
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     background : int or None
         What stands where nothing is; of ``"semantic"`` only. None is the id of the category "background", or
         0 if there is none; -1 if 0 is the id of another category.
@@ -75,21 +63,12 @@ def draw(
         values = np.ones(len(annotations), np.int64)
     count = len(annotations.frames) if annotations.is_clip else 1
     drawn = np.full((count, *annotations.shape), nothing, np.int32)
-<<<<<<< HEAD
-    masks = masks_of(annotations, boxes)
-    areas = masks.sum(axis=(1, 2))
-    order = np.lexsort((-areas, ~annotations.iscrowd))
-    for place in order.tolist():
-        frame = annotations.frame_index[place] if annotations.is_clip else 0
-        drawn[frame][masks[place]] = values[place]
-=======
     shapes = _shapes_of(annotations, boxes)
     areas = [0.0 if shape is None else area_of(shape) for shape in shapes]
     for place in np.lexsort((np.negative(areas), ~annotations.iscrowd)).tolist():
         frame = drawn[annotations.frame_index[place] if annotations.is_clip else 0]
         (row, col), patch = _patch(shapes[place], annotations.shape)
         frame[row : row + patch.shape[0], col : col + patch.shape[1]][patch] = values[place]
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     found: NDArray[Any] = drawn.astype(np.bool_) if kind == "binary" else drawn
     return found if annotations.is_clip else found[0]
 
@@ -114,41 +93,6 @@ def masks_of(annotations: Annotations, boxes: bool = True) -> NDArray[np.bool_]:
     -------
     bool (N, h, w)
     """
-<<<<<<< HEAD
-    height, width = annotations.shape
-    masks = np.zeros((len(annotations), height, width), np.bool_)
-    for place, found in enumerate(annotations.segmentations):
-        box = annotations.boxes[place]
-        if found is not None:
-            masks[place] = filled(found, height, width)
-        elif boxes and np.isfinite(box).all():
-            masks[place] = filled(shapely.box(*box.tolist()), height, width)
-    return masks
-
-
-def filled(found: Segmentation, height: int, width: int) -> NDArray[np.bool_]:
-    """Return the pixels of a segmentation.
-
-    Polygons are filled as pycocotools does, which rounds their points to a fifth of a pixel; holes are cut out.
-    """
-    if isinstance(found, RunLengths):
-        return found.to_mask()
-    drawn = np.zeros((height, width), np.bool_)
-    for polygon in shapely.get_parts(found).tolist():
-        if polygon.is_empty:
-            continue
-        one = _inside(polygon.exterior, height, width)
-        for ring in polygon.interiors:
-            one &= ~_inside(ring, height, width)
-        drawn |= one
-    return drawn
-
-
-def _inside(ring: Any, height: int, width: int) -> NDArray[np.bool_]:
-    flat = shapely.get_coordinates(ring)[:-1].ravel().tolist()
-    runs = coco_masks.frPyObjects([flat], height, width)
-    mask: NDArray[np.uint8] = coco_masks.decode(runs)[..., 0]
-=======
     masks = np.zeros((len(annotations), *annotations.shape), np.bool_)
     for place, shape in enumerate(_shapes_of(annotations, boxes)):
         masks[place] = filled(shape, annotations.shape)
@@ -199,5 +143,4 @@ def _patch(found: Segmentation, shape: tuple[int, int]) -> tuple[tuple[int, int]
 def _inside(ring: Any, row: int, col: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     flat = (shapely.get_coordinates(ring)[:-1] - (col, row)).ravel().tolist()
     mask: NDArray[np.uint8] = coco_masks.decode(coco_masks.frPyObjects([flat], *shape))[..., 0]
->>>>>>> ca760872cbae0cb6764919710e509a8b4f7f4c16
     return mask.view(np.bool_)

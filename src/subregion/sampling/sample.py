@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
 from subregion.sampling.found import ALL_PARTS, Found, annots_of
-from subregion.sampling.keys import COMPLETED, Request
+from subregion.sampling.keys import COMPLETED, Request, alike
 from subregion.sampling.params import Placed, data_dims, params_of
 from subregion.sampling.pixels import Pixels, channel_names, with_names
 from subregion.sampling.targets import Resolved, Target
@@ -86,9 +86,9 @@ def _completed(request: Request, resolved: Resolved, found: Found | None) -> dic
     """Return the target with what follows from it, which is noted so that it can be used again."""
     target, given = resolved.target, resolved.given
     out = dict(request)
-    for key in out.pop(COMPLETED, None) or ():
-        if key not in given:
-            out.pop(key, None)
+    for key, value in (out.pop(COMPLETED, None) or {}).items():
+        if key in out and alike(out[key], value):
+            del out[key]
     window, added = target.window, dict(resolved.filled)
     rows, cols = window.slices
     if target.stacked:
@@ -101,7 +101,7 @@ def _completed(request: Request, resolved: Resolved, found: Found | None) -> dic
     if given.get("space_slice") is None and given.get("slices") is None and "cx" in (given | added):
         added["window_dims"] = window.shape
     added["space_slice"] = rows, cols
-    added = {key: value for key, value in added.items() if given.get(key) is None}
+    added = {key: value for key, value in added.items() if out.get(key) is None}
     out |= added
     out["space_dims"], out["data_dims"] = target.shape, data_dims(target)
     if found is not None:
