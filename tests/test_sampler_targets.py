@@ -272,14 +272,11 @@ def test_box_that_is_none_is_no_window(scene: Scene) -> None:
 
 @pytest.mark.parametrize("name", ["pad", "padkw", "dtype", "nodata", "scale", "channels"])
 def test_options_by_keyword(sampler: CocoSampler, name: str) -> None:
-    value = {"pad": 2, "padkw": {"mode": "edge"}, "dtype": "float64", "nodata": "float", "scale": 2}.get(
-        name, "g"
-    )
+    values: dict[str, Any] = {"pad": 2, "padkw": {"mode": "edge"}, "dtype": "float64", "nodata": "float"}
+    value = values.get(name, "g" if name == "channels" else 2)
     target = {"gid": 1, "slices": (_S(-4, 20), _S(0, 20))}
-    by_key, by_word = (
-        sampler.load_sample(target | {name: value}),
-        sampler.load_sample(target, **{name: value}),
-    )
+    option: Any = {name: value}
+    by_key, by_word = sampler.load_sample(target | option), sampler.load_sample(target, **option)
     np.testing.assert_array_equal(by_key["im"], by_word["im"])
     assert by_key["im"].dtype == by_word["im"].dtype
     plain = sampler.load_sample(target)["im"]

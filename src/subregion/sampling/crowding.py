@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,15 +85,44 @@ class BoxTable:
             is 1 where the window holds more than its border, as is that of nothing else.
         """
         over_window, over_annotation = np.zeros(len(image)), np.zeros(len(image))
-        window = windows.astype(np.float64)
-        base = image * self.span
         for level in self.levels:
-            # Keys are rounded, so a pixel more is looked at on each side; what meets is computed below.
-            low = np.searchsorted(level.key, base + np.clip(window[:, 0] - level.width - 1, -1, None), "left")
-            high = np.searchsorted(level.key, base + window[:, 2] + 1, "right")
-            level.add(window, low, high - low, over_window, over_annotation)
-        area = (window[:, 2] - window[:, 0]) * (window[:, 3] - window[:, 1])
-        return over_window / area, over_annotation
+            self._add(level, image, windows.astype(np.float64), over_window, over_annotation)
+        return over_window / _areas(windows), over_annotation
+
+    def within(
+        self,
+        image: NDArray[np.int64],
+        windows: NDArray[np.int64],
+        over_window: float,
+        over_annotation: float,
+    ) -> NDArray[np.bool_]:
+        """Tell of which windows neither part that `cover` returns is above a limit.
+
+        Wide boxes come first, so that small ones are looked at only for windows that these have left.
+        """
+        found = np.zeros(len(image), bool)
+        rows = np.arange(len(image))
+        part, largest = np.zeros(len(image)), np.zeros(len(image))
+        for level in reversed(self.levels):
+            self._add(level, image[rows], windows[rows].astype(np.float64), part, largest)
+            left = (part <= over_window * _areas(windows[rows])) & (largest <= over_annotation)
+            rows, part, largest = rows[left], part[left], largest[left]
+        found[rows] = True
+        return found
+
+    def _add(
+        self,
+        level: Level,
+        image: NDArray[np.int64],
+        windows: NDArray[np.float64],
+        shared: NDArray[np.float64],
+        over_annotation: NDArray[np.float64],
+    ) -> None:
+        base = image * self.span
+        # Keys are rounded, so a pixel more is looked at on each side; what meets is computed from boxes.
+        low = np.searchsorted(level.key, base + np.clip(windows[:, 0] - level.width - 1, -1, None), "left")
+        high = np.searchsorted(level.key, base + windows[:, 2] + 1, "right")
+        level.add(windows, low, high - low, shared, over_annotation)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,7 +151,7 @@ class Level:
         windows: NDArray[np.float64],
         first: NDArray[np.int64],
         count: NDArray[np.int64],
-        over_window: NDArray[np.float64],
+        shared: NDArray[np.float64],
         over_annotation: NDArray[np.float64],
     ) -> None:
         """Add what these boxes have in common with windows, a run of them for each."""
@@ -131,7 +161,7 @@ class Level:
             before = int(ends[begin - 1]) if begin else 0
             stop = max(int(np.searchsorted(ends, before + _PAIRS, "right")), begin + 1)
             part = slice(begin, stop)
-            self._add(windows, begin, first[part], count[part], over_window, over_annotation)
+            self._add(windows, begin, first[part], count[part], shared, over_annotation)
             begin = stop
 
     def _add(
@@ -140,7 +170,7 @@ class Level:
         begin: int,
         first: NDArray[np.int64],
         count: NDArray[np.int64],
-        over_window: NDArray[np.float64],
+        shared: NDArray[np.float64],
         over_annotation: NDArray[np.float64],
     ) -> None:
         owner = np.repeat(np.arange(len(count)), count)
@@ -152,9 +182,14 @@ class Level:
         meets = ((box[:, :2] < window[:, 2:]) & (box[:, 2:] > window[:, :2])).all(axis=1)
         owner, rows, box, window = owner[meets], rows[meets], box[meets], window[meets]
         common = np.minimum(box[:, 2:], window[:, 2:]) - np.maximum(box[:, :2], window[:, :2])
-        shared = common[:, 0] * common[:, 1]
-        over_window += np.bincount(owner, shared, minlength=len(over_window))
-        area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-        part = np.divide(shared, area, out=np.ones_like(shared), where=area > 0)
+        pixels = common[:, 0] * common[:, 1]
+        shared += np.bincount(owner, pixels, minlength=len(shared))
+        area = _areas(box)
+        part = np.divide(pixels, area, out=np.ones_like(pixels), where=area > 0)
         single = ~self.iscrowd[rows]
         np.maximum.at(over_annotation, owner[single], part[single])
+
+
+def _areas(boxes: NDArray[Any]) -> NDArray[Any]:
+    found: NDArray[Any] = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    return found

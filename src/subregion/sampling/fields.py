@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,6 +53,11 @@ class Fields:
     frames: list[Sequence[Any]] = field(default_factory=list)
     moment: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
+
+    def without_annotations(self) -> Fields:
+        """Return the same images or videos with nothing in them."""
+        nothing = self.items[:0]
+        return replace(self, items=nothing, field_of_items=nothing, moment=nothing, boxes=self.boxes[:0])
 
     def first_image(self, number: int) -> Any:
         """Return the image, or the first frame of the video."""

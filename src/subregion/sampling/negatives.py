@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from subregion.sampling.crowding import BoxTable
 Validity: TypeAlias = "Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]"
 
 #: So many candidates are looked at together.
-_ROUND = 1 << 16
+_ROUND = 1 << 14
 #: Where not one of so many candidates is free, none is expected.
 HOPELESS = 200_000
 #: So many sizes are taken from objects at most.
@@ -45,7 +45,7 @@ class NegativeRule:
         all nodata. None asks nothing, and reads nothing. See `ValidPixels`.
     tries : int
         How many candidates may be refused for each window, on average, before that is an error. Under
-        ``by="image"`` an image in which so many were refused one after the other counts as full.
+        ``by="image"`` an image counts as full in which so many were refused, and none was free.
 
     Raises
     ------
@@ -199,8 +199,7 @@ class _Draw:
         size = rng.integers(0, len(places.dims), count)
         images, windows = np.zeros(count, np.int64), np.zeros((count, 4), np.int64)
         image = places.draw_images(size, rng)
-        refused = np.zeros(count, np.int64)
-        full = np.empty(0, np.int64)
+        known = _Outcomes()
         pending = np.arange(count)
         while len(pending):
             self._give_up(count, len(pending))
@@ -215,8 +214,8 @@ class _Draw:
             images[pending[hit]], windows[pending[hit]] = own[chosen], candidates[chosen]
             pending = pending[~hit]
             if self.rule.by == "image" and len(pending):
-                refused[pending] += repeat
-                full = self._change_images(pending, size, image, refused, full)
+                known = known.added(size[slots] * len(self.shapes) + own, good)
+                self._leave_full_images(pending, size, image, known.full(self.rule.tries))
         return Negatives(images, windows)
 
     def _repeats(self, pending: int) -> int:
@@ -231,8 +230,7 @@ class _Draw:
 
     def _free(self, image: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
         rule = self.rule
-        over_window, over_annotation = self.table.cover(image, windows)
-        free = (over_window <= rule.over_window) & (over_annotation <= rule.over_annotation)
+        free = self.table.within(image, windows, rule.over_window, rule.over_annotation)
         self.tried += len(free)
         self.covered += int(np.count_nonzero(~free))
         if self.valid is not None and free.any():
@@ -241,26 +239,19 @@ class _Draw:
             self.empty += len(rows) - int(np.count_nonzero(free))
         return free
 
-    def _change_images(
+    def _leave_full_images(
         self,
         pending: NDArray[np.int64],
         size: NDArray[np.int64],
         image: NDArray[np.int64],
-        refused: NDArray[np.int64],
         full: NDArray[np.int64],
-    ) -> NDArray[np.int64]:
-        """Draw other images for windows that found no place; return which sizes and images are full."""
-        key = size * len(self.shapes) + image
-        done = pending[refused[pending] >= self.rule.tries]
-        full = np.union1d(full, key[done])
+    ) -> None:
+        """Draw other images for windows whose image has no place for them."""
         for _ in range(64):
-            key = size[pending] * len(self.shapes) + image[pending]
-            again = pending[np.isin(key, full)]
+            again = pending[np.isin(size[pending] * len(self.shapes) + image[pending], full)]
             if not len(again):
                 break
             image[again] = self.places.draw_images(size[again], self.rng)
-            refused[again] = 0
-        return full
 
     def _give_up(self, count: int, pending: int) -> None:
         found = self.tried - self.covered - self.empty
@@ -275,6 +266,29 @@ class _Draw:
             f"window, or it more than {rule.over_annotation:g} of one{without}. Permit more by over_window "
             f"and over_annotation, take smaller windows (of {_listed(self.places.dims)}), or fewer."
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcomes:
+    """How many candidates were tried, and how many of them good, for each size of window in each image."""
+
+    keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    tried: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    good: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+
+    def added(self, keys: NDArray[np.int64], good: NDArray[np.bool_]) -> _Outcomes:
+        """Return these and further candidates."""
+        every, place = np.unique(np.concatenate([self.keys, keys]), return_inverse=True)
+        tried = np.concatenate([self.tried, np.ones(len(keys), np.int64)])
+        found = np.concatenate([self.good, good.astype(np.int64)])
+        place = place.reshape(-1)
+        sums = [np.bincount(place, each, minlength=len(every)).astype(np.int64) for each in (tried, found)]
+        return _Outcomes(every, *sums)
+
+    def full(self, tries: int) -> NDArray[np.int64]:
+        """Return where nothing was found in so many tries."""
+        keys: NDArray[np.int64] = self.keys[(self.good == 0) & (self.tried >= tries)]
+        return keys
 
 
 def _first_of_each(good: NDArray[np.bool_], repeat: int) -> NDArray[np.int64]:

@@ -221,8 +221,7 @@ def _read_native(frames: VideoCollection, target: Target) -> Pixels:
             array, _, _ = _read_stack(frames, target, [image_id], scale, run or None)
             found.append(Part(array[0], run, scale))
         parts.append(tuple(found))
-    # Each part has a scale of its own, so annotations are in pixels of the image or the video.
-    return Pixels(None, tuple(parts), None, tuple(missing), ((1.0, 1.0),) * len(parts))
+    return Pixels(None, tuple(parts), None, tuple(missing), (options.scale,) * len(parts))
 
 
 def _nothing(frames: VideoCollection, image_id: Any, options: SampleOptions, count: int) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +92,7 @@ def sample_grid(
     area = None if options.area is None else Area.of(options.area, options.crs)
     fields = image_fields(index, sizes, ids) if of_images else video_fields(index, frames, ids)
     if not options.use_annots:
-        fields = replace(fields, items=fields.items[:0])
+        fields = fields.without_annotations()
     grid = Grid.over(fields.shapes, spacing)
     boxes = index.boxes[fields.items] if of_images else fields.boxes
     low, high = fields.bounds(boxes)

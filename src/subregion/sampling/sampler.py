@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,16 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
-from subregion.collections.coco_file import Lists, read_dataset
 from subregion.errors import ConfigError, RegionError, shown
-from subregion.paths import path_of
 from subregion.records import unknown_channel
-from subregion.sampling.calls import checked_threshold, keypoint_categories, merged, replaced
+from subregion.sampling.calls import checked_threshold, merged, replaced
 from subregion.sampling.categories import Categories
 from subregion.sampling.demo import demo_dataset
 from subregion.sampling.found import find_annotations
 from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.keys import Request
+from subregion.sampling.live import LiveAnnotations, hash_of, source_of
 from subregion.sampling.pixels import Pixels, read_pixels
 from subregion.sampling.places import Box, Places
 from subregion.sampling.regions import Regions
@@ -79,19 +77,14 @@ class CocoSampler:
         self.dset = dset
         self.workdir = workdir
         self.verbose = verbose
-        self._backend = backend
-        self._source: Any = dset
-        if isinstance(dset, str | bytes | os.PathLike):  # read once, for images and annotations
-            self._source = read_dataset(os.path.abspath(path_of(dset, "the dataset")), annotations=True)
-        self.frames = CocoFrames(self._source, workdir, backend)
+        source = source_of(dset)
+        self.frames = CocoFrames(source, workdir, backend)
         self._places = Places(self.frames)
+        self._live = LiveAnnotations(source, self.frames)
         self._rng = np.random.default_rng(rng)
-        self._index: AnnotationIndex | None = None
         self._regions: Regions | None = None
-        self._kp_classes: Categories | None = None
-        self._stamp: Any = None
         self._counts: dict[str, int] = {}
-        self._channels: frozenset[str] | None = None
+        self._channels: frozenset[str] = frozenset()
         if autoinit:
             _ = self.index
 
@@ -142,36 +135,18 @@ class CocoSampler:
     @property
     def index(self) -> AnnotationIndex:
         """The annotations as arrays; made anew where one was added to the dataset, or removed."""
-        stamp = self._seen()
-        if self._index is None or stamp != self._stamp:
-            self.refresh()
-        index = self._index
-        assert index is not None  # noqa: S101 - for mypy
-        return index
+        return self._live.index
 
     def refresh(self) -> None:
-        """Read the annotations of a dataset in memory anew, after edits."""
-        self._stamp = self._seen()
-        self._index = AnnotationIndex.of(self._source, self.frames)
-        self._regions = self._kp_classes = None
+        """Read all annotations anew, after edits of a dataset in memory, or of a file."""
+        self._live.refresh()
         self._places.forget()
-
-    def _seen(self) -> Any:
-        """Return what tells cheaply that annotations were added or removed."""
-        document = getattr(self._source, "dataset", self._source)
-        if isinstance(document, Lists):
-            return None
-        listed = document.get("annotations") if isinstance(document, Mapping) else None
-        if not isinstance(listed, list) or not listed:
-            return None
-        last = listed[-1]
-        return len(listed), last.get("id") if isinstance(last, Mapping) else None
 
     @property
     def regions(self) -> Regions:
         """Positives, negatives and grids."""
         index = self.index
-        if self._regions is None:
+        if self._regions is None or self._regions.index is not index:
             self._regions = Regions(index, self.frames, rng=self._rng)
         return self._regions
 
@@ -190,9 +165,7 @@ class CocoSampler:
     @property
     def kp_classes(self) -> Categories:
         """The categories of keypoints."""
-        if self._kp_classes is None:
-            self._kp_classes = keypoint_categories(self._source, self.classes)
-        return self._kp_classes
+        return self._live.kp_classes
 
     @property
     def BACKGROUND_CLASS_ID(self) -> int:  # noqa: N802 - as it is called there
@@ -248,18 +221,11 @@ class CocoSampler:
     @property
     def hashid(self) -> str:
         """A name for images, boxes and categories, as 128 hexadecimal digits: equal data have equal names."""
-        index = self.index
-        digest = hashlib.sha512(repr((list(index.image_ids), self.classes.to_coco())).encode())
-        for column in (
-            index.ids,
-            index.image,
-            index.category_ids,
-            index.boxes,
-            index.iscrowd,
-            index.track_ids,
-        ):
-            digest.update(np.ascontiguousarray(column).tobytes())
-        return digest.hexdigest()
+        return hash_of(self.index)
+
+    def _depends(self) -> list[Any]:
+        """Return what names of files that programs keep depend on."""
+        return [self.hashid]
 
     def __len__(self) -> int:
         return self.n_samples
@@ -365,17 +331,12 @@ class CocoSampler:
         if target.options.nodata is not None:
             return
         names = dict.fromkeys(name for _, name in pixels.missing)
-        known = self._channels or frozenset()
-        if not known.issuperset(names):
-            known = self._channels = self._all_channels()
+        if not self._channels.issuperset(names):
+            records = map(self.frames.record, self.frames.image_ids)
+            self._channels = frozenset(name for record in records for name in record.places())
         for name in names:
-            if name not in known:
-                raise unknown_channel(name, tuple(sorted(known)), "the dataset")
-
-    def _all_channels(self) -> frozenset[str]:
-        return frozenset(
-            name for image_id in self.frames.image_ids for name in self.frames.record(image_id).places()
-        )
+            if name not in self._channels:
+                raise unknown_channel(name, tuple(sorted(self._channels)), "the dataset")
 
     def load_item(
         self,
