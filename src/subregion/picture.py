@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,22 @@ from subregion.libraries import Image, ImageFont
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+    from PIL.ImageFont import ImageFont as BitmapFont
 
 BACKGROUND, PANEL, BAR, ACCENT = "#15181d", "#1e232a", "#5d6b7a", "#ffb454"
 INK, FAINT = "#eef1f4", "#98a2ad"
+#: Fonts that many systems have, for letters that the one of Pillow lacks.
+_OTHER_FONTS = (
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "Arial Unicode.ttf",
+    "arial.ttf",
+    "msgothic.ttc",
+)
+#: A code point that is no letter of any font: what is drawn for it is drawn for every one that is missing.
+_NO_LETTER = chr(0xFFFF)
 
 
 def to_picture(values: NDArray[np.float32], dtype: np.dtype[Any], long_side: int) -> Image.Image:
@@ -50,7 +64,7 @@ def write(
     width: int | None = None,
 ) -> int:
     """Write text, in lines that are no wider than `width` pixels, and return where the last one ends."""
-    font = ImageFont.load_default(size)
+    font = font_for(text, size)
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
@@ -63,3 +77,34 @@ def write(
         draw.text((x, y), line, font=font, fill=color)
         y += round(size * 1.3)
     return y
+
+
+@lru_cache(maxsize=1024)
+def font_for(text: str, size: int) -> FreeTypeFont | BitmapFont:
+    """Return a font that has the letters of a text: the one of Pillow, or one of the system."""
+    default = ImageFont.load_default(size)
+    if text.isascii() or _has_letters(default, text):
+        return default
+    for name in _OTHER_FONTS:
+        try:
+            font = ImageFont.truetype(name, size)
+        except OSError:
+            continue
+        if _has_letters(font, text):
+            return font
+    return default
+
+
+def _has_letters(font: FreeTypeFont | BitmapFont, text: str) -> bool:
+    missing = bytes(font.getmask(_NO_LETTER))
+    return all(letter.isspace() or bytes(font.getmask(letter)) != missing for letter in set(text))
+
+
+def shortened(text: str, size: int, width: float) -> str:
+    """Return a text, cut with dots where it is wider than some pixels."""
+    font = font_for(text, size)
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(f"{text}...") > width:
+        text = text[:-1]
+    return f"{text}..."
