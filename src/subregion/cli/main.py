@@ -18,6 +18,7 @@ from subregion.cli.gc import gc
 from subregion.cli.info import info
 from subregion.cli.prepare import prepare
 from subregion.cli.read import read
+from subregion.cli.sample import sample
 from subregion.cli.show import show
 from subregion.cli.verify import verify
 from subregion.errors import SubregionError
@@ -59,7 +60,7 @@ app = typer.Typer(
 )
 
 #: In the order in which help lists them.
-_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, demo)
+_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, sample, demo)
 
 
 def main() -> None:
