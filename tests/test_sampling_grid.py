@@ -53,9 +53,11 @@ def test_everything_is_covered_and_indices_are_right_for_ten_thousand_grids() ->
             lattice = grid.lattice(number)
             lows, own = lattice.lows(), slice(grid.first[number], grid.first[number + 1])
             assert len(lows) == len(lattice) == own.stop - own.start
-            for axis, size, length in zip(lattice.axes, lattice.size, shape, strict=True):
+            for place, (axis, length) in enumerate(zip(lattice.axes, shape, strict=True)):
+                size = lattice.size[place]
                 assert is_covered(axis, size, length)
-                assert not keepbound or axis[-1] + size == max(size, length)
+                if keepbound or place < axes - 2:
+                    assert axis[-1] + size == max(size, length)
             expected = meet_one_by_one(lows, lattice.size, low, high) & (field == number)
             found = np.zeros_like(expected)
             inside = (met.windows >= own.start) & (met.windows < own.stop)

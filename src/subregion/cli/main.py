@@ -20,6 +20,7 @@ from subregion.cli.prepare import prepare
 from subregion.cli.read import read
 from subregion.cli.sample import sample
 from subregion.cli.show import show
+from subregion.cli.split import split
 from subregion.cli.verify import verify
 from subregion.errors import SubregionError
 
@@ -60,7 +61,7 @@ app = typer.Typer(
 )
 
 #: In the order in which help lists them.
-_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, sample, demo)
+_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, sample, split, demo)
 
 
 def main() -> None:

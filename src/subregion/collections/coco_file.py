@@ -54,6 +54,8 @@ class Lists(NamedTuple):
         As JSON, in the memory that the file was read to; or parsed; None if they were not asked for.
     categories : object
         Parsed; None if there are none, or annotations were not asked for.
+    keypoint_categories : object
+        The same of keypoints, where kwcoco writes such.
     guessed : bool
         Whether `annotations` may be no list, or end too late; see `settled`.
     """
@@ -63,6 +65,7 @@ class Lists(NamedTuple):
     path: str = ""
     annotations: Any = None
     categories: Any = None
+    keypoint_categories: Any = None
     guessed: bool = False
 
 
@@ -74,6 +77,7 @@ class _Document(msgspec.Struct, gc=False):
 class _Annotated(_Document, gc=False):
     annotations: msgspec.Raw = msgspec.Raw(b"[]")
     categories: Any = None
+    keypoint_categories: Any = None
 
 
 def read_dataset(path: str, annotations: bool = False) -> Lists:
@@ -118,7 +122,9 @@ def _lists(path: str, data: bytes, annotations: bool) -> Lists:
         lists = Lists(found.get("images"), found.get("videos"), path)
         if annotations:
             lists = lists._replace(
-                annotations=found.get("annotations", []), categories=found.get("categories")
+                annotations=found.get("annotations", []),
+                categories=found.get("categories"),
+                keypoint_categories=found.get("keypoint_categories"),
             )
         return lists
     lists = Lists(bytes(document.images), bytes(document.videos), path)
@@ -126,9 +132,51 @@ def _lists(path: str, data: bytes, annotations: bool) -> Lists:
         begin = _place(document.annotations, data)
         listed = memoryview(data)[begin : begin + len(memoryview(document.annotations))]
         lists = lists._replace(
-            annotations=listed if begin >= 0 else memoryview(b"[]"), categories=document.categories
+            annotations=listed if begin >= 0 else memoryview(b"[]"),
+            categories=document.categories,
+            keypoint_categories=document.keypoint_categories,
         )
     return lists
+
+
+class _Ragged(msgspec.Struct, gc=False):
+    images: list[msgspec.Raw] = []
+    annotations: list[msgspec.Raw] = []
+    videos: list[msgspec.Raw] = []
+
+
+def read_document(path: str) -> dict[str, Any]:
+    """Read all of a dataset, to be written again.
+
+    Parameters
+    ----------
+    path : str
+        As for `read_dataset`.
+
+    Returns
+    -------
+    dict
+        Entries of images, annotations and videos as JSON that is not parsed; or parsed, where only Python's
+        own parser takes the file.
+
+    Raises
+    ------
+    SubregionError
+        As for `read_dataset`.
+    """
+    data = _read(path)
+    try:
+        document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        entries = msgspec.json.decode(data, type=_Ragged)
+    except msgspec.ValidationError as error:
+        raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        found = parse(path, data)
+        if not isinstance(found, dict):
+            raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
+        return found
+    lists = {key: getattr(entries, key) for key in _Ragged.__struct_fields__ if key in document}
+    return dict(document) | lists
 
 
 def _guessed(path: str, data: bytes) -> Lists | None:
@@ -150,7 +198,15 @@ def _guessed(path: str, data: bytes) -> Lists | None:
     if _place(document.annotations, without) != begin:
         return None
     listed = memoryview(data)[begin:end]
-    return Lists(bytes(document.images), bytes(document.videos), path, listed, document.categories, True)
+    return Lists(
+        bytes(document.images),
+        bytes(document.videos),
+        path,
+        listed,
+        document.categories,
+        document.keypoint_categories,
+        guessed=True,
+    )
 
 
 def _place(raw: msgspec.Raw, data: bytes) -> int:

@@ -104,7 +104,7 @@ class Annotations:
         What the sample shows of each image; their `rows` are those that were asked for.
     shape : (h, w)
         Size of the sample.
-    categories : Categories
+    categories, keypoint_categories : Categories
         Of the dataset.
     is_clip : bool
         Whether the sample has an axis of time.
@@ -123,6 +123,7 @@ class Annotations:
     frames: tuple[FramePart, ...]
     shape: tuple[int, int]
     categories: Categories
+    keypoint_categories: Categories
     is_clip: bool
     index: AnnotationIndex | None
     rows: NDArray[np.intp]
@@ -173,6 +174,7 @@ class Annotations:
             tuple(frames),
             shape,
             index.categories,
+            index.keypoint_categories,
             is_clip,
             index,
             rows,

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from subregion.collections.coco_file import Lists
 from subregion.errors import ConfigError, TargetError, shown
 from subregion.sampling.categories import Categories
+from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.keys import OPTIONS, Request
 
 #: Keys of a region that another window makes void.
@@ -18,21 +18,15 @@ _WINDOW = ("cx", "cy", "width", "height", "window_dims", "slices", "space_slice"
 _KEYWORDS = frozenset((*OPTIONS, "pad"))
 
 
-def keypoint_categories(source: Any, classes: Categories) -> Categories:
+def keypoint_categories(index: AnnotationIndex) -> Categories:
     """Return the categories of keypoints of a dataset: its own list, or the names at its categories."""
-    document = getattr(source, "dataset", source)
-    listed: Any = None
-    if isinstance(document, Lists):
-        listed = getattr(document, "keypoint_categories", None)
-    elif isinstance(document, Mapping) or hasattr(document, "__getitem__"):
-        try:
-            listed = document["keypoint_categories"]
-        except (LookupError, TypeError):
-            listed = None
-    if listed:
-        return Categories.of([{"id": entry["id"], "name": entry["name"]} for entry in listed])
+    if len(index.keypoint_categories):
+        return index.keypoint_categories
     names = dict.fromkeys(
-        name for entry in classes.to_coco() for name in entry.get("keypoints") or () if isinstance(name, str)
+        name
+        for entry in index.categories.to_coco()
+        for name in entry.get("keypoints") or ()
+        if isinstance(name, str)
     )
     return Categories.coerce(list(names))
 
@@ -73,6 +67,8 @@ def replaced(row: Mapping[str, Any], target: Request | None) -> dict[Any, Any]:
 
 def checked_threshold(visible_thresh: Any) -> float:
     """Return how much of a box must be seen."""
+    if visible_thresh == 0.0 and type(visible_thresh) is float:
+        return visible_thresh
     number = isinstance(visible_thresh, int | float | np.number) and not isinstance(visible_thresh, bool)
     if not number or not 0 <= visible_thresh <= 1:
         raise ConfigError(f"visible_thresh={shown(visible_thresh)}: a number from 0 to 1 is needed.")

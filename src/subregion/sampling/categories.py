@@ -64,9 +64,9 @@ class Categories(Sequence[str]):
         Parameters
         ----------
         given : Categories, int, sequence of str or Mapping, graph, or kwcoco.CategoryTree
-            A number makes names ``class_1``, ``class_2``, ...; names get ids from 1 on, except
-            ``"background"``, which gets 0; entries are those of a dataset; of a directed graph the nodes are
-            the names, and edges go from a supercategory to its parts.
+            A number makes names ``class_1``, ``class_2``, ...; names get ids from 0 on, or from 1 on if
+            ``"background"`` is among them, which then gets 0; entries are those of a dataset; of a directed
+            graph the nodes are the names, and edges go from a supercategory to its parts.
         """
         if isinstance(given, Categories):
             return given
@@ -74,16 +74,17 @@ class Categories(Sequence[str]):
             return cls.coerce([f"class_{number}" for number in range(1, given + 1)])
         graph = getattr(given, "graph", given)
         if hasattr(graph, "pred") and hasattr(graph, "nodes"):
-            return cls.of(_of_graph(graph))
+            return cls.of(_of_graph(graph, getattr(given, "node_to_id", {})))
         if isinstance(given, str | Mapping) or not isinstance(given, Iterable):
             raise RecordError(
                 f"categories cannot be made of {shown(given)}; give names, entries or a number."
             )
         listed = list(given)
         if all(isinstance(entry, str) for entry in listed):
+            first = int(BACKGROUND in listed)
             return cls.of(
                 {"id": 0 if name == BACKGROUND else number, "name": name}
-                for number, name in enumerate(listed, 1)
+                for number, name in enumerate(listed, first)
             )
         return cls.of(listed)
 
@@ -284,17 +285,16 @@ def _twice(entries: tuple[Mapping[str, Any], ...]) -> str:
     return "an id or a name is given twice"
 
 
-def _of_graph(graph: Any) -> list[dict[str, Any]]:
+def _of_graph(graph: Any, ids: Mapping[Any, int]) -> list[dict[str, Any]]:
     """Return the nodes of a graph as entries."""
-    taken = {data["id"] for _, data in graph.nodes(data=True) if isinstance(data.get("id"), int)}
-    entries, free = [], 1
+    known = {name: data.get("id", ids.get(name)) for name, data in graph.nodes(data=True)}
+    free = max((one for one in known.values() if one is not None), default=0) + 1
+    entries = []
     for name, data in graph.nodes(data=True):
-        category_id = data.get("id")
+        category_id = known[name]
         if category_id is None:
-            while free in taken:
-                free += 1
-            category_id = 0 if name == BACKGROUND and 0 not in taken else free
-            taken.add(category_id)
+            category_id = free
+            free += 1
         above = next(iter(graph.pred[name]), None)
         entries.append(
             {**data, "id": category_id, "name": name} | ({"supercategory": above} if above else {})

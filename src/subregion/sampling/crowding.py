@@ -110,6 +110,24 @@ class BoxTable:
         found[rows] = True
         return found
 
+    def pairs(self, image: NDArray[np.int64], windows: NDArray[np.int64]) -> int:
+        """Tell how many boxes are near windows, all together: what it costs at most to compare them."""
+        found = 0
+        for level in self.levels:
+            low, high = self._runs(level, image, windows.astype(np.float64))
+            found += int((high - low).sum())
+        return found
+
+    def _runs(
+        self, level: Level, image: NDArray[np.int64], windows: NDArray[np.float64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return where boxes near each window begin and end."""
+        base = image * self.span
+        # Keys are rounded, so a pixel more is looked at on each side; what meets is computed from boxes.
+        low = np.searchsorted(level.key, base + np.clip(windows[:, 0] - level.width - 1, -1, None), "left")
+        high = np.searchsorted(level.key, base + windows[:, 2] + 1, "right")
+        return low, high
+
     def _add(
         self,
         level: Level,
@@ -118,10 +136,7 @@ class BoxTable:
         shared: NDArray[np.float64],
         over_annotation: NDArray[np.float64],
     ) -> None:
-        base = image * self.span
-        # Keys are rounded, so a pixel more is looked at on each side; what meets is computed from boxes.
-        low = np.searchsorted(level.key, base + np.clip(windows[:, 0] - level.width - 1, -1, None), "left")
-        high = np.searchsorted(level.key, base + windows[:, 2] + 1, "right")
+        low, high = self._runs(level, image, windows)
         level.add(windows, low, high - low, shared, over_annotation)
 
 

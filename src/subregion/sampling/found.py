@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 
 from subregion.sampling.annotations import Annotations, FramePart
 from subregion.sampling.categories import Categories
+from subregion.sampling.detections import boxes_of, detections_of, keypoints_of, segmentations_of
 from subregion.sampling.index import AnnotationIndex
 from subregion.sampling.lazy import LazyMapping
 from subregion.sampling.pixels import Pixels
 from subregion.sampling.places import Places
-from subregion.sampling.predecessor import boxes_of, detections_of, keypoints_of, segmentations_of
 from subregion.sampling.selection import Lie, select
 from subregion.sampling.targets import Target
-
-#: What an annotation can bring, beside its id and its category.
-ALL_PARTS = frozenset(("boxes", "segmentation", "keypoints"))
 
 
 class Found:
@@ -81,6 +78,15 @@ class Found:
         rows = tuple(each[some] for each, some in zip(self._rows, kept, strict=True))
         return Found(index, self.target, self.lies, rows, self.parts)
 
+    def column(self, name: str) -> NDArray[Any]:
+        """Return one array of the index for all of them; that is less than to put all together."""
+        index = self._index
+        if index is None:
+            column: NDArray[Any] = getattr(self.annotations, name)
+            return column
+        rows = self._rows[0] if len(self._rows) == 1 else np.concatenate(self._rows)
+        return getattr(index, name)[rows]  # type: ignore[no-any-return]
+
     def place_of(self, annotation_id: Any) -> int:
         """Return where an annotation is among all, frames one behind the other; -1 if it is not."""
         index = self._index
@@ -118,17 +124,22 @@ def find_annotations(
         The ids to take instead of a search; those of other images are passed over.
     """
     window = target.padded
+    lies: tuple[Lie, ...]
+    rows: tuple[NDArray[np.intp], ...]
     if not target.stacked:
-        lies: tuple[Lie, ...] = (Lie(window, pixels.scales[0], target.shape),)
+        lies = (Lie(window, pixels.scales[0], target.shape),)
+        if annotation_ids is None:  # nearly always, and then a search is all that takes time
+            row, col, height, width = window.row, window.col, window.height, window.width
+            rows = (index.overlapping(target.image_ids[0], (col, row, col + width, row + height)),)
+            found = Found(index, target, lies, rows, parts)
+            return found.only(threshold) if threshold > 0 else found
     else:
         lies = tuple(
             Lie(window, scale, places.image_shape(image_id), places.to_grid(image_id))
             for image_id, scale in zip(target.image_ids, pixels.scales, strict=True)
         )
     ids = None if annotation_ids is None else list(annotation_ids)
-    rows = tuple(
-        select(index, image_id, lie, ids) for image_id, lie in zip(target.image_ids, lies, strict=True)
-    )
+    rows = tuple([select(index, image_id, lie, ids) for image_id, lie in zip(target.image_ids, lies)])  # noqa: B905
     found = Found(index, target, lies, rows, parts)
     return found.only(threshold) if threshold > 0 else found
 
@@ -159,11 +170,11 @@ def annots_of(found: Found, legacy: bool) -> SampleAnnotations:
 
 
 def _ids(found: Found) -> NDArray[np.int64]:
-    return found.annotations.ids
+    return found.column("ids")
 
 
 def _category_ids(found: Found) -> NDArray[np.int64]:
-    return found.annotations.category_ids
+    return found.column("category_ids")
 
 
 def _frame_indexes(found: Found) -> NDArray[np.int64]:

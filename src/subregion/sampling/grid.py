@@ -35,7 +35,8 @@ class Spacing:
         Which part of a window its successor along each axis shares with it, from 0 up to, not including, 1.
     keepbound : bool
         Whether the last window is moved inwards, to end where the field does. Otherwise it keeps the
-        distance, and leaves the field. Nothing is left out either way.
+        distance, and leaves the field. Nothing is left out either way. Along time it is always moved: there
+        is nothing to fill frames with.
     """
 
     dims: tuple[int | None, ...]
@@ -135,8 +136,8 @@ class Lattice:
         )
         return cls(
             tuple(
-                starts(int(length), each, overlap, spacing.keepbound)
-                for length, each, overlap in zip(shape, size, spacing.overlap, strict=True)
+                starts(int(length), each, overlap, spacing.keepbound or axis < len(size) - 2)
+                for axis, (length, each, overlap) in enumerate(zip(shape, size, spacing.overlap, strict=True))
             ),
             size,
         )

@@ -30,6 +30,8 @@ from subregion.sampling.stream import read_columns
 _SPARSE = 8
 #: In images with so many annotations an R-tree finds faster than a comparison with all.
 MANY = 8192
+#: And those with so few annotations one by one.
+FEW = 16
 
 
 class AnnotationIndex:
@@ -55,7 +57,7 @@ class AnnotationIndex:
         -1: none.
     first : int64 (M + 1,)
         Annotations of the image in row m are ``first[m]:first[m + 1]``.
-    categories : Categories
+    categories, keypoint_categories : Categories
         Of the dataset.
     report : Report
         What was passed over, and why.
@@ -66,6 +68,7 @@ class AnnotationIndex:
     ) -> None:
         self.owner = owner
         self.categories = categories
+        self.keypoint_categories = Categories()
         self.image_ids: Sequence[Hashable] = frames.image_ids[:]
         self._frames = frames
         self._entries = entries
@@ -99,6 +102,7 @@ class AnnotationIndex:
         self.report: Report = columns.report + counts
         self._by_id: NDArray[np.intp] | None = None
         self._trees: dict[int, Any] = {}
+        self._document: Mapping[str, Any] | None = None
 
     @classmethod
     def of(cls, dataset: Any, frames: Frames) -> AnnotationIndex:
@@ -108,7 +112,8 @@ class AnnotationIndex:
         ----------
         dataset : path, dict, kwcoco.CocoDataset, kwcoco.CocoSqlDatabase or Lists
             See `CocoFrames`; what ``read_dataset(path, annotations=True)`` made serves both, so that a file
-            is read once. Of a dict or an object the annotations are taken as they are now.
+            is read once. Of a dict or an object the annotations are taken as they are now; see `is_current`
+            and `refreshed`.
         frames : Frames
             Its images.
 
@@ -121,14 +126,39 @@ class AnnotationIndex:
             dataset = read_dataset(os.path.abspath(path_of(dataset, "the dataset")), annotations=True)
         if isinstance(dataset, Lists):
             columns, entries, dataset = _of_file(dataset)
-            return cls(columns, entries, frames, Categories.of(dataset.categories), dataset.path)
-        document = getattr(dataset, "dataset", dataset)
+            index = cls(columns, entries, frames, Categories.of(dataset.categories), dataset.path)
+            index.keypoint_categories = Categories.of(dataset.keypoint_categories)
+            return index
+        document = getattr(dataset, "dataset", dataset)  # a kwcoco.CocoDataset, not imported here
         if not isinstance(document, Mapping):
             raise RecordError(
                 f"a dataset is a path, a dict or a kwcoco.CocoDataset, not a {type(dataset).__name__}."
             )
         columns, entries = _in_memory(document.get("annotations"), "the dataset")
-        return cls(columns, entries, frames, Categories.of(document.get("categories")), "the dataset")
+        index = cls(columns, entries, frames, Categories.of(document.get("categories")), "the dataset")
+        index.keypoint_categories = Categories.of(document.get("keypoint_categories"))
+        index._document = document
+        return index
+
+    def is_current(self) -> bool:
+        """Whether no annotation or image was added or removed since; an edit within one is not noticed.
+
+        It takes microseconds. What a file holds is taken as it was.
+        """
+        if self._document is None:
+            return True
+        found, known = self._document.get("annotations") or (), self._entries
+        if not isinstance(found, list):  # the rows of a database
+            return True
+        return (
+            len(found) == len(known)
+            and (not known or (found[0] is known[0] and found[-1] is known[-1]))
+            and len(self._frames.image_ids) == len(self.image_ids)
+        )
+
+    def refreshed(self) -> AnnotationIndex:
+        """Return the index of the dataset as it is now, whatever was edited; of a file this one."""
+        return self if self._document is None else AnnotationIndex.of(self._document, self._frames)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"boxes": None, "_trees": {}}
@@ -197,6 +227,13 @@ class AnnotationIndex:
         x0, y0, x1, y1 = window
         rows = self.rows_of(image_id)
         begin, end = rows.start, rows.stop
+        if end - begin <= FEW:  # arrays would take longer
+            meets = [
+                row
+                for row, (left, top, right, bottom) in enumerate(self.boxes[begin:end].tolist(), begin)
+                if left < x1 and right > x0 and top < y1 and bottom > y0
+            ]
+            return np.array(meets, np.intp)
         if end - begin >= MANY:
             return self._in_tree(rows, x0, y0, x1, y1)
         left, top, right, bottom = self._columns

@@ -47,6 +47,7 @@ TOLD = ("category_id", "space_dims", "data_dims", "annot_idx", "aids", "img_widt
 #: Where a returned target keeps what was added to it; see `given_keys`.
 COMPLETED = "completed"
 
+_ALIASES = frozenset(ALIASES)
 KNOWN = frozenset((*ALIASES, *OBJECTS, *PLACES, *OPTIONS, *TOLD, COMPLETED))
 
 
@@ -89,7 +90,7 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
     TargetError
         If a key is nearly one that is known, or has another value than its other name.
     """
-    if not isinstance(request, Mapping):
+    if type(request) is not dict and not isinstance(request, Mapping):
         raise RegionTypeError(f"target={shown(request)}: must be a dict, such as {{'gid': 1}}.")
     if not request.keys() <= KNOWN:
         _check_unknown(request, strict)
@@ -101,6 +102,8 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
         for key, value in added.items():
             if key in found and alike(found[key], value):
                 del found[key]
+    if _ALIASES.isdisjoint(found):
+        return found
     for alias, name in ALIASES.items():
         if alias in found:
             value = found.pop(alias)
@@ -161,8 +164,8 @@ def interval(part: Any, size: int, name: str) -> tuple[int, int]:
         raise RegionTypeError(f"target: {name}={shown(part)}: a slice is needed, such as slice(0, 64).")
     if step is not None and step != 1:
         raise TargetError(f"target: {name}={shown(part)}: has a step; leave it out, and give scale instead.")
-    low = 0 if start is None else whole(start, name)
-    high = size if stop is None else whole(stop, name)
+    low = start if type(start) is int else 0 if start is None else whole(start, name)
+    high = stop if type(stop) is int else size if stop is None else whole(stop, name)
     if high <= low:
         raise TargetError(f"target: {name}={shown(part)}: holds no pixel; its end must lie behind its begin.")
     return low, high
@@ -189,8 +192,8 @@ def window_of(slices: Any, shape: tuple[int, int], name: str) -> Window:
             f"target: {name}={shown(slices)}: slices for rows and columns are needed, such as "
             f"(slice(0, 64), slice(0, 64))."
         )
-    top, bottom = interval(slices[0], shape[0], f"{name}[rows]")
-    left, right = interval(slices[1], shape[1], f"{name}[columns]")
+    top, bottom = interval(slices[0], shape[0], name)
+    left, right = interval(slices[1], shape[1], name)
     return Window(top, left, bottom - top, right - left)
 
 

@@ -37,6 +37,8 @@ class LiveAnnotations:
 
     def __init__(self, source: Any, frames: Frames) -> None:
         self._source = source
+        document = getattr(source, "dataset", source)
+        self._document = document if isinstance(document, Mapping) else None
         self._frames = frames
         self._index: AnnotationIndex | None = None
         self._kp_classes: Categories | None = None
@@ -58,7 +60,7 @@ class LiveAnnotations:
     def kp_classes(self) -> Categories:
         """The categories of keypoints."""
         if self._kp_classes is None:
-            self._kp_classes = keypoint_categories(self._source, self.index.categories)
+            self._kp_classes = keypoint_categories(self.index)
         return self._kp_classes
 
     def refresh(self) -> AnnotationIndex:
@@ -73,12 +75,13 @@ class LiveAnnotations:
 
     def _seen(self) -> Any:
         """Return what tells cheaply that annotations were added or removed."""
-        document = getattr(self._source, "dataset", self._source)
-        listed = document.get("annotations") if isinstance(document, Mapping) else None
+        if self._document is None:
+            return None
+        listed = self._document.get("annotations")
         if not isinstance(listed, list) or not listed:
             return None
         last = listed[-1]
-        return len(listed), last.get("id") if isinstance(last, Mapping) else None
+        return len(listed), last.get("id") if isinstance(last, dict) else None
 
 
 def hash_of(index: AnnotationIndex) -> str:

@@ -19,8 +19,9 @@ Validity: TypeAlias = "Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[
 
 #: So many candidates are looked at together.
 _ROUND = 1 << 14
-#: Where not one of so many candidates is free, none is expected.
+#: Where not one of so many candidates is free, none is expected; fewer, if so many boxes were near them.
 HOPELESS = 200_000
+_MOST_PAIRS = 1 << 27
 #: So many sizes are taken from objects at most.
 MOST_SIZES = 1000
 
@@ -184,6 +185,7 @@ class _Draw:
     tried: int = 0
     covered: int = 0
     empty: int = 0
+    pairs: int = 0
 
     @cached_property
     def shapes(self) -> NDArray[np.int64]:
@@ -222,7 +224,8 @@ class _Draw:
         """Tell how many candidates each window is given next: more, the more were refused so far."""
         found = self.tried - self.covered - self.empty
         likely = 1 if self.tried == 0 else min(self.tried / max(found, 1), 1000)
-        return int(max(1, min(np.ceil(likely), _ROUND // max(pending, 1), self.rule.tries)))
+        most = min(_ROUND, _MOST_PAIRS * self.tried // self.pairs) if self.pairs else _ROUND
+        return int(max(1, min(np.ceil(likely), most // max(pending, 1), self.rule.tries)))
 
     def _windows(self, image: NDArray[np.int64], dims: NDArray[np.int64]) -> NDArray[np.int64]:
         low = self.rng.integers(0, self.shapes[image] - dims + 1)
@@ -230,6 +233,8 @@ class _Draw:
 
     def _free(self, image: NDArray[np.int64], windows: NDArray[np.int64]) -> NDArray[np.bool_]:
         rule = self.rule
+        if self.tried == self.covered:  # nothing was found yet
+            self.pairs += self.table.pairs(image, windows)
         free = self.table.within(image, windows, rule.over_window, rule.over_annotation)
         self.tried += len(free)
         self.covered += int(np.count_nonzero(~free))
@@ -255,7 +260,8 @@ class _Draw:
 
     def _give_up(self, count: int, pending: int) -> None:
         found = self.tried - self.covered - self.empty
-        hopeless = found == 0 and self.tried >= HOPELESS
+        costly = self.pairs >= _MOST_PAIRS and self.tried >= self.rule.tries
+        hopeless = found == 0 and (self.tried >= HOPELESS or costly)
         if not hopeless and self.tried <= max(self.rule.tries * count, HOPELESS):
             return
         rule = self.rule

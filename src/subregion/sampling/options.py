@@ -80,9 +80,9 @@ def options_of(keys: Request) -> SampleOptions:
     ConfigError, TargetError, RegionTypeError
         Naming the key, the value and what is allowed.
     """
-    given = {key: keys[key] for key in _NAMES.intersection(keys)}
-    if not given:
+    if _NAMES.isdisjoint(keys):
         return PLAIN
+    given = {key: keys[key] for key in _NAMES.intersection(keys)}
     if set(given) == {"channels"}:
         return SampleOptions(channels=_channels(given["channels"]))
     scale = _scale(given.get("scale"))

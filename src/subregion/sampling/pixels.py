@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from affine import Affine
@@ -40,8 +40,7 @@ class Part:
     scale: tuple[float, float]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pixels:
+class Pixels(NamedTuple):
     """The pixels of a sample.
 
     Parameters

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
-from subregion.sampling.found import ALL_PARTS, Found, annots_of
+from subregion.sampling.detections import ALL_PARTS
+from subregion.sampling.found import Found, annots_of
 from subregion.sampling.keys import COMPLETED, Request, alike
 from subregion.sampling.params import Placed, data_dims, params_of
 from subregion.sampling.pixels import Pixels, channel_names, with_names
@@ -86,9 +87,10 @@ def _completed(request: Request, resolved: Resolved, found: Found | None) -> dic
     """Return the target with what follows from it, which is noted so that it can be used again."""
     target, given = resolved.target, resolved.given
     out = dict(request)
-    for key, value in (out.pop(COMPLETED, None) or {}).items():
-        if key in out and alike(out[key], value):
-            del out[key]
+    if COMPLETED in out:
+        for key, value in (out.pop(COMPLETED) or {}).items():
+            if key in out and alike(out[key], value):
+                del out[key]
     window, added = target.window, dict(resolved.filled)
     rows, cols = window.slices
     if target.stacked:
@@ -98,7 +100,7 @@ def _completed(request: Request, resolved: Resolved, found: Found | None) -> dic
     else:
         added["gid"] = target.image_ids[0]
         added["slices"] = rows, cols
-    if given.get("space_slice") is None and given.get("slices") is None and "cx" in (given | added):
+    if given.get("slices") is None and given.get("space_slice") is None and ("cx" in given or "cx" in added):
         added["window_dims"] = window.shape
     added["space_slice"] = rows, cols
     added = {key: value for key, value in added.items() if out.get(key) is None}

@@ -35,7 +35,7 @@ class GridOptions:
     ----------
     keepbound : bool
         Whether the last window along an axis is moved inwards, to end where the image does; otherwise it
-        keeps its distance and leaves the image.
+        keeps its distance and leaves the image. Along time it is always moved.
     classes_of_interest : sequence of str or None
         Only these make a window positive, upper and lower case alike; None is all but "background" and
         "ignore", and annotations without a category.

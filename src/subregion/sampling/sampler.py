@@ -306,7 +306,7 @@ class CocoSampler:
         request = merged(target, tr, options)
         parts = wanted_parts(with_annots)
         threshold = checked_threshold(visible_thresh)
-        index = self.index
+        index, kp_classes = self._live.index, self._live.kp_classes
         resolved = resolve(request, self._places, self, strict)
         pixels = read_pixels(self.frames, resolved.target)
         if pixels.missing:
@@ -316,9 +316,9 @@ class CocoSampler:
             found = find_annotations(
                 index, self._places, resolved.target, pixels, parts, threshold, annot_ids
             )
-            found.kp_classes = self.kp_classes
+            found.kp_classes = kp_classes
         sample = make_sample(self.frames, request, resolved, pixels, found)
-        sample["classes"], sample["kp_classes"] = index.categories, self.kp_classes
+        sample["classes"], sample["kp_classes"] = index.categories, kp_classes
         return sample
 
     def annotation_of(self, annotation_id: Any) -> tuple[Any, Box, int]:

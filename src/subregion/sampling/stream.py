@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from subregion.collections.coco_file import Lists, parse
-from subregion.errors import UnsupportedFormatError
+from subregion.errors import UnsupportedFormatError, shown
 from subregion.sampling.columns import (
     BATCH,
     AnnotationColumns,
@@ -126,6 +126,11 @@ def read_columns(lists: Lists) -> tuple[AnnotationColumns, FileAnnotations]:
     SubregionError
         If it is no list of objects with a whole number for their id each.
     """
+    if not lists.annotations[:1].tobytes() == b"[":
+        raise UnsupportedFormatError(
+            f"{lists.path}: is no dataset in the COCO format: annotations="
+            f"{shown(lists.annotations[:80].tobytes())} must be a list."
+        )
     try:
         return _read_columns(lists.annotations, lists.path)
     except _MALFORMED as error:

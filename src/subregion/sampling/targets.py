@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from subregion.errors import RegionTypeError, TargetError, shown
 from subregion.geometry.window import Window
-from subregion.sampling.keys import Pad, given_keys, number, pad_of, whole, window_of
+from subregion.sampling.keys import NO_PAD, Pad, given_keys, number, pad_of, whole, window_of
 from subregion.sampling.options import SampleOptions, options_of
 from subregion.sampling.places import Annotated, Box, Places, moved_box
 
@@ -23,9 +22,8 @@ ROUNDING = 1e-4
 NO_ANNOTATION = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a sample is of.
+class Target(NamedTuple):
+    """What a sample is of. A named tuple, because it is made for every sample.
 
     Parameters
     ----------
@@ -65,10 +63,10 @@ class Target:
     @property
     def padded(self) -> Window:
         """The window that is read."""
-        (above, below), (left, right) = self.pad
         window = self.window
-        if not (above or below or left or right):
+        if self.pad is NO_PAD:
             return window
+        (above, below), (left, right) = self.pad
         return Window(
             window.row - above,
             window.col - left,
@@ -77,8 +75,7 @@ class Target:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Resolved:
+class Resolved(NamedTuple):
     """A target, and the keys that it came from.
 
     Parameters
@@ -93,7 +90,7 @@ class Resolved:
 
     target: Target
     given: dict[Any, Any]
-    filled: dict[str, Any] = field(default_factory=dict)
+    filled: dict[str, Any]
 
 
 def resolve(request: Mapping[Any, Any], places: Places, known: Annotated, strict: bool = False) -> Resolved:
@@ -139,12 +136,13 @@ def resolve(request: Mapping[Any, Any], places: Places, known: Annotated, strict
         stacked, shape = True, places.grid_shape(image_ids[0])
     filled = _filled(keys, found, places, stacked)
     window = _window_of(keys, filled, places, image_ids, shape)
+    pad = keys.get("pad")
     target = Target(
         image_ids,
         stacked,
         video_id,
         window,
-        pad_of(keys.get("pad")),
+        NO_PAD if pad is None else pad_of(pad),
         shape,
         times,
         count,
@@ -306,6 +304,10 @@ def _filled(
     return {key: value for key, value in filled.items() if keys.get(key) is None}
 
 
+_SIZES = ("width", "height", "window_dims")
+_AROUND = frozenset(("cx", "cy", *_SIZES))
+
+
 def _window_of(
     keys: Mapping[str, Any],
     filled: Mapping[str, Any],
@@ -322,12 +324,14 @@ def _window_of(
         if isinstance(slices, tuple | list) and len(slices) == 3 and _in_time(keys):
             slices = slices[1:]
         told["slices"] = window_of(slices, shape, "slices")
-    centre = {name: keys[name] for name in ("cx", "cy") if keys.get(name) is not None}
-    sizes = {name: keys[name] for name in ("width", "height", "window_dims") if keys.get(name) is not None}
+    centre, sizes = {}, {}
+    if not _AROUND.isdisjoint(keys):
+        centre = {name: keys[name] for name in ("cx", "cy") if keys.get(name) is not None}
+        sizes = {name: keys[name] for name in _SIZES if keys.get(name) is not None}
     if told:
-        window = next(iter(told.values()))
-        _check_told(told, centre, sizes)
-        return window
+        if len(told) > 1 or centre or sizes:
+            _check_told(told, centre, sizes)
+        return next(iter(told.values()))
     if centre or sizes or "cx" in filled:
         return _around({**filled, **centre, **sizes}, keys)
     if keys.get("aid") is not None and filled:

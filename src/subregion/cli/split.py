@@ -1,0 +1,104 @@
+"""The command `split`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from subregion.cli.arguments import AsJson, Overwrite, local_path
+from subregion.cli.console import complain, print_json, status
+from subregion.errors import ConfigError, shown
+
+
+def split(
+    dataset: Annotated[
+        Path, typer.Argument(metavar="DATASET.json", show_default=False, parser=local_path, help="COCO.")
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FOLDER", help="By default that of the dataset.", show_default=False, parser=local_path
+        ),
+    ] = None,
+    part: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=PART",
+            help="A split and its part; may be repeated. Default: train=0.8, validation=0.1, test=0.1.",
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option(
+            metavar="image|video|area|KEY", help="What stays together; KEY is one of image entries."
+        ),
+    ] = "image",
+    block: Annotated[
+        float | None, typer.Option(help="Side of a block of ground, for --by area, in units of --crs.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="How far apart images of different splits are on the ground, at least.")
+    ] = 0.0,
+    crs: Annotated[
+        str | None, typer.Option(help="The reference system of blocks. Default: that of the images.")
+    ] = None,
+    stratify: Annotated[bool, typer.Option(help="Whether each split gets its part of every class.")] = True,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same splits.")] = 0,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Split a dataset for training, validation and test, each written as a COCO file.
+
+    [bold]Examples[/bold]
+
+      subregion split cells.json
+
+      subregion split scenes.json splits/ --by site --part train=0.7 --part test=0.3
+
+      subregion split scenes.json --by area --block 20000 --margin 500
+    """
+    from subregion.collections.coco import CocoFrames
+    from subregion.sampling.index import AnnotationIndex
+    from subregion.sampling.split import WAYS, split_images
+    from subregion.sampling.splitfiles import write_splits
+
+    with status(f"splitting {dataset}"):
+        frames = CocoFrames(str(dataset), str(dataset.parent), backend=None)
+        index = AnnotationIndex.of(str(dataset), frames)
+        tag = None if by in WAYS and by != "tag" else by
+        found = split_images(
+            index,
+            frames,
+            _fractions(part),
+            by=by if tag is None else "tag",
+            tag=tag,
+            block=block,
+            margin=margin,
+            crs=crs,
+            stratify=stratify,
+            seed=seed,
+        )
+        paths = write_splits(str(dataset), found, folder or dataset.parent, overwrite=overwrite)
+    if found.left_out:
+        complain(f"{len(found.left_out)} images were left out, which are near those of other splits.")
+    if as_json:
+        told = {name: {"images": len(found[name]), "file": str(path)} for name, path in paths.items()}
+        print_json({"splits": told, "left_out": len(found.left_out)})
+        return
+    for name, path in paths.items():
+        typer.echo(f"{path}: {len(found[name])} images")
+
+
+def _fractions(parts: list[str] | None) -> dict[str, float] | None:
+    if not parts:
+        return None
+    found = {}
+    for item in parts:
+        name, _, value = item.partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            raise ConfigError(f"--part {shown(item)}: write NAME=PART, such as train=0.8.") from None
+    return found
