@@ -77,7 +77,7 @@ FrameCount = Annotated[
 ChannelNames = Annotated[str | None, typer.Option(help="Channels by name, such as 'r|g|b'.")]
 Scale = Annotated[str | None, typer.Option(metavar="S|X,Y", help="Pixels of a sample for each of the image.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed draws the same samples.")]
-PictureSize = Annotated[int, typer.Option(min=16, max=4096, help="Pixels of each picture.")]
+PictureSize = Annotated[int, typer.Option(min=16, max=2048, help="Pixels of each picture.")]
 
 
 def sample(

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from subregion.sampling.sampler import CocoSampler
 
+#: The longer side of a frame is drawn with so many pixels at most.
+MOST_SIZE = 2048
 #: Pixels between the frames of a clip.
 GAP = 4
 #: Where there is no pixel: dark squares.
@@ -248,6 +250,6 @@ def _count(annotations: Annotations | None) -> str:
 
 def checked_size(size: Any) -> int:
     """Return how large a frame is drawn."""
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 16 <= size <= 4096:
-        raise ConfigError(f"size={size!r}: pixels from 16 to 4096 are needed.")
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 16 <= size <= MOST_SIZE:
+        raise ConfigError(f"size={size!r}: pixels from 16 to {MOST_SIZE} are needed.")
     return int(size)

@@ -47,7 +47,11 @@ _FILL_ALPHA, _EDGE_ALPHA, _CUT_ALPHA = 70, 235, 110
 _EDGE = FINE + 1
 #: Pictures with more annotations have no names written on them where there is no room.
 _MOST_NAMES = 12
+#: Boxes of more annotations have lines of one pixel, instead of two.
+_MOST_THICK = 200
 _NAME_SIZE = 12
+#: So many names are written at most.
+_ROOM = 100
 #: Colours are at least so light, as they lie over pictures that may be dark.
 _LEAST_LIGHT = 105
 
@@ -124,11 +128,12 @@ def draw_over(picture: Picture, annotations: Annotations, options: OverlayOption
                 _draw_mask(layer, shapes[place], colors[place], scale)
     draw = ImageDraw.Draw(layer)
     if options.boxes:
+        line = 2 * FINE if len(annotations) <= _MOST_THICK else FINE
         for place in order:
             box = annotations.whole_boxes[place] * (scale * 2)
             if np.isfinite(box).all():
                 crowd = bool(annotations.iscrowd[place])
-                _draw_box(draw, box, layer.size, colors[place], crowd)
+                _draw_box(draw, box, layer.size, (colors[place], line), crowd)
     if options.keypoints:
         for points, color in zip(annotations.keypoints, colors, strict=True):
             if points is not None:
@@ -145,38 +150,53 @@ def draw_over(picture: Picture, annotations: Annotations, options: OverlayOption
 
 def _draw_mask(layer: Picture, shape: Any, color: Color, scale: tuple[float, float]) -> None:
     """Tint a segmentation, and outline it."""
-    mask = Image.new("L", layer.size, 0)
-    if isinstance(shape, RunLengths):
-        pixels = Image.fromarray(shape.to_mask().view(np.uint8) * np.uint8(255))
-        mask = pixels.resize(layer.size, Image.Resampling.NEAREST)
-    else:
-        draw = ImageDraw.Draw(mask)
-        for polygon in shapely.get_parts(shape).tolist():
-            if not polygon.is_empty:
-                draw.polygon(_ring(polygon.exterior, scale), fill=255)
-                for hole in polygon.interiors:
-                    draw.polygon(_ring(hole, scale), fill=0)
-    around = mask.getbbox()
-    if around is None:
+    found = _pixels_of(shape, scale) if isinstance(shape, RunLengths) else _inside_of(shape, scale)
+    if found is None:
         return
-    # A margin that is empty, so that what ends in the picture has an outline there, too.
-    around = around[0] - _EDGE, around[1] - _EDGE, around[2] + _EDGE, around[3] + _EDGE
-    mask = mask.crop(around)
+    (left, top), mask = found
     inner = np.asarray(mask.filter(ImageFilter.MinFilter(2 * _EDGE + 1)))
     alpha = np.where(inner > 0, np.uint8(_FILL_ALPHA), np.uint8(_EDGE_ALPHA)) * (np.asarray(mask) > 0)
     tint = Image.new("RGBA", mask.size, (*color, 255))
     tint.putalpha(Image.fromarray(alpha.astype(np.uint8)))
-    left, top = max(0, around[0]), max(0, around[1])
-    layer.alpha_composite(tint, (left, top), (left - around[0], top - around[1]))
+    layer.alpha_composite(tint, (max(0, left), max(0, top)), (max(0, -left), max(0, -top)))
 
 
-def _ring(ring: Any, scale: tuple[float, float]) -> list[tuple[float, float]]:
-    return [tuple(point) for point in (shapely.get_coordinates(ring) * scale).tolist()]
+def _inside_of(shape: Any, scale: tuple[float, float]) -> tuple[tuple[int, int], Picture] | None:
+    """Return what is inside polygons, and where that begins; around it is a margin that is empty."""
+    if shape.is_empty:
+        return None
+    low, high = np.reshape(shape.bounds, (2, 2)) * scale
+    begin, end = np.floor(low).astype(int) - _EDGE, np.ceil(high).astype(int) + _EDGE + 1
+    mask = Image.new("L", tuple((end - begin).tolist()), 0)
+    draw = ImageDraw.Draw(mask)
+    for polygon in shapely.get_parts(shape).tolist():
+        if not polygon.is_empty:
+            for number, ring in enumerate((polygon.exterior, *polygon.interiors)):
+                points = shapely.get_coordinates(ring) * scale - begin
+                draw.polygon([tuple(point) for point in points.tolist()], fill=0 if number else 255)
+    return (int(begin[0]), int(begin[1])), mask
 
 
-def _draw_box(draw: Draw, box: NDArray[np.float64], size: tuple[int, int], color: Color, crowd: bool) -> None:
-    """Draw a box with lines of two pixels inside it."""
-    line = 2 * FINE
+def _pixels_of(shape: RunLengths, scale: tuple[float, float]) -> tuple[tuple[int, int], Picture] | None:
+    """Return the pixels of run lengths in the same way."""
+    pixels = shape.to_mask()
+    rows, cols = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    if not len(rows):
+        return None
+    low, high = np.array([cols[0], rows[0]]), np.array([cols[-1], rows[-1]]) + 1
+    begin, end = np.rint(low * scale).astype(int), np.rint(high * scale).astype(int)
+    part = np.ascontiguousarray(pixels[low[1] : high[1], low[0] : high[0]]).view(np.uint8) * np.uint8(255)
+    size = np.maximum(end - begin, 1)
+    mask = Image.new("L", tuple((size + 2 * _EDGE).tolist()), 0)
+    mask.paste(Image.fromarray(part).resize(tuple(size.tolist()), Image.Resampling.NEAREST), (_EDGE, _EDGE))
+    return (int(begin[0]) - _EDGE, int(begin[1]) - _EDGE), mask
+
+
+def _draw_box(
+    draw: Draw, box: NDArray[np.float64], size: tuple[int, int], style: tuple[Color, int], crowd: bool
+) -> None:
+    """Draw a box with lines inside it, of a colour and a width."""
+    color, line = style
     x0, y0, x1, y1 = box.tolist()
     left, top = max(0.0, x0), max(0.0, y0)
     right, bottom = min(float(size[0]), x1), min(float(size[1]), y1)
@@ -232,7 +252,7 @@ def _draw_names(
     """Write the names of classes at their boxes, where they hide each other least."""
     draw, widest = ImageDraw.Draw(picture), min(picture.width - 10, max(80, picture.width // 2))
     taken: list[Rect] = []
-    for place in order:
+    for place in order[: 8 * _ROOM]:
         name = names[place]
         if name is None or not np.isfinite(boxes[place]).all():
             continue
@@ -244,6 +264,8 @@ def _draw_names(
         best = int(np.argmin(hidden))
         if hidden[best] > 0 and len(names) > _MOST_NAMES:
             continue
+        if len(taken) == _ROOM:
+            break
         x0, y0, x1, y1 = spots[best]
         taken.append(spots[best])
         draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), 3, fill=colors[place])
