@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, TooLargeError
-from subregion.sampling.grid import Grid, Lattice, Spacing, starts, union_area
+from subregion.sampling.grid import Grid, Lattice, Spacing, different_rows, starts, union_area
 
 AXES = {1: "x", 2: "h, w", 3: "t, h, w"}
 
@@ -136,3 +136,12 @@ def test_the_area_of_a_union(boxes: list[tuple[int, int, int, int]]) -> None:
     for x0, y0, x1, y1 in boxes:
         canvas[y0:y1, x0:x1] = True
     assert union_area(np.array(boxes, float).reshape(-1, 4)) == canvas.sum()
+
+
+@pytest.mark.parametrize("largest", [5, 1 << 40])
+def test_different_rows_are_those_that_numpy_finds(largest: int) -> None:
+    rows = np.random.default_rng(1).choice([0, 1, 3, largest], (200, 3))
+    expected = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    for found, other in zip(different_rows(rows), expected, strict=True):
+        assert np.array_equal(found, other.reshape(found.shape))
+    assert [len(each) for each in different_rows(np.empty((0, 2), np.int64))] == [0, 0, 0]

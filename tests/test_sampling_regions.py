@@ -72,6 +72,8 @@ def test_the_table_of_positives_is_that_of_the_predecessor() -> None:
         assert np.allclose(ours.targets[column], theirs.targets[column])
     assert ours.get_positive(3) == pytest.approx(theirs.get_positive(3))
     assert ours.get_positive(-1) == ours.get_positive(ours.n_positives - 1)
+    assert len(ours.targets) == len(theirs.targets) == 20
+    assert dict(ours.targets).keys() == set(ours.targets.keys())
     row = ours.get_positive(2)
     assert {key: values[2] for key, values in ours.targets.items()} == row
     assert ours.get_positive(rng=4) == ours.get_positive(rng=4)
@@ -285,6 +287,10 @@ def test_an_area_of_interest_on_the_ground(tmp_path: Path) -> None:
     assert found(feature) == expected
     (tmp_path / "a.geojson").write_text(json.dumps(feature))
     assert found(tmp_path / "a.geojson") == expected
+    corners = [[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]
+    assert len(found({"type": "Polygon", "coordinates": [corners]})) == 64
+    elsewhere = {"type": "Polygon", "coordinates": [[[100, -30], [101, -30], [101, -31], [100, -30]]]}
+    assert found(elsewhere) == []
     pixels = dataset({1: (512, 512)})
     np.save(tmp_path / "b.npy", np.zeros((512, 512), np.uint8))
     pixels["images"][0]["file_name"] = str(tmp_path / "b.npy")
@@ -343,3 +349,13 @@ def test_segmentations_are_those_of_the_dataset() -> None:
     polygon = [[0, 0, 5, 0, 5, 5]]
     document = dataset({1: (9, 9)}, [(1, [0, 0, 5, 5], {"segmentation": polygon}), (1, [0, 0, 2, 2])])
     assert regions_of(document).get_segmentations([2, 1]) == [None, polygon]
+
+
+def test_valid_pixels_of_images_that_are_much_longer_than_wide(tmp_path: Path) -> None:
+    pixels = np.ones((20_000, 3), np.float32)
+    pixels[10_000:] = np.nan
+    np.save(tmp_path / "a.npy", pixels)
+    document = dataset({1: (20_000, 3)})
+    document["images"][0]["file_name"] = str(tmp_path / "a.npy")
+    grid = regions_of(document).new_sample_grid(IMAGES, (5_000, 3), min_valid=0.9)
+    assert [target["slices"][0].start for target in grid["targets"]] == [0, 5_000]

@@ -98,6 +98,14 @@ def test_groups_stay_together(seed: int, by: str, stratify: bool) -> None:
             assert not (groups[one] & groups[other]) - {None}
 
 
+def test_images_of_a_video_that_is_not_listed_stay_together() -> None:
+    document = dataset(dict.fromkeys(range(30), (5, 5)))
+    for image in document["images"]:
+        image |= {"video_id": image["id"] % 5, "frame_index": image["id"]}
+    found = split_of(document, (0.5, 0.5), by="video")
+    assert not {image_id % 5 for image_id in found["train"]} & {image_id % 5 for image_id in found["test"]}
+
+
 def tiles(folder: Path, crs: str = "EPSG:32633") -> dict[str, Any]:
     """Write 36 images of 100 x 100 m beside each other, each overlapping the next by 10 m."""
     document = dataset({row * 6 + col: (10, 10) for row in range(6) for col in range(6)})

@@ -48,6 +48,8 @@ class Library:
         self._complete = complete
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute == "__wrapped__":  # asked of every name of a module by those who look for functions
+            raise AttributeError(attribute)
         with IMPORTS:
             value = self._with_room(lambda: getattr(self.imported(), attribute))
         if not attribute.startswith("__"):

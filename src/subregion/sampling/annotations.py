@@ -70,11 +70,13 @@ class FramePart:
             From pixels of the image to those of its video.
         """
         to_sample = OutputGrid.of(window, scale).from_image
-        corners = _UNIT * (window.width, window.height) + (window.col, window.row)
+        x0, y0, x1, y1 = window.col, window.row, window.col + window.width, window.row + window.height
+        bounds: tuple[float, ...] = (x0, y0, x1, y1)
         if warp is not None:
             to_sample = to_sample @ warp
-            corners = moved(corners, ~warp)
-        rows = index.overlapping(image_id, (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist()))
+            corners = moved(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], np.float64), ~warp)
+            bounds = (*corners.min(axis=0).tolist(), *corners.max(axis=0).tolist())
+        rows = index.overlapping(image_id, bounds)
         return cls(image_id, rows, to_sample, index.size_of(image_id))
 
 
@@ -153,21 +155,23 @@ class Annotations:
         visible_thresh : float or None
             If given, only annotations are kept of which a larger share is visible.
         """
-        rows = np.concatenate([part.rows for part in frames]) if frames else np.empty(0, np.intp)
-        frame_index = np.repeat(np.arange(len(frames)), [len(part.rows) for part in frames])
-        whole = np.empty((len(rows), 4))
-        visible = np.empty(len(rows))
-        done = 0
-        for part in frames:
-            some = slice(done, done + len(part.rows))
-            whole[some], visible[some] = _placed(index.boxes[part.rows], part, shape)
-            done = some.stop
+        if len(frames) == 1:
+            rows = frames[0].rows
+            whole, visible = _placed(index.boxes[rows], frames[0], shape)
+            frame_index = np.zeros(len(rows), np.int64)
+        else:
+            placed = [_placed(index.boxes[part.rows], part, shape) for part in frames]
+            rows = np.concatenate([np.empty(0, np.intp), *(part.rows for part in frames)])
+            whole = np.concatenate([np.empty((0, 4)), *(boxes for boxes, _ in placed)])
+            visible = np.concatenate([np.empty(0), *(shares for _, shares in placed)])
+            frame_index = np.repeat(np.arange(len(frames)), [len(part.rows) for part in frames])
+        edge = np.array((shape[1], shape[0]) * 2, np.float64)
         found = cls(
             index.ids[rows],
             index.category_ids[rows],
             index.track_ids[rows],
             index.iscrowd[rows],
-            np.clip(whole, 0.0, (shape[1], shape[0]) * 2),
+            np.minimum(np.maximum(whole, 0.0), edge),
             whole,
             visible,
             frame_index,
@@ -304,11 +308,12 @@ def _placed(
     """Return boxes of an image in pixels of a sample, and which share of each is visible there."""
     matrix = part.to_sample
     height, width = part.image_shape
-    image = np.array([[0.0, 0.0, width, height]])
     if matrix.b == matrix.d == 0:
-        whole, image = _scaled(boxes, matrix), _scaled(image, matrix)[0]
-        low = np.maximum(image[:2], 0.0)
-        high = np.minimum(image[2:], (shape[1], shape[0]))
+        whole = _scaled(boxes, matrix)
+        across = sorted((matrix.c, matrix.a * width + matrix.c))
+        down = sorted((matrix.f, matrix.e * height + matrix.f))
+        low = np.array((max(across[0], 0.0), max(down[0], 0.0)))
+        high = np.array((min(across[1], shape[1]), min(down[1], shape[0])), np.float64)
         return whole, _share(whole, low, high)
     corners = [moved(boxes[:, list(pair)], matrix) for pair in ((0, 1), (2, 1), (2, 3), (0, 3))]
     whole = np.concatenate([np.min(corners, axis=0), np.max(corners, axis=0)], axis=1)
@@ -327,9 +332,8 @@ def _placed(
 
 def _scaled(boxes: NDArray[np.float64], matrix: Affine) -> NDArray[np.float64]:
     """Return boxes behind a transform that keeps their sides upright."""
-    found = np.empty_like(boxes)
-    found[:, 0::2] = boxes[:, 0::2] * matrix.a + matrix.c
-    found[:, 1::2] = boxes[:, 1::2] * matrix.e + matrix.f
+    found: NDArray[np.float64] = boxes * np.array((matrix.a, matrix.e) * 2)
+    found += np.array((matrix.c, matrix.f) * 2)
     if matrix.a < 0:
         found[:, 0::2] = found[:, 2::-2]
     if matrix.e < 0:
@@ -343,9 +347,12 @@ def _share(
     """Return which share of each box lies between two corners."""
     begin, end = boxes[:, :2], boxes[:, 2:]
     length = end - begin
-    with np.errstate(invalid="ignore"):
-        common = np.maximum(np.minimum(end, high) - np.maximum(begin, low), 0.0)
+    common = np.maximum(np.minimum(end, high) - np.maximum(begin, low), 0.0)
+    if length.all():  # as nearly always; NaN, too, is not 0
+        share = common / length
+    else:
         point = (begin >= low) & (begin < high)
-        share = np.where(length > 0, common / np.where(length > 0, length, 1), point)
-    found: NDArray[np.float64] = np.where(np.isfinite(boxes).all(axis=1), share.prod(axis=1), 0.0)
+        share = np.where(length == 0, point, common / np.where(length == 0, 1, length))
+    found: NDArray[np.float64] = share[:, 0] * share[:, 1]
+    found[np.isnan(found)] = 0.0
     return found

@@ -80,13 +80,16 @@ class Area:
             raise ConfigError(f"area={shown(area)}: must be a polygon, or several, as shapely or GeoJSON.")
         return cls(area if module.is_valid(area) else module.make_valid(area), crs)
 
-    def in_pixels(self, place: Georeference, image: str) -> Area:
+    def in_pixels(self, place: Georeference, size: tuple[int, int], image: str) -> Area:
         """Return the same area in pixels of an image.
 
         Parameters
         ----------
         place : Georeference
             Where the image lies.
+        size : tuple of int
+            Rows and columns of the image. What is far from it is left out, because its reference system may
+            not be defined there.
         image : str
             To name in messages.
 
@@ -100,8 +103,10 @@ class Area:
         module, geometry = import_shapely("an area of interest"), self.geometry
         transformer = self._transformer(place, image)
         if transformer is not None:
+            geometry = _near(module, geometry, place.bounds(*size), transformer)
             left, bottom, right, top = geometry.bounds
-            geometry = module.segmentize(geometry, max(right - left, top - bottom) / _POINTS)
+            if not geometry.is_empty:
+                geometry = module.segmentize(geometry, max(right - left, top - bottom) / _POINTS)
         back = ~place.to_world
 
         def moved(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -156,6 +161,15 @@ class Area:
         rows = np.flatnonzero(met)
         met[rows] = ~np.asarray(module.touches(self.geometry, boxes[rows]))
         return met
+
+
+def _near(module: Any, geometry: Any, bounds: tuple[float, ...], transformer: Any) -> Any:
+    """Cut an area to the surroundings of an image, whose bounds are in its own reference system."""
+    left, bottom, right, top = transformer.transform_bounds(*bounds, direction="INVERSE")
+    if not np.isfinite([left, bottom, right, top]).all() or left >= right:  # across the antimeridian
+        return geometry
+    x, y = (right - left) / 10, (top - bottom) / 10
+    return module.intersection(geometry, module.box(left - x, bottom - y, right + x, top + y))
 
 
 def _read(path: str) -> Any:

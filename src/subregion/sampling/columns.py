@@ -136,7 +136,7 @@ class ColumnsMaker:
         self._counts: Counter[str] = Counter()
         self._count = 0
 
-    def add(self, packed: list[bytes]) -> bool:
+    def add(self, packed: list[memoryview]) -> bool:
         """Add what `pack` made; False, and nothing is added, if one has to be looked at more closely."""
         batch = _unpacked(b"".join(packed), self._counts)
         if batch is not None:
@@ -230,10 +230,10 @@ def _joined(parts: list[Any], dtype: Any) -> NDArray[Any]:
     return np.concatenate(parts, dtype=dtype) if parts else np.empty(0, dtype)
 
 
-def pack(entries: Sequence[AnnotationEntry]) -> bytes:
+def pack(entries: Sequence[AnnotationEntry]) -> memoryview:
     """Turn annotations into bytes: 5 times as fast as to take their attributes one by one."""
     packed = _encode(entries)
-    return packed[len(packed) - len(entries) * _PACKED.itemsize :]  # without how many there are
+    return memoryview(packed)[len(packed) - len(entries) * _PACKED.itemsize :]  # without their number
 
 
 def _unpacked(packed: bytes, counts: Counter[str]) -> Batch | None:

@@ -40,7 +40,8 @@ def demo_dataset(key: str = "shapes", **options: Any) -> Any:
         package = require(kwcoco)
     except ImportError:
         return shapes(key)
-    return package.CocoDataset.demo(key, **options)
+    quiet = {"verbose": 0} if "shapes" in key else {}  # only what is generated tells how far it is
+    return package.CocoDataset.demo(key, **{**quiet, **options})
 
 
 def shapes(key: str = "shapes", folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -223,9 +223,7 @@ class Grid:
         TooLargeError
             If there are more windows than a list can hold.
         """
-        different, kind = np.unique(shapes, axis=0, return_inverse=True)
-        kind = kind.reshape(-1).astype(np.int64)
-        fields = np.bincount(kind, minlength=len(different))
+        different, kind, fields = different_rows(shapes)
         total = sum(int(n) * _count(shape, spacing) for n, shape in zip(fields, different, strict=True))
         if total > MOST_WINDOWS:
             raise TooLargeError(
@@ -320,6 +318,30 @@ class Meetings:
         counts = np.concatenate([[0], np.cumsum(chosen[self.boxes])])
         found: NDArray[np.bool_] = counts[self.first[1:]] > counts[self.first[:-1]]
         return found
+
+
+def different_rows(
+    rows: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Return the different rows of a table of sizes, which of them each row is, and how often each comes.
+
+    As `numpy.unique` along an axis, in a fraction of its time where rows fit into one number each.
+
+    Examples
+    --------
+    >>> different_rows(np.array([[3, 4], [1, 9], [3, 4]]))
+    (array([[1, 9],
+            [3, 4]]), array([1, 0, 1]), array([1, 2]))
+    """
+    radix = [int(each) + 1 for each in rows.max(axis=0, initial=0)]
+    if math.prod(radix) >= 1 << 63:
+        different, kind, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+        return different, kind.reshape(-1).astype(np.int64), counts.astype(np.int64)
+    key = np.zeros(len(rows), np.int64)
+    for column, size in zip(rows.T, radix, strict=True):
+        key = key * size + column
+    _, first, kind, counts = np.unique(key, return_index=True, return_inverse=True, return_counts=True)
+    return rows[first], kind.astype(np.int64), counts.astype(np.int64)
 
 
 def union_area(boxes: NDArray[np.float64]) -> float:

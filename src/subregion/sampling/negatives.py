@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, NegativesError, shown
 from subregion.sampling.crowding import BoxTable
+from subregion.sampling.grid import different_rows
 
 #: Tells which windows (x0, y0, x1, y1) of images (their rows) hold enough pixels.
 Validity: TypeAlias = "Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]"
@@ -146,9 +147,9 @@ class _Places:
     """
 
     def __init__(self, sizes: NDArray[np.int64], dims: NDArray[np.int64], by: str) -> None:
-        shapes, kind, counts = np.unique(sizes, axis=0, return_inverse=True, return_counts=True)
-        self.shapes, self.counts = shapes.reshape(-1, 2), counts
-        self.members = np.argsort(kind.reshape(-1), kind="stable")
+        self.shapes, kind, counts = different_rows(sizes)
+        self.counts = counts
+        self.members = np.argsort(kind, kind="stable")
         self.offsets = np.cumsum(counts) - counts
         room = (self.shapes[None] - dims[:, None] + 1).clip(0)
         positions = room.astype(np.float64).prod(axis=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 COLUMNS = ("aid", "gid", "category_id", "cx", "cy", "width", "height", "img_width", "img_height")
 
 
-class Positives(Mapping[str, NDArray[Any]]):
+class Positives:
     """One row for each annotation with a box, in the order of the dataset; columns are made when asked for.
 
     Columns are ``aid``, ``gid``, ``category_id``, ``cx``, ``cy``, ``width``, ``height``, ``img_width`` and
-    ``img_height``; lengths are in pixels. ``len`` counts columns, as of any mapping, and `count` rows.
+    ``img_height``; lengths are in pixels. As of a data frame, ``len`` counts rows, and to iterate gives names
+    of columns.
 
     Parameters
     ----------
@@ -49,7 +50,18 @@ class Positives(Mapping[str, NDArray[Any]]):
         return len(self.rows)
 
     def __len__(self) -> int:
-        return len(COLUMNS)
+        return len(self.rows)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return COLUMNS
+
+    def items(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Yield the columns with their names."""
+        return ((column, self[column]) for column in COLUMNS)
+
+    def __contains__(self, column: object) -> bool:
+        return column in COLUMNS
 
     def __iter__(self) -> Iterator[str]:
         return iter(COLUMNS)

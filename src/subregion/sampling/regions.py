@@ -13,6 +13,7 @@ from subregion.errors import ConfigError, MissingNegativePoolError, RegionError,
 from subregion.sampling.arguments import as_generator, by_ratio, corners, place_of, whole
 from subregion.sampling.categories import BACKGROUND
 from subregion.sampling.crowding import BoxTable
+from subregion.sampling.grid import different_rows
 from subregion.sampling.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.positives import Positives
 from subregion.sampling.samplegrid import TASKS, GridOptions, sample_grid
@@ -300,7 +301,7 @@ class Regions:
                 "window_dims=None takes the sizes of positives for windows without objects, and there are no "
                 "positives; give window_dims=(height, width)."
             )
-        shapes = len(np.unique(self.sizes.table, axis=0))
+        shapes = len(different_rows(self.sizes.table)[0])
         most = min(count, MOST_SIZES, max(16, _MOST_PLACES // shapes))
         rows = self.targets.rows[rng.integers(self.targets.count, size=most)]
         boxes = self.index.boxes[rows]

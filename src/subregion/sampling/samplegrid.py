@@ -191,7 +191,8 @@ def _in_area(grid: Grid, fields: Fields, area: Area, frames: Frames) -> NDArray[
         if area.crs is not None:
             image_id = fields.first_image(field)
             place = frames.load_alignable(image_id, fields.space).georeference()
-            here = area.in_pixels(place, f"image {shown(image_id)}")
+            rows, cols = fields.shapes[field, -2:].tolist()
+            here = area.in_pixels(place, (rows, cols), f"image {shown(image_id)}")
         met = here.meets(_flat(lattice))
         found[grid.first[field] : grid.first[field + 1]] = np.tile(met, len(lattice) // len(met))
     return found

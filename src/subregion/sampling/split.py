@@ -256,8 +256,11 @@ def _groups(
 def _value(frames: Frames, image_id: Any, tag: str | None) -> Hashable | None:
     """Return the video of an image, or the value of a tag; None if it has none."""
     if tag is None:
-        place = frames.record(image_id).video
-        return None if place is None else (place.video_id,)
+        if isinstance(frames, CocoFrames):  # also of a video that is not listed
+            tag = "video_id"
+        else:
+            place = frames.record(image_id).video
+            return None if place is None else (place.video_id,)
     if not isinstance(frames, CocoFrames):
         raise ConfigError("by='tag': the collection has no entries with tags.")
     value = frames.image(image_id).get(tag)

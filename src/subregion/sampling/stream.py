@@ -140,7 +140,7 @@ def read_columns(lists: Lists) -> tuple[AnnotationColumns, FileAnnotations]:
 def _read_columns(listed: memoryview, owner: str) -> tuple[AnnotationColumns, FileAnnotations]:
     maker = ColumnsMaker(owner)
     annotations = FileAnnotations(listed, owner)
-    waiting: list[bytes] = []
+    waiting: list[memoryview] = []
     first = 0
 
     def put() -> None:
@@ -165,7 +165,7 @@ def _read_columns(listed: memoryview, owner: str) -> tuple[AnnotationColumns, Fi
 
 
 def _as_list(listed: memoryview | bytes, begin: int, end: int) -> bytes:
-    return b"[%b]" % bytes(listed[begin:end])
+    return b"".join((b"[", listed[begin:end], b"]"))
 
 
 def _pieces(
@@ -181,28 +181,24 @@ def _pieces(
     # Most writers give all annotations the same first key, which what is nested in them does not have.
     border = re.compile(rb"\}\s*,\s*(?=\{\s*" + re.escape(first_key[1]) + rb"\s*:)")
     while begin < last:
-        for end, following in _guesses(border, listed, begin, last):
+        place = begin + PIECE
+        for _ in range(_GUESSES):
+            if place < last:
+                found = border.search(listed, place, min(begin + _LONGEST * PIECE, last))
+                if found is None:
+                    continue
+                end, place = found.start() + 1, found.end()
+            else:
+                end = place = last
             try:
                 yield begin, end, _entries(_as_list(listed, begin, end))
             except _MALFORMED:
                 continue
-            begin = following
+            begin = place
             break
         else:
             yield from _sought(listed, len(known))
             return
-
-
-def _guesses(
-    border: re.Pattern[bytes], listed: memoryview | bytes, begin: int, last: int
-) -> Iterator[tuple[int, int]]:
-    """Tell where a piece may end, and the next one begin."""
-    if begin + PIECE >= last:
-        yield last, last
-        return
-    found = border.finditer(listed, begin + PIECE, min(begin + _LONGEST * PIECE, last))
-    for match, _ in zip(found, range(_GUESSES), strict=False):
-        yield match.start() + 1, match.end()
 
 
 def _sought(listed: memoryview | bytes, done: int) -> Iterator[tuple[int, int, list[AnnotationEntry] | None]]:

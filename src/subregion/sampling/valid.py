@@ -75,8 +75,9 @@ class ValidPixels:
             return found
         height, width = self._frames.load_frame(image_id, self._space).shape[:2]
         scale = min(1.0, LONGEST / max(height, width))
+        both = max(scale, 1 / height), max(scale, 1 / width)  # a pixel is left of the shorter side
         pixels = self._frames.load_region(
-            image_id, scale=scale, nodata="ma", interpolation="area", space=self._space
+            image_id, scale=both, nodata="ma", interpolation="area", space=self._space
         )
         valid = ~np.ma.getmaskarray(pixels).all(axis=2)
         table = np.zeros((valid.shape[0] + 1, valid.shape[1] + 1), np.int64)
