@@ -123,11 +123,14 @@ if TYPE_CHECKING:
     import xarray
     import yaml
     import zstandard
-    from PIL import IcoImagePlugin, Image, ImageCms
+    from PIL import IcoImagePlugin, Image, ImageCms, ImageDraw, ImageFilter, ImageFont
 else:
     Image = Library("PIL.Image", lambda image: image.init())
     IcoImagePlugin = Library("PIL.IcoImagePlugin")
     ImageCms = Library("PIL.ImageCms")
+    ImageDraw = Library("PIL.ImageDraw")
+    ImageFilter = Library("PIL.ImageFilter")
+    ImageFont = Library("PIL.ImageFont")
     av = Library("av", lambda _: importlib.import_module("av.subtitles.stream"))
     cv2 = Library("cv2")
     dask_array = Library("dask.array")
@@ -154,6 +157,9 @@ __all__ = [
     "IcoImagePlugin",
     "Image",
     "ImageCms",
+    "ImageDraw",
+    "ImageFilter",
+    "ImageFont",
     "av",
     "coco_masks",
     "cv2",

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from subregion.cache.workdir import make_store
 from subregion.cli.describe import find_copy
-from subregion.cli.drawing import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, reduced, to_picture, write
+from subregion.cli.drawing import reduced
 from subregion.cli.terrain import Relief, write_png
 from subregion.collections.simple import SimpleFrames
 from subregion.errors import DamagedFileError
 from subregion.formats.open import open_raster
 from subregion.geometry.window import Window
+from subregion.picture import ACCENT, BACKGROUND, BAR, FAINT, INK, PANEL, to_picture, write
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.picture import ACCENT, BACKGROUND, FAINT, INK, to_picture, write
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -79,34 +81,6 @@ def _squares(values: NDArray[Any], row: int, factor: int) -> NDArray[np.float32]
     return np.asarray(np.add.reduceat(down, np.arange(0, values.shape[1], factor), axis=1))
 
 
-def to_picture(values: NDArray[np.float32], dtype: np.dtype[Any], long_side: int) -> Image.Image:
-    """Make a picture of what `reduced` gave: bytes as they are, all else stretched from dark to light.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (rows, columns, 1 or 3)
-        The pixels; NaN becomes black.
-    dtype : dtype
-        What the file stores.
-    long_side : int
-        The longer side of the picture, at most.
-    """
-    from PIL import Image
-
-    finite = values[np.isfinite(values)]
-    low, high = (0.0, 255.0)
-    if dtype != np.uint8 and finite.size:
-        low, high = (float(edge) for edge in np.percentile(finite, (1, 99)))
-    scaled = (values - np.float32(low)) * np.float32(255 / (high - low if high > low else 1))
-    pixels = np.clip(np.nan_to_num(np.rint(scaled)), 0, 255).astype(np.uint8)
-    picture = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).convert("RGB")
-    shrink = min(1.0, long_side / max(picture.size))
-    size = max(1, round(picture.width * shrink)), max(1, round(picture.height * shrink))
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.LANCZOS)
-
-
-BACKGROUND, PANEL, BAR, ACCENT = "#15181d", "#1e232a", "#5d6b7a", "#ffb454"
-INK, FAINT = "#eef1f4", "#98a2ad"
 #: Between two lines of the grid there are at least so many pixels of the picture.
 _GRID_STEP = 7
 
@@ -195,30 +169,3 @@ def _draw_levels(
         text = f"{cols:,} x {rows:,}" if number else f"{cols:,} x {rows:,}, full"
         write(draw, (left + size[0] + 12, y + max(0, size[1] // 2 - 9)), text, 14, FAINT)
         y += max(size[1], 18) + 12
-
-
-def write(
-    draw: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    text: str,
-    size: int,
-    color: str,
-    *,
-    width: int | None = None,
-) -> int:
-    """Write text, in lines that are no wider than `width` pixels, and return where the last one ends."""
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(size)
-    lines = [""]
-    for word in text.split(" "):
-        longer = f"{lines[-1]} {word}".strip()
-        if width is None or not lines[-1] or font.getlength(longer) <= width:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    x, y = place
-    for line in lines:
-        draw.text((x, y), line, font=font, fill=color)
-        y += round(size * 1.3)
-    return y

@@ -53,12 +53,7 @@ def writer(output: Path, overwrite: bool) -> Write:
     suffix = output.suffix.lower()
     if suffix not in (".png", ".tif", ".tiff", ".npy"):
         raise ConfigError(f"{output}: the name must end in .png, .tif or .npy.")
-    if output.is_dir():
-        raise ConfigError(f"{output}: is a folder; give the name of a file.")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output}: there is no folder {output.parent}.")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output}: exists already; give --overwrite to replace it.")
+    check_output(output, overwrite)
 
     def write(pixels: NDArray[Any], tags: Sequence[FileTag] = ()) -> None:
         if pixels.size == 0 and suffix != ".npy":
@@ -86,6 +81,29 @@ def writer(output: Path, overwrite: bool) -> Write:
             unfinished.unlink(missing_ok=True)
 
     return write
+
+
+def drawing_writer(output: Path, overwrite: bool) -> Write:
+    """Return what writes a drawing, which is a PNG; see `writer`."""
+    if output.suffix.lower() != ".png":
+        raise ConfigError(f"{output}: a drawing is a PNG; give a name that ends in .png.")
+    return writer(output, overwrite)
+
+
+def check_output(output: Path, overwrite: bool) -> None:
+    """Check that a file of a name can be written.
+
+    Raises
+    ------
+    ConfigError
+        If its folder is missing, or it exists.
+    """
+    if output.is_dir():
+        raise ConfigError(f"{output}: is a folder; give the name of a file.")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output}: there is no folder {output.parent}.")
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output}: exists already; give --overwrite to replace it.")
 
 
 def _encode(path: Path, suffix: str, pixels: NDArray[Any], tags: Sequence[FileTag]) -> None:

@@ -18,6 +18,7 @@ from subregion.cli.gc import gc
 from subregion.cli.info import info
 from subregion.cli.prepare import prepare
 from subregion.cli.read import read
+from subregion.cli.sample import sample
 from subregion.cli.show import show
 from subregion.cli.split import split
 from subregion.cli.verify import verify
@@ -60,7 +61,7 @@ app = typer.Typer(
 )
 
 #: In the order in which help lists them.
-_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, split, demo)
+_COMMANDS: tuple[Callable[..., None], ...] = (prepare, info, verify, gc, read, show, sample, split, demo)
 
 
 def main() -> None:

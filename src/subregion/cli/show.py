@@ -29,10 +29,21 @@ def show(
         Path | None,
         typer.Argument(
             metavar="OUTPUT.png",
-            help="By default FILE-blocks.png here.",
+            help="By default FILE-blocks.png here, or FILE-annots.png.",
             show_default=False,
             parser=local_path,
         ),
+    ] = None,
+    annots: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET.json",
+            help="Draw the annotations that a COCO or kwcoco dataset has of the image.",
+            parser=local_path,
+        ),
+    ] = None,
+    image_id: Annotated[
+        str | None, typer.Option(metavar="ID", help="Which image of the dataset it is, if not by its path.")
     ] = None,
     view: ViewOptions = None,
     workdir: Workdir = None,
@@ -41,7 +52,7 @@ def show(
     hashid_mode: HashidMode = "PATH",
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a thumbnail of an image with its grid of blocks, and its levels beside it.
+    """Draw a thumbnail of an image with its grid of blocks and its levels beside it, or with annotations.
 
     Where a backend keeps a copy, that is drawn, and made first if need be; with 'none' it is the file itself.
 
@@ -50,18 +61,29 @@ def show(
       subregion show scan.tif
 
       subregion show huge.png blocks.png --backend none
+
+      subregion show scan.tif --annots train.json
     """
     import numpy as np
 
-    from subregion.cli.drawing import draw_blocks
-    from subregion.cli.export import writer
+    from subregion.cli.export import drawing_writer
 
-    output = output or Path(f"{file.stem or file.name}-blocks.png")
-    if output.suffix.lower() != ".png":
-        raise ConfigError(f"{output}: a drawing is a PNG; give a name that ends in .png.")
-    write = writer(output, overwrite)
+    if image_id is not None and annots is None:
+        raise ConfigError("--image-id says which image of --annots is meant; give that too.")
+    what = "blocks" if annots is None else "annots"
+    output = output or Path(f"{file.stem or file.name}-{what}.png")
+    write = drawing_writer(output, overwrite)
     store, _ = make_cache(workdir, backend, config, hashid_mode)
     with status(f"drawing {file}"):
-        raster = store.open(asset_of(file, view)).raster
-        write(np.asarray(draw_blocks(raster, file.name)))
+        if annots is None:
+            from subregion.cli.drawing import draw_blocks
+
+            drawing = draw_blocks(store.open(asset_of(file, view)).raster, file.name)
+        else:
+            from subregion.cli.annotated import draw_annotated, find_image
+
+            found = find_image(annots, file, image_id)
+            asset = found.asset if view is None and found.asset is not None else asset_of(file, view)
+            drawing = draw_annotated(store.open(asset).raster, found, file.name)
+        write(np.asarray(drawing))
     typer.echo(str(output))

@@ -24,9 +24,12 @@ from subregion.sampling.places import Box, Places
 from subregion.sampling.regions import Regions
 from subregion.sampling.report import Report
 from subregion.sampling.sample import make_sample, wanted_parts
+from subregion.sampling.sheet import contact_sheet
 from subregion.sampling.targets import Target, resolve
 
 if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+
     from subregion.cache.backend import Backend
 
 #: What is counted in `CocoSampler.report`, beside what the index passed over.
@@ -406,6 +409,11 @@ class CocoSampler:
     ) -> dict[str, Any]:
         """Return windows that cover all images, or videos; see `Regions.new_sample_grid`."""
         return self.regions.new_sample_grid(task, window_dims, window_overlap, **options)
+
+    def show(self, targets: Any = None, n: int = 24, **options: Any) -> Picture:
+        """Draw a contact sheet of samples, with their boxes, masks and classes; see `sheet.contact_sheet`."""
+        options.setdefault("rng", self._rng)
+        return contact_sheet(self, targets, n, **options)
 
     # Images and annotations as they are.
 
