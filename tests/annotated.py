@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from subregion.collections.coco import CocoFrames
-from subregion.sampling.index import AnnotationIndex
-from subregion.sampling.regions import Regions
+from subregion.sampling.annotations.index import AnnotationIndex
+from subregion.sampling.regions.regions import Regions
 
 Box = Sequence[float]
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from subregion import CocoFrames
 from subregion.collections.coco_file import read_dataset
 from subregion.errors import RecordError, SubregionError, UnknownAnnotationError, UnknownImageError
-from subregion.sampling import index as index_module
-from subregion.sampling import stream
-from subregion.sampling.index import AnnotationIndex
-from subregion.sampling.report import Report
+from subregion.sampling.annotations import index as index_module
+from subregion.sampling.annotations import stream
+from subregion.sampling.annotations.index import AnnotationIndex
+from subregion.sampling.annotations.report import Report
 
 
 def dataset_of(annotations: list[Any], images: int = 3, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from subregion.errors import RecordError, UnknownCategoryError
-from subregion.sampling.categories import Categories
+from subregion.sampling.annotations.categories import Categories
 
 NAMES = ["background", "star", "ball", "cat", "dog", "animal", "toy"]
 

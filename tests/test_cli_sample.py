@@ -14,8 +14,8 @@ from typer.testing import CliRunner, Result
 from subregion import CocoSampler
 from subregion.cli.main import app
 from subregion.sampling.demo import shapes
-from subregion.sampling.overlay import class_color
-from subregion.sampling.written import read_targets, targets_to_text
+from subregion.sampling.sheet.overlay import class_color
+from subregion.sampling.targets.written import read_targets, targets_to_text
 
 
 @pytest.fixture(autouse=True)

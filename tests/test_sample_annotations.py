@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from subregion import CocoFrames
 from subregion.errors import ConfigError, RegionError
 from subregion.geometry.window import Window
-from subregion.sampling.annotations import Annotations, FramePart
-from subregion.sampling.detections import relative
-from subregion.sampling.index import AnnotationIndex
-from subregion.sampling.report import Report
-from subregion.sampling.shapes import RunLengths
+from subregion.sampling.annotations.annotations import Annotations, FramePart
+from subregion.sampling.annotations.detections import relative
+from subregion.sampling.annotations.index import AnnotationIndex
+from subregion.sampling.annotations.report import Report
+from subregion.sampling.annotations.shapes import RunLengths
 
 HEIGHT, WIDTH = 60, 80
 
@@ -328,7 +328,7 @@ def test_torchvision(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         Mask=lambda found: ("mask", found),
     )
     monkeypatch.setattr(
-        "subregion.sampling.export.torchvision",
+        "subregion.sampling.annotations.export.torchvision",
         types.SimpleNamespace(imported=lambda: _module(installed, wrapped)),
     )
     index = index_of([square(10, 10), {"id": 9, "bbox": None}])
@@ -444,7 +444,9 @@ def test_kwimage_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> Any:
         raise ImportError("kwimage")
 
-    monkeypatch.setattr("subregion.sampling.detections.kwimage", types.SimpleNamespace(imported=missing))
+    monkeypatch.setattr(
+        "subregion.sampling.annotations.detections.kwimage", types.SimpleNamespace(imported=missing)
+    )
     with pytest.raises(ImportError, match="kwimage"):
         relative(annotations)
     assert "kwimage" in sys.modules  # by this test, not by annotations

@@ -28,8 +28,8 @@ from subregion.errors import (
 )
 from subregion.libraries import kwimage
 from subregion.sampling.demo import shapes
-from subregion.sampling.keys import COMPLETED
-from subregion.sampling.sample import given_of
+from subregion.sampling.targets.keys import COMPLETED
+from subregion.sampling.targets.sample import given_of
 
 _S = slice
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, TooLargeError
-from subregion.sampling.grid import Grid, Lattice, Spacing, different_rows, starts, union_area
+from subregion.sampling.regions.grid import Grid, Lattice, Spacing, different_rows, starts, union_area
 
 AXES = {1: "x", 2: "h, w", 3: "t, h, w"}
 

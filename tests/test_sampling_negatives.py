@@ -17,9 +17,9 @@ from scipy import stats
 
 from annotated import dataset, regions_of
 from subregion.errors import ConfigError, MissingNegativePoolError, NegativesError
-from subregion.sampling.crowding import BoxTable
-from subregion.sampling.negatives import NegativeRule
-from subregion.sampling.regions import Regions
+from subregion.sampling.regions.crowding import BoxTable
+from subregion.sampling.regions.negatives import NegativeRule
+from subregion.sampling.regions.regions import Regions
 
 NOTHING = NegativeRule(over_window=0, over_annotation=0)
 

@@ -24,7 +24,7 @@ from subregion.errors import (
     UnknownImageError,
     UnknownVideoError,
 )
-from subregion.sampling.regions import Regions
+from subregion.sampling.regions.regions import Regions
 
 IMAGES = "image_detection"
 VIDEOS = "video_detection"
@@ -302,7 +302,7 @@ def test_windows_of_nodata_are_left_out_and_the_full_resolution_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     document = georeferenced(tmp_path / "a.tif", nodata_from=96)
-    monkeypatch.setattr("subregion.sampling.valid.LONGEST", 128)
+    monkeypatch.setattr("subregion.sampling.regions.valid.LONGEST", 128)
     regions = regions_of(document)
 
     def columns(**options: Any) -> set[int]:

@@ -21,8 +21,8 @@ from annotated import dataset, regions_of
 from subregion.cli.main import app
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, NotGeoreferencedError
-from subregion.sampling.split import Split, split_images, split_targets
-from subregion.sampling.splitfiles import split_documents, write_splits
+from subregion.sampling.split.files import split_documents, write_splits
+from subregion.sampling.split.split import Split, split_images, split_targets
 
 
 def split_of(document: Any, *args: Any, **options: Any) -> Split:

@@ -14,17 +14,17 @@ from affine import Affine
 from subregion.cli.drawing import reduced
 from subregion.errors import ConfigError, UnknownImageError, shown
 from subregion.picture import ACCENT, BACKGROUND, FAINT, INK, to_picture, write
-from subregion.sampling.annotations import Annotations, FramePart
-from subregion.sampling.legend import LEGEND_LINE, draw_legend, legend
-from subregion.sampling.overlay import OverlayOptions, draw_over
+from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.sampler import CocoSampler
+from subregion.sampling.sheet.legend import LEGEND_LINE, draw_legend, legend
+from subregion.sampling.sheet.overlay import OverlayOptions, draw_over
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from subregion.formats.raster import Raster
     from subregion.records import Asset
-    from subregion.sampling.index import AnnotationIndex
+    from subregion.sampling.annotations.index import AnnotationIndex
 
 #: Pictures with more annotations have no names, which would hide what they name.
 _MOST_NAMED = 60

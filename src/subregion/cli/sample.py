@@ -115,9 +115,9 @@ def sample(
     import numpy as np
 
     from subregion.cli.export import check_output, drawing_writer
-    from subregion.sampling.drawn import Draw
     from subregion.sampling.sampler import CocoSampler
-    from subregion.sampling.written import read_targets, targets_to_text
+    from subregion.sampling.sheet.drawn import Draw
+    from subregion.sampling.targets.written import read_targets, targets_to_text
 
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)

@@ -60,9 +60,9 @@ def split(
       subregion split scenes.json --by area --block 20000 --margin 500
     """
     from subregion.collections.coco import CocoFrames
-    from subregion.sampling.index import AnnotationIndex
-    from subregion.sampling.split import WAYS, split_images
-    from subregion.sampling.splitfiles import write_splits
+    from subregion.sampling.annotations.index import AnnotationIndex
+    from subregion.sampling.split.files import write_splits
+    from subregion.sampling.split.split import WAYS, split_images
 
     with status(f"splitting {dataset}"):
         frames = CocoFrames(str(dataset), str(dataset.parent), backend=None)

@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, RegionError, shown
 from subregion.records import unknown_channel
-from subregion.sampling.calls import checked_threshold, merged, replaced
-from subregion.sampling.categories import Categories
+from subregion.sampling.annotations.categories import Categories
+from subregion.sampling.annotations.index import AnnotationIndex
+from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source_of
+from subregion.sampling.annotations.report import Report
 from subregion.sampling.demo import demo_dataset
-from subregion.sampling.found import find_annotations
-from subregion.sampling.index import AnnotationIndex
-from subregion.sampling.keys import Request
-from subregion.sampling.live import LiveAnnotations, hash_of, source_of
-from subregion.sampling.pixels import Pixels, read_pixels
-from subregion.sampling.places import Box, Places
-from subregion.sampling.regions import Regions
-from subregion.sampling.report import Report
-from subregion.sampling.sample import make_sample, wanted_parts
-from subregion.sampling.sheet import contact_sheet
-from subregion.sampling.targets import Target, resolve
+from subregion.sampling.regions.regions import Regions
+from subregion.sampling.sheet.sheet import contact_sheet
+from subregion.sampling.targets.calls import checked_threshold, merged, replaced
+from subregion.sampling.targets.found import find_annotations
+from subregion.sampling.targets.keys import Request
+from subregion.sampling.targets.pixels import Pixels, read_pixels
+from subregion.sampling.targets.places import Box, Places
+from subregion.sampling.targets.sample import make_sample, wanted_parts
+from subregion.sampling.targets.targets import Target, resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

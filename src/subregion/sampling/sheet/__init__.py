@@ -1,0 +1,1 @@
+"""Contact sheets: samples on one picture, to look at."""

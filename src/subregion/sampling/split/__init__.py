@@ -1,0 +1,1 @@
+"""Datasets split for training, validation and test."""
