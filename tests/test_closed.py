@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import multiprocessing
 import os
 import shutil
@@ -17,9 +18,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from subregion import SimpleFrames, Window
+from subregion.blocks.cache import BLOCKS
 from subregion.formats import open as opening
 from subregion.io import pool
-from subregion.io.descriptors import TICK
+from subregion.io.descriptors import TICK, state_of
 from subregion.io.pool import INDEXES, POOL
 
 BACKENDS = ["npy", "cog", {"type": "cog", "config": {"compress": "JPEG"}}, "zarr", "jpeg"]
@@ -189,6 +191,33 @@ def test_a_copy_that_was_damaged_while_it_was_closed_is_made_anew(
     POOL.close(lambda key: True)
     for one, other in zip(first, read_all(frames, paths), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.pixels
+@pytest.mark.parametrize("backend", ["cog", "zarr"])
+def test_a_copy_that_rotted_while_it_was_closed_is_made_anew(backend: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    np.save(tmp_path / "a.npy", noise)
+    time.sleep(2 * TICK)
+    frames = SimpleFrames({1: tmp_path / "a.npy"}, tmp_path / "cache", backend)
+    frames.load_region(1)
+    POOL.forget(lambda key: True)
+    path = max((tmp_path / "cache").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        # A page that is dirty already is changed without any sign of it, as on a disk that decays.
+        for at in range(0, len(mapped), 1000):
+            mapped[at] = mapped[at]
+        time.sleep(2 * TICK)
+        np.testing.assert_array_equal(frames.load_region(1), noise)
+        POOL.close(lambda key: True)
+        BLOCKS._start_empty()
+        assert len(INDEXES) == 1
+        before = state_of(path.stat())
+        for at in range(len(mapped) // 4000 * 1000, len(mapped) // 2, 1000):
+            mapped[at] ^= 0x55
+        if state_of(path.stat()) != before:
+            pytest.skip("the system wrote the pages back too soon")
+        np.testing.assert_array_equal(frames.load_region(1), noise)
 
 
 def test_indexes_are_bounded_by_bytes(
