@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import mmap
 import multiprocessing
 import os
 import shutil
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,40 @@ def test_indexes_are_bounded_by_bytes(
     read_all(frames, paths)
     assert len(INDEXES) == 0
     assert len(parsed) > count
+
+
+@pytest.mark.parametrize("backend", [None, "cog"])
+def test_names_of_bands_count_as_memory(backend: str | None, tmp_path: Path) -> None:
+    items = "".join(
+        f'<Item name="DESCRIPTION" sample="{band}" role="description">Band {band}</Item>'
+        for band in range(200)
+    )
+    said = f"<GDALMetadata>{items}</GDALMetadata>"
+    paths = {number: tmp_path / f"{number}.tif" for number in range(12)}
+    for path in paths.values():
+        tags = [(42112, 2, len(said) + 1, said, True)]
+        pixels = np.zeros((120, 120, 200), np.uint8)
+        how: Any = {"planarconfig": "contig", "tile": (64, 64), "compression": "zlib", "extratags": tags}
+        tifffile.imwrite(path, pixels, photometric="minisblack", **how)
+    time.sleep(2 * TICK)
+    BLOCKS.resize(0)
+    frames = SimpleFrames(paths, tmp_path / "cache", backend)
+
+    def kept(numbers: range) -> int:
+        before = INDEXES.nbytes
+        for number in numbers:
+            frames.load_region(number, Window(0, 0, 4, 4), channels="Band 7")
+        gc.collect()
+        return INDEXES.nbytes - before
+
+    kept(range(12))
+    POOL.forget(lambda key: True)
+    kept(range(4))
+    tracemalloc.start()
+    try:
+        assert kept(range(4, 12)) > tracemalloc.get_traced_memory()[0] * 0.7
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_least_recently_used_index_goes_first() -> None:
