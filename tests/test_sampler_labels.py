@@ -40,7 +40,13 @@ def dataset(tmp_path: Path, labels: NDArray[np.uint8]) -> dict[str, Any]:
         "palette": "index",
         "labels": True,
     }
-    image = {"id": 1, "file_name": None, "width": SIZE[1], "height": SIZE[0], "assets": [photo, classes]}
+    image: dict[str, Any] = {
+        "id": 1,
+        "file_name": None,
+        "width": SIZE[1],
+        "height": SIZE[0],
+        "assets": [photo, classes],
+    }
     image |= {"video_id": 1, "frame_index": 0, "warp_img_to_vid": {"scale": 2}}
     box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [20, 10, 16, 12]}
     return {
