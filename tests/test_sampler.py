@@ -29,7 +29,7 @@ from subregion.errors import (
 from subregion.libraries import kwimage
 from subregion.sampling.demo import shapes
 from subregion.sampling.targets.keys import COMPLETED
-from subregion.sampling.targets.sample import given_of
+from subregion.sampling.targets.written import as_json
 
 _S = slice
 
@@ -292,10 +292,18 @@ def test_types_and_fills(sampler: CocoSampler, scene: Scene, which: dict[str, An
 def test_targets_go_through_json(sampler: CocoSampler) -> None:
     for target in ({"gid": 1, "slices": [[0, 9], [-2, 5]], "label": "mine"}, {"aid": 11}, {"vidid": 1}):
         sample = sampler.load_sample(target)
-        written = json.loads(json.dumps(given_of(sample["target"])))
+        written = json.loads(json.dumps(as_json(sample["target"])))
         assert written == target
         np.testing.assert_array_equal(sampler.load_sample(written)["im"], sample["im"])
         assert COMPLETED in sample["target"]
+    # What was changed of a returned target is kept, also where load_sample had filled it.
+    returned = sampler.load_sample({"aid": 11})["target"]
+    returned["cx"] += 5
+    changed = json.loads(json.dumps(as_json(returned)))
+    assert changed == {"aid": 11, "cx": 53.0}
+    np.testing.assert_array_equal(
+        sampler.load_sample(changed)["im"], sampler.load_sample({"aid": 11, "cx": 53.0})["im"]
+    )
 
 
 def test_unknown_annotations(sampler: CocoSampler) -> None:

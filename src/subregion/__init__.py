@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from subregion.image import AlignableImageData, LazyFrame, NativeCrop
     from subregion.read.clip import Clip
     from subregion.records import Asset, ImageRecord, VideoPlace
+    from subregion.sampling.regions.intersection import FrameIntersectionIndex
     from subregion.sampling.sampler import CocoSampler
 
     open = open_image  # noqa: A001 - subregion.open is meant to read like open
@@ -38,6 +39,7 @@ _HOMES = {
     "Clip": ("subregion.read.clip", "Clip"),
     "CocoFrames": ("subregion.collections.coco", "CocoFrames"),
     "CocoSampler": ("subregion.sampling.sampler", "CocoSampler"),
+    "FrameIntersectionIndex": ("subregion.sampling.regions.intersection", "FrameIntersectionIndex"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
@@ -66,6 +68,7 @@ __all__ = [
     "Clip",
     "CocoFrames",
     "CocoSampler",
+    "FrameIntersectionIndex",
     "Frames",
     "Georeference",
     "ImageRecord",

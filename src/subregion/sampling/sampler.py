@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, RegionError, shown
-from subregion.records import unknown_channel
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source_of
@@ -22,18 +21,16 @@ from subregion.sampling.sheet.sheet import contact_sheet
 from subregion.sampling.targets.calls import checked_threshold, merged, replaced
 from subregion.sampling.targets.found import find_annotations
 from subregion.sampling.targets.keys import Request
+from subregion.sampling.targets.missing import MissingChannels
 from subregion.sampling.targets.pixels import Pixels, read_pixels
 from subregion.sampling.targets.places import Box, Places
 from subregion.sampling.targets.sample import make_sample, wanted_parts
-from subregion.sampling.targets.targets import Target, resolve
+from subregion.sampling.targets.targets import resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from subregion.cache.backend import Backend
-
-#: What is counted in `CocoSampler.report`, beside what the index passed over.
-MISSING_CHANNEL = "missing channel"
 
 
 class CocoSampler:
@@ -57,6 +54,8 @@ class CocoSampler:
         Accepted for code that gives it; nothing is printed.
     rng : int, numpy.random.Generator or None
         What random choices come from.
+    **options
+        Of the images, as for `CocoFrames`: ``root``, ``palette``, ``orientation``, ``hashid_mode`` and so on.
 
     Examples
     --------
@@ -76,18 +75,18 @@ class CocoSampler:
         verbose: int = 0,
         *,
         rng: int | np.random.Generator | None = None,
+        **options: Any,
     ) -> None:
         self.dset = dset
         self.workdir = workdir
         self.verbose = verbose
         source = source_of(dset)
-        self.frames = CocoFrames(source, workdir, backend)
+        self.frames = CocoFrames(source, workdir, backend, **options)
         self._places = Places(self.frames)
         self._live = LiveAnnotations(source, self.frames)
         self._rng = np.random.default_rng(rng)
         self._regions: Regions | None = None
-        self._counts: dict[str, int] = {}
-        self._channels: frozenset[str] = frozenset()
+        self._missing = MissingChannels(self.frames)
         if autoinit:
             _ = self.index
 
@@ -156,7 +155,7 @@ class CocoSampler:
     @property
     def report(self) -> Report:
         """What was passed over, mended or filled, and how often."""
-        return self.index.report + self._counts
+        return self.index.report + self._missing.counts
 
     @property
     def classes(self) -> Categories:
@@ -169,6 +168,11 @@ class CocoSampler:
     def kp_classes(self) -> Categories:
         """The categories of keypoints."""
         return self._live.kp_classes
+
+    @property
+    def _backend(self) -> Any:
+        """How images are stored for reading, where programs look for it."""
+        return self.frames.backend
 
     @property
     def BACKGROUND_CLASS_ID(self) -> int:  # noqa: N802 - as it is called there
@@ -278,7 +282,8 @@ class CocoSampler:
         annot_ids : iterable of int or None
             The annotations that may come, instead of all that the window meets.
         visible_thresh : float
-            More than this part of a box must be seen: inside the window, and inside the image.
+            More than this part of a box must be seen: inside the window, and inside the image. At 0 all come
+            that the window meets, also what lies outside its image.
         strict : bool
             Whether keys that are unknown are an error.
         tr : dict
@@ -310,7 +315,7 @@ class CocoSampler:
         resolved = resolve(request, self._places, self, strict)
         pixels = read_pixels(self.frames, resolved.target)
         if pixels.missing:
-            self._tell_missing(resolved.target, pixels)
+            self._missing.tell(resolved.target, pixels)
         found = None
         if parts is not None:
             found = find_annotations(
@@ -327,19 +332,6 @@ class CocoSampler:
         row = index.find(annotation_id)
         box: Any = tuple(index.boxes[row].tolist())
         return index.image_ids[index.image[row]], box, int(index.category_ids[row])
-
-    def _tell_missing(self, target: Target, pixels: Pixels) -> None:
-        """Count channels that were filled; refuse those that no image has, unless NaN is asked for."""
-        self._counts[MISSING_CHANNEL] = self._counts.get(MISSING_CHANNEL, 0) + len(pixels.missing)
-        if target.options.nodata is not None:
-            return
-        names = dict.fromkeys(name for _, name in pixels.missing)
-        if not self._channels.issuperset(names):
-            records = map(self.frames.record, self.frames.image_ids)
-            self._channels = frozenset(name for record in records for name in record.places())
-        for name in names:
-            if name not in self._channels:
-                raise unknown_channel(name, tuple(sorted(self._channels)), "the dataset")
 
     def load_item(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
@@ -116,11 +116,3 @@ def _slice_of(times: range | None) -> slice | None:
     if times is None:
         return None
     return slice(times.start, times.stop, None if times.step == 1 else times.step)
-
-
-def given_of(target: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return of a target that a sample came with what was given: what JSON can hold, if that was."""
-    out = dict(target)
-    for key in (*(out.pop(COMPLETED, None) or ()), "space_dims", "data_dims", "annot_idx"):
-        out.pop(key, None)
-    return out
