@@ -20,11 +20,11 @@ from subregion.sampling.demo import demo_dataset
 from subregion.sampling.regions.regions import Regions
 from subregion.sampling.sheet.sheet import contact_sheet
 from subregion.sampling.targets.calls import checked_threshold, merged, replaced
-from subregion.sampling.targets.found import find_annotations
 from subregion.sampling.targets.keys import Request
 from subregion.sampling.targets.pixels import Pixels, read_pixels
 from subregion.sampling.targets.places import Box, Places
 from subregion.sampling.targets.sample import make_sample, wanted_parts
+from subregion.sampling.targets.selection import select_annotations
 from subregion.sampling.targets.targets import Target, resolve
 
 if TYPE_CHECKING:
@@ -311,13 +311,11 @@ class CocoSampler:
         pixels = read_pixels(self.frames, resolved.target)
         if pixels.missing:
             self._tell_missing(resolved.target, pixels)
-        found = None
+        selection = None
         if parts is not None:
-            found = find_annotations(
-                index, self._places, resolved.target, pixels, parts, threshold, annot_ids
-            )
-            found.kp_classes = kp_classes
-        sample = make_sample(self.frames, request, resolved, pixels, found)
+            wanted = parts, threshold, annot_ids, kp_classes
+            selection = select_annotations(index, self._places, resolved.target, pixels.scales, *wanted)
+        sample = make_sample(self.frames, request, resolved, pixels, selection)
         sample["classes"], sample["kp_classes"] = index.categories, kp_classes
         return sample
 
@@ -437,7 +435,6 @@ class CocoSampler:
         """Return the ids of the annotations that a target holds; no pixel is read."""
         resolved = resolve(target, self._places, self).target
         scales = (resolved.options.scale,) * len(resolved.image_ids)
-        pixels = Pixels(None, (), None, (), scales)
-        found = find_annotations(self.index, self._places, resolved, pixels, frozenset(("boxes",)), 0.0, None)
-        ids: list[int] = found.annotations.ids.tolist()
+        selection = select_annotations(self.index, self._places, resolved, scales, frozenset())
+        ids: list[int] = selection.column("ids").tolist()
         return ids
