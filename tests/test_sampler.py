@@ -29,7 +29,7 @@ from subregion.errors import (
 from subregion.libraries import kwimage
 from subregion.sampling.demo import shapes
 from subregion.sampling.targets.keys import COMPLETED
-from subregion.sampling.targets.sample import given_of
+from subregion.sampling.targets.serialize import as_json
 
 _S = slice
 
@@ -292,7 +292,7 @@ def test_types_and_fills(sampler: CocoSampler, scene: Scene, which: dict[str, An
 def test_targets_go_through_json(sampler: CocoSampler) -> None:
     for target in ({"gid": 1, "slices": [[0, 9], [-2, 5]], "label": "mine"}, {"aid": 11}, {"vidid": 1}):
         sample = sampler.load_sample(target)
-        written = json.loads(json.dumps(given_of(sample["target"])))
+        written = json.loads(json.dumps(as_json(sample["target"])))
         assert written == target
         np.testing.assert_array_equal(sampler.load_sample(written)["im"], sample["im"])
         assert COMPLETED in sample["target"]

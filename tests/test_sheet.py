@@ -19,7 +19,7 @@ from subregion.geometry.window import Window
 from subregion.sampling.demo import shapes
 from subregion.sampling.sheet.drawn import Draw
 from subregion.sampling.sheet.overlay import OverlayOptions, class_color
-from subregion.sampling.targets.written import as_json, read_targets, targets_to_text
+from subregion.sampling.targets.serialize import as_json, read_targets, targets_to_text
 
 FLAT = (10, 60, 30)
 LINES = OverlayOptions(masks=False, keypoints=False, names=False)

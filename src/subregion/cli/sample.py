@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +17,7 @@ from subregion.cli.arguments import (
     make_cache,
 )
 from subregion.cli.console import status
-from subregion.errors import ConfigError, SubregionError, shown
+from subregion.errors import ConfigError, shown
 
 Dataset = Annotated[
     Path,
@@ -115,9 +113,10 @@ def sample(
     import numpy as np
 
     from subregion.cli.export import check_output, drawing_writer
+    from subregion.io.replacing import written_beside
     from subregion.sampling.sampler import CocoSampler
     from subregion.sampling.sheet.drawn import Draw
-    from subregion.sampling.targets.written import read_targets, targets_to_text
+    from subregion.sampling.targets.serialize import read_targets, targets_to_text
 
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)
@@ -139,7 +138,8 @@ def sample(
             write(np.asarray(sampler.show(targets, n, size=size)))
         typer.echo(str(out))
     if json_file is not None:
-        _write_text(json_file, targets_to_text(targets))
+        with written_beside(json_file) as unfinished:
+            unfinished.write_text(targets_to_text(targets), "utf-8")
         typer.echo(f"{json_file}: {len(targets)} targets")
 
 
@@ -174,15 +174,3 @@ def _reading(channels: str | None, scale: str | None) -> dict[str, Any]:
             raise ConfigError(f"--scale {shown(scale)}: write a number, or X,Y, such as 0.5.")
         reading["scale"] = numbers[0] if len(numbers) == 1 else numbers
     return reading
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file beside its name, and rename it."""
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.json")
-    try:
-        unfinished.write_text(text, "utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise SubregionError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

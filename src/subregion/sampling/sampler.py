@@ -16,11 +16,11 @@ from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source_of
 from subregion.sampling.annotations.report import Report
+from subregion.sampling.arguments import checked_threshold
 from subregion.sampling.demo import demo_dataset
 from subregion.sampling.regions.regions import Regions
 from subregion.sampling.sheet.sheet import contact_sheet
-from subregion.sampling.targets.calls import checked_threshold, merged, replaced
-from subregion.sampling.targets.keys import Request
+from subregion.sampling.targets.keys import Request, merged, replaced
 from subregion.sampling.targets.pixels import Pixels, read_pixels
 from subregion.sampling.targets.places import Box, Places
 from subregion.sampling.targets.sample import make_sample, wanted_parts

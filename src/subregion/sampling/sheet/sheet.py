@@ -13,7 +13,7 @@ import numpy as np
 from subregion.errors import ConfigError, RegionTypeError, shown
 from subregion.libraries import Image, ImageDraw
 from subregion.picture import ACCENT, BACKGROUND, FAINT, INK, PANEL, font_for, shortened, write
-from subregion.sampling.regions.arguments import whole
+from subregion.sampling.arguments import checked_count
 from subregion.sampling.sheet.cell import Cell, checked_size, draw_cell
 from subregion.sampling.sheet.drawn import Draw
 from subregion.sampling.sheet.legend import LEGEND_LINE, draw_legend, legend
@@ -131,7 +131,9 @@ def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: 
     inner = max(max(cell.picture.width for cell in cells), 170)
     width = inner + 2 * _INSET
     columns = (
-        _columns(cells, width) if columns is None else min(whole("columns", columns, least=1), len(cells))
+        _columns(cells, width)
+        if columns is None
+        else min(checked_count("columns", columns, least=1), len(cells))
     )
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.picture.height for cell in row) for row in rows]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
 from subregion.sampling.annotations.detections import ALL_PARTS
 from subregion.sampling.targets.annots import annots_of
-from subregion.sampling.targets.keys import COMPLETED, Request, alike
+from subregion.sampling.targets.keys import COMPLETED, Request, without_completed
 from subregion.sampling.targets.params import SamplePlacement, data_dims, params_of
 from subregion.sampling.targets.pixels import Pixels, channel_names, with_names
 from subregion.sampling.targets.selection import Selection
@@ -87,11 +87,7 @@ def _image(target: Target, pixels: Pixels, names: tuple[str | None, ...] | None)
 def _completed(request: Request, resolved: Resolved, selection: Selection | None) -> dict[Any, Any]:
     """Return the target with what follows from it, which is noted so that it can be used again."""
     target, given = resolved.target, resolved.given
-    out = dict(request)
-    if COMPLETED in out:
-        for key, value in (out.pop(COMPLETED) or {}).items():
-            if key in out and alike(out[key], value):
-                del out[key]
+    out = without_completed(request)
     window, added = target.window, dict(resolved.filled)
     rows, cols = window.slices
     if target.stacked:
@@ -117,11 +113,3 @@ def _slice_of(times: range | None) -> slice | None:
     if times is None:
         return None
     return slice(times.start, times.stop, None if times.step == 1 else times.step)
-
-
-def given_of(target: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Return of a target that a sample came with what was given: what JSON can hold, if that was."""
-    out = dict(target)
-    for key in (*(out.pop(COMPLETED, None) or ()), "space_dims", "data_dims", "annot_idx"):
-        out.pop(key, None)
-    return out
