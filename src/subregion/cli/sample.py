@@ -115,12 +115,12 @@ def sample(
     from subregion.cli.export import check_output, drawing_writer
     from subregion.io.replacing import written_beside
     from subregion.sampling.sampler import CocoSampler
-    from subregion.sampling.sheet.drawn import Draw
+    from subregion.sampling.sheet.choice import RandomChoice
     from subregion.sampling.targets.serialize import read_targets, targets_to_text
 
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)
-    draw = Draw(n, None if window is None else _window(window), negatives, grid, frames)
+    choice = RandomChoice(n, None if window is None else _window(window), negatives, grid, frames)
     reading = _reading(channels, scale)
     if out is None and json_file is None:
         out = Path(f"{dataset.stem.removesuffix('.kwcoco') or dataset.name}-samples.png")
@@ -131,7 +131,7 @@ def sample(
     given = None if targets_file is None else read_targets(targets_file)
     with status(f"reading {dataset}"):
         sampler = CocoSampler(dataset, cache_folder(workdir), backend=chosen)
-        targets = draw.targets(sampler, seed) if given is None else given
+        targets = choice.targets(sampler, seed) if given is None else given
         targets = [target | reading for target in targets]
     if write is not None:
         with status(f"drawing {min(n, len(targets))} samples"):

@@ -19,7 +19,7 @@ from subregion.sampling.arguments import (
     corners,
     place_of,
 )
-from subregion.sampling.regions.crowding import BoxTable
+from subregion.sampling.regions.boxtable import BoxTable
 from subregion.sampling.regions.grid import different_rows
 from subregion.sampling.regions.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.regions.positives import Positives

@@ -15,7 +15,7 @@ from subregion.libraries import Image, ImageDraw
 from subregion.picture import ACCENT, BACKGROUND, FAINT, INK, PANEL, font_for, shortened, write
 from subregion.sampling.arguments import checked_count
 from subregion.sampling.sheet.cell import Cell, checked_size, draw_cell
-from subregion.sampling.sheet.drawn import Draw
+from subregion.sampling.sheet.choice import RandomChoice
 from subregion.sampling.sheet.legend import LEGEND_LINE, draw_legend, legend
 from subregion.sampling.sheet.overlay import OverlayOptions
 
@@ -65,7 +65,7 @@ def contact_sheet(
     n : int
         How many are drawn at random, or at most of those that are given.
     window_dims, negatives, grid, frames
-        Which samples are drawn at random; see `Draw`.
+        Which samples are drawn at random; see `RandomChoice`.
     rng : None, int or numpy.random.Generator
         Draws them.
     size : int
@@ -91,9 +91,9 @@ def contact_sheet(
         If an option has no meaning, or there is nothing to draw.
     """
     size, options = checked_size(size), overlay or OverlayOptions()
-    draw = Draw(n, window_dims, negatives, grid, frames)
+    choice = RandomChoice(n, window_dims, negatives, grid, frames)
     if targets is None:
-        targets = draw.targets(sampler, rng)
+        targets = choice.targets(sampler, rng)
     elif window_dims is not None or negatives is not None or grid or frames is not None:
         raise ConfigError(
             "window_dims, negatives, grid and frames say what is drawn at random; leave out targets."

@@ -19,7 +19,7 @@ WINDOW = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class RandomChoice:
     """Which samples are drawn.
 
     Parameters
