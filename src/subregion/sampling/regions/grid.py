@@ -130,7 +130,7 @@ class Lattice:
 
     @classmethod
     def over(cls, shape: Sequence[int], spacing: Spacing) -> Lattice:
-        """Cover a extent of this shape."""
+        """Cover an extent of this shape."""
         size = tuple(
             int(length) if dim is None else dim for length, dim in zip(shape, spacing.dims, strict=True)
         )
@@ -371,7 +371,7 @@ def _places(
 
 
 def _count(shape: NDArray[np.int64], spacing: Spacing) -> int:
-    """Tell how many windows a extent needs, before they are made."""
+    """Tell how many windows an extent needs, before they are made."""
     total = 1
     for length, dim, overlap in zip(shape.tolist(), spacing.dims, spacing.overlap, strict=True):
         size = length if dim is None else dim

@@ -219,7 +219,7 @@ def _valid(grid: Grid, extents: Extents, frames: Frames, least: float) -> NDArra
 
 
 def _flat(lattice: Lattice) -> NDArray[np.int64]:
-    """Return the windows of a extent in the plane, as x0, y0, x1, y1."""
+    """Return the windows of an extent in the plane, as x0, y0, x1, y1."""
     plane = Lattice(lattice.axes[-2:], lattice.size[-2:])
     low = plane.lows()
     return np.concatenate([low[:, ::-1], (low + plane.size)[:, ::-1]], axis=1)
