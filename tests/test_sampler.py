@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -320,6 +321,40 @@ def test_without_kwimage(sampler: CocoSampler, monkeypatch: pytest.MonkeyPatch) 
             sample["annots"][key]
     with pytest.raises(ImportError, match="kwimage"):
         sample["params"]["sample_tlbr"]
+
+
+def test_what_needs_packages_that_are_missing_says_so() -> None:
+    code = """
+import sys
+for name in ("shapely", "pycocotools", "kwimage", "networkx"):
+    sys.modules[name] = None
+from subregion import CocoSampler
+from subregion.errors import MissingPackageError
+from subregion.sampling.demo import shapes
+sampler = CocoSampler(shapes("shapes2"), backend=None)
+sample = sampler.load_sample({"gid": 1})
+annotations = sample["annots"].annotations
+print(annotations.boxes.shape[1])
+calls = {
+    "segmentations": lambda: annotations.segmentations,
+    "mask": lambda: annotations.to_mask(),
+    "params": lambda: sample["params"]["sample_tlbr"],
+    "graph": lambda: sampler.classes.graph,
+}
+for name, call in calls.items():
+    try:
+        call()
+    except MissingPackageError as error:
+        print(name, str(error).split(" needs ")[1])
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == [
+        "4",
+        "segmentations shapely: pip install 'subregion[samples]'.",
+        "mask shapely: pip install 'subregion[samples]'.",
+        "params kwimage: pip install kwimage.",
+        "graph networkx: pip install networkx.",
+    ]
 
 
 def test_shapes_of_ours(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from subregion.collections.video import VideoCollection
 from subregion.errors import TargetError, UnknownChannelError, shown
 from subregion.geometry.channels import ALL, parse_channels
-from subregion.libraries import require, xarray
+from subregion.libraries import needed, xarray
 from subregion.records import ImageRecord
 from subregion.sampling.targets.options import PLAIN, SampleOptions
 from subregion.sampling.targets.targets import Target
@@ -271,7 +271,7 @@ def _read_joined(frames: VideoCollection, target: Target) -> Pixels:
 
 def with_names(array: NDArray[Any], names: Sequence[str | None] | None) -> Any:
     """Return pixels as an array with names: y, x and c, and t in front of a stack."""
-    require(xarray)
+    needed(xarray, "as_xarray")
     dims = ("t", "y", "x", "c")[-array.ndim :]
     coords = {"c": list(names)} if names is not None and None not in names else {}
     return xarray.DataArray(array, dims=dims, coords=coords)
