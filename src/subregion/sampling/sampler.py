@@ -416,7 +416,7 @@ class CocoSampler:
     # Images and annotations as they are.
 
     def load_image(self, image_id: Any, cache: bool = True) -> NDArray[Any]:
-        """Read a whole image; see `Frames.load_image`."""
+        """Read a whole image, (rows, columns, channels); see `Frames.load_image`."""
         return np.asanyarray(self.frames.load_image(image_id, cache=cache))
 
     def load_annotations(self, image_id: Any) -> list[Mapping[str, Any]]:
@@ -432,7 +432,7 @@ class CocoSampler:
         return image, self.load_annotations(image_id)
 
     def load_target_annots(self, target: Request) -> list[int]:
-        """Return the ids of the annotations that a target holds; no pixel is read."""
+        """Return the ids of the annotations that a target holds, frame by frame; no pixel is read."""
         resolved = resolve(target, self._places, self).target
         scales = (resolved.options.scale,) * len(resolved.image_ids)
         selection = select_annotations(self.index, self._places, resolved, scales, frozenset())

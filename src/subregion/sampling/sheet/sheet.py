@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _MARGIN, _GAP, _INSET = 32, 16, 10
 #: The height of what is written below each picture.
 _CAPTION = 44
+#: Where the title, what is counted below it, the legend and, without one, the cells begin.
+_TITLE, _FACTS, _LEGEND, _HEAD = 22, 56, 90, 92
+#: Below a legend.
+_LEGEND_GAP = 10
+#: Cells, and sheets, are at least so wide that their texts have room.
+_LEAST_CELL, _LEAST_SHEET = 170, 420
 #: How much wider than high a sheet is to be.
 _ASPECT = 1.5
 _NAME_SIZE, _NOTE_SIZE = 14, 12
@@ -128,7 +134,7 @@ def _samples(sampler: CocoSampler, targets: Any, reading: Mapping[str, Any]) -> 
 
 
 def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: str) -> Picture:
-    inner = max(max(cell.picture.width for cell in cells), 170)
+    inner = max(max(cell.picture.width for cell in cells), _LEAST_CELL)
     width = inner + 2 * _INSET
     columns = (
         _columns(cells, width)
@@ -137,15 +143,14 @@ def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: 
     )
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.picture.height for cell in row) for row in rows]
-    # A single narrow cell leaves room for the title.
-    across = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, 420)
+    across = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, _LEAST_SHEET)
     counts: Counter[int] = sum((cell.classes for cell in cells), Counter())
     entries = legend(sampler.classes, counts, across - 2 * _MARGIN)
-    head = 92 + LEGEND_LINE * len(entries) + (10 if entries else 0)
+    head = _HEAD + LEGEND_LINE * len(entries) + (_LEGEND_GAP if entries else 0)
     down = head + sum(height + 2 * _INSET + _CAPTION + _GAP for height in heights) - _GAP + _MARGIN
     canvas = Image.new("RGB", (across, down), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
-    write(pen, (_MARGIN, 22), shortened(title, 24, across - 2 * _MARGIN), 24, INK)
+    write(pen, (_MARGIN, _TITLE), shortened(title, 24, across - 2 * _MARGIN), 24, INK)
     facts = " · ".join(
         f"{count:,} {one if count == 1 else many}"
         for count, one, many in (
@@ -154,8 +159,8 @@ def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: 
             (len(sampler.class_ids), "category", "categories"),
         )
     )
-    write(pen, (_MARGIN, 56), facts, 14, FAINT)
-    draw_legend(pen, entries, (_MARGIN, 90))
+    write(pen, (_MARGIN, _FACTS), facts, 14, FAINT)
+    draw_legend(pen, entries, (_MARGIN, _LEGEND))
     number, top = 1, head
     for row, height in zip(rows, heights, strict=True):
         for place, cell in enumerate(row):

@@ -68,7 +68,29 @@ _UNSCALED = ((1.0, 1.0),)
 
 
 def read_pixels(frames: VideoCollection, target: Target) -> Pixels:
-    """Read the pixels of a target."""
+    """Read the pixels of a target.
+
+    Parameters
+    ----------
+    frames : VideoCollection
+        The images.
+    target : Target
+        What is to be read.
+
+    Returns
+    -------
+    Pixels
+        Of the type of the files, or that of the options; owned by the caller.
+
+    Raises
+    ------
+    TargetError
+        If pixels cannot hold the number that stands for nodata, or frames have samples of different shapes.
+    UnknownChannelError
+        If a channel is unknown, and only the file names its channels; otherwise it is filled, and missing.
+    SubregionError
+        As for `Frames.load_region`.
+    """
     options = target.options
     if options is PLAIN and not target.stacked:  # nearly always, and then nothing else may take time
         image = frames.load_region(target.image_ids[0], target.padded)
@@ -270,7 +292,25 @@ def _read_joined(frames: VideoCollection, target: Target) -> Pixels:
 
 
 def with_names(array: NDArray[Any], names: Sequence[str | None] | None) -> Any:
-    """Return pixels as an array with names: y, x and c, and t in front of a stack."""
+    """Return pixels as an array with names.
+
+    Parameters
+    ----------
+    array : ndarray, shape (rows, columns, channels) or (frames, rows, columns, channels)
+        The pixels.
+    names : sequence of (str or None), or None
+        Of the channels; they become coordinates if all are known.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the dimensions y, x and c, and t in front of a stack.
+
+    Raises
+    ------
+    MissingPackageError
+        If xarray is not installed.
+    """
     needed(xarray, "as_xarray")
     dims = ("t", "y", "x", "c")[-array.ndim :]
     coords = {"c": list(names)} if names is not None and None not in names else {}

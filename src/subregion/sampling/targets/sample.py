@@ -53,7 +53,27 @@ def wanted_parts(with_annots: Any) -> frozenset[str] | None:
 def make_sample(
     frames: VideoCollection, request: Request, resolved: Resolved, pixels: Pixels, selection: Selection | None
 ) -> dict[str, Any]:
-    """Put a sample together."""
+    """Put a sample together.
+
+    Parameters
+    ----------
+    frames : VideoCollection
+        The images, which know the names of channels.
+    request : Mapping
+        The target, as the user wrote it.
+    resolved : Resolved
+        What it stands for.
+    pixels : Pixels
+        What was read.
+    selection : Selection or None
+        The annotations; None if they are not wanted.
+
+    Returns
+    -------
+    dict
+        ``im``, ``target``, ``params``, and unless they are declined ``tr`` and ``annots``; see
+        `CocoSampler.load_sample`.
+    """
     target, given = resolved.target, resolved.given
     names = pixels.channels
     if target.options.as_xarray and names is None and not pixels.parts:
