@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import mmap
 import multiprocessing
 import os
 import shutil
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +20,10 @@ import tifffile
 from numpy.typing import NDArray
 
 from subregion import SimpleFrames, Window
+from subregion.blocks.cache import BLOCKS
 from subregion.formats import open as opening
 from subregion.io import pool
-from subregion.io.descriptors import TICK
+from subregion.io.descriptors import TICK, state_of
 from subregion.io.pool import INDEXES, POOL
 
 BACKENDS = ["npy", "cog", {"type": "cog", "config": {"compress": "JPEG"}}, "zarr", "jpeg"]
@@ -191,6 +195,33 @@ def test_a_copy_that_was_damaged_while_it_was_closed_is_made_anew(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.pixels
+@pytest.mark.parametrize("backend", ["cog", "zarr"])
+def test_a_copy_that_rotted_while_it_was_closed_is_made_anew(backend: str, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
+    np.save(tmp_path / "a.npy", noise)
+    time.sleep(2 * TICK)
+    frames = SimpleFrames({1: tmp_path / "a.npy"}, tmp_path / "cache", backend)
+    frames.load_region(1)
+    POOL.forget(lambda key: True)
+    path = max((tmp_path / "cache").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:
+        # A page that is dirty already is changed without any sign of it, as on a disk that decays.
+        for at in range(0, len(mapped), 1000):
+            mapped[at] = mapped[at]
+        time.sleep(2 * TICK)
+        np.testing.assert_array_equal(frames.load_region(1), noise)
+        POOL.close(lambda key: True)
+        BLOCKS._start_empty()
+        assert len(INDEXES) == 1
+        before = state_of(path.stat())
+        for at in range(len(mapped) // 4000 * 1000, len(mapped) // 2, 1000):
+            mapped[at] ^= 0x55
+        if state_of(path.stat()) != before:
+            pytest.skip("the system wrote the pages back too soon")
+        np.testing.assert_array_equal(frames.load_region(1), noise)
+
+
 def test_indexes_are_bounded_by_bytes(
     paths: dict[int, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parsed: list[str]
 ) -> None:
@@ -211,6 +242,40 @@ def test_indexes_are_bounded_by_bytes(
     read_all(frames, paths)
     assert len(INDEXES) == 0
     assert len(parsed) > count
+
+
+@pytest.mark.parametrize("backend", [None, "cog"])
+def test_names_of_bands_count_as_memory(backend: str | None, tmp_path: Path) -> None:
+    items = "".join(
+        f'<Item name="DESCRIPTION" sample="{band}" role="description">Band {band}</Item>'
+        for band in range(200)
+    )
+    said = f"<GDALMetadata>{items}</GDALMetadata>"
+    paths = {number: tmp_path / f"{number}.tif" for number in range(12)}
+    for path in paths.values():
+        tags = [(42112, 2, len(said) + 1, said, True)]
+        pixels = np.zeros((120, 120, 200), np.uint8)
+        how: Any = {"planarconfig": "contig", "tile": (64, 64), "compression": "zlib", "extratags": tags}
+        tifffile.imwrite(path, pixels, photometric="minisblack", **how)
+    time.sleep(2 * TICK)
+    BLOCKS.resize(0)
+    frames = SimpleFrames(paths, tmp_path / "cache", backend)
+
+    def kept(numbers: range) -> int:
+        before = INDEXES.nbytes
+        for number in numbers:
+            frames.load_region(number, Window(0, 0, 4, 4), channels="Band 7")
+        gc.collect()
+        return INDEXES.nbytes - before
+
+    kept(range(12))
+    POOL.forget(lambda key: True)
+    kept(range(4))
+    tracemalloc.start()
+    try:
+        assert kept(range(4, 12)) > tracemalloc.get_traced_memory()[0] * 0.7
+    finally:
+        tracemalloc.stop()
 
 
 def test_the_least_recently_used_index_goes_first() -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from subregion.cache.seen import Watched, WatchedFile
-from subregion.io.pool import Index
+from subregion.io.pool import Index, Indexed
 from subregion.io.source import ClosedFile
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _ASSET_NBYTES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAsset:
+class OpenAsset(Indexed):
     """An asset that is open for reading.
 
     Parameters

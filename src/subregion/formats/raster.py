@@ -47,6 +47,8 @@ def _nothing(full: Level) -> str:
 
 #: About how many bytes the objects take that a raster is made of, beside its levels.
 _RASTER_NBYTES = 2000
+#: The same of a band and its name, which many have.
+_BAND_NBYTES = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +257,8 @@ class Raster:
         if index is None:
             return None
         levels = index.__dict__.get("levels", (index.full,))
-        return index, _RASTER_NBYTES + self.index_nbytes + sum(level.index_nbytes for level in levels)
+        itself = _RASTER_NBYTES + _BAND_NBYTES * self.shape[2] + self.index_nbytes
+        return index, itself + sum(level.index_nbytes for level in levels)
 
     def on(self, file: ByteSource, lease: object) -> Raster | None:
         """Return the same of the same file that was opened again, or closed; None if that cannot be.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
@@ -49,6 +50,16 @@ class Index(NamedTuple):
 
     value: Any
     nbytes: int
+
+
+class Indexed(ABC):
+    """Something open of which a pool keeps more than it keeps open."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def index(self) -> Index | None:
+        """Return what to keep of it when it is closed, without any of its files; None for nothing."""
 
 
 class Indexes:
@@ -119,8 +130,7 @@ def _index_limit() -> int:
 class Pool:
     """Keeps the most recently used objects open.
 
-    Where an object has a method `index`, what it returns is kept in `INDEXES` when the object is let go of
-    because there are too many.
+    Of what is `Indexed`, the index is kept in `INDEXES` when it is let go of because there are too many.
 
     Holding an object is the lease: eviction only drops the pool's own reference, so a file is closed when
     its last reader is done. Thread-safe. A forked child starts with an empty pool and opens for itself.
@@ -208,9 +218,8 @@ class Pool:
 def _keep_indexes(dropped: list[tuple[Hashable, Any]]) -> None:
     """Keep what was found out about objects that are about to be closed."""
     for key, opened in dropped:
-        make = getattr(opened, "index", None)
-        if make is not None and INDEXES.limit:
-            index = make()
+        if isinstance(opened, Indexed) and INDEXES.limit:
+            index = opened.index()
             if index is not None:
                 INDEXES.put(key, index)
 

@@ -55,7 +55,6 @@ cdef extern from "grid.h" nogil:
         sr_strides strides
         uint8_t fill[64]
         uint8_t *verified
-        int again
         int64_t *seen
         sr_map map
         int64_t unmapped

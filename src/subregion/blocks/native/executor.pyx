@@ -101,13 +101,11 @@ cdef _give_back(_Scratch scratch):
 
 
 cdef class _Notes:
-    """What is noted of the blocks of a file as it is, for all times that it is open."""
+    """When blocks of a file as it is were decoded, for all times that it is open: they are kept as long."""
 
-    cdef uint8_t *verified
     cdef int64_t *seen
 
     def __dealloc__(self):
-        free(self.verified)
         free(self.seen)
 
 
@@ -207,29 +205,31 @@ cdef class BlockTable:
             listed = listed and self._views[2].len == count * <int64_t>sizeof(uint32_t)
         if not listed or not sr_grid_fits(grid):
             raise ValueError("a level has as many blocks as its size says, and their samples lie inside of them")
-        grid.again = notes is not None
         self._notes = <_Notes>_Notes.__new__(_Notes) if notes is None else notes
-        if notes is None and (sums is not None or grid.codec.checked):
-            self._notes.verified = <uint8_t *>calloc(count, 1)
-            if self._notes.verified == NULL:
+        if sums is not None or grid.codec.checked:
+            # Noted anew each time that the file is opened: meanwhile blocks may have to come from the disk again,
+            # and no look at one byte tells that of all pages of a block.
+            grid.verified = <uint8_t *>calloc(count, 1)
+            if grid.verified == NULL:
                 raise MemoryError
         grid.keeps = self.keeps = keeps
         if notes is None and keeps:
             self._notes.seen = <int64_t *>calloc(count, sizeof(int64_t))
             if self._notes.seen == NULL:
                 raise MemoryError
-        grid.verified, grid.seen = self._notes.verified, self._notes.seen
+        grid.seen = self._notes.seen
         # A map costs more than it saves the first window, unless only some of a block is touched.
         grid.unmapped = 0 if grid.codec.compressor == SR_RAW else 1
 
     def __dealloc__(self):
         cdef sr_grid *grid = &self.grid
         sr_map_close(&grid.map)
+        free(grid.verified)
         for place in range(self._held):
             PyBuffer_Release(&self._views[place])
 
     def on(self, file) -> "BlockTable":
-        """Return the same of the same file that was opened again, or closed; it has the same notes."""
+        """Return the same of the same file that was opened again, or closed; what was decoded is noted for both."""
         return BlockTable(file, *self._about, self._notes)
 
     @property

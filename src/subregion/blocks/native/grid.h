@@ -30,7 +30,6 @@ typedef struct {
     sr_strides strides; /* of a decoded block */
     uint8_t fill[SR_SAMPLE];
     uint8_t *verified; /* which blocks were compared with their checksums; NULL: none are */
-    int again;         /* whether that may have been when the file was open before */
     int64_t *seen;     /* when each was decoded; see work.c */
     sr_map map;
     int64_t unmapped; /* reads to go before it is worth a map */

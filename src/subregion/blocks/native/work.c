@@ -154,15 +154,6 @@ static int verify(const sr_grid *grid, int64_t number, const uint8_t *stored, in
     return 1;
 }
 
-/* Have a block compared again that may come from the disk again, because its file was closed since. */
-static void doubt(const sr_work *work, int64_t number, int64_t offset)
-{
-    const sr_grid *grid = work->grid;
-    if (grid->again && grid->verified && grid->verified[number]
-        && (work->cold || sr_is_cold(grid->descriptor, offset)))
-        grid->verified[number] = 0;
-}
-
 /* Which bytes of a decoded block a group wants; returns how many it must have. */
 static int64_t extent(const sr_work *work, int64_t group, int64_t *begin, int64_t *end)
 {
@@ -202,7 +193,6 @@ static int carry_out(sr_work *work, int64_t group, sr_scratch *scratch, int mapp
         return 0;
     if (grid->keeps && work->limit && was_late(work, number))
         return 0;
-    doubt(work, number, offset); /* before it is fetched: afterwards it lies in memory */
     const uint8_t *stored = fetch(grid, scratch, offset, count, mapped), *decoded;
     if (!stored || !verify(grid, number, stored, count))
         return 0;
