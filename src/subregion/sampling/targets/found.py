@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.errors import RegionTypeError, shown
 from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.detections import boxes_of, detections_of, keypoints_of, segmentations_of
@@ -138,10 +139,17 @@ def find_annotations(
             Lie(window, scale, places.image_shape(image_id), places.to_grid(image_id))
             for image_id, scale in zip(target.image_ids, pixels.scales, strict=True)
         )
-    ids = None if annotation_ids is None else list(annotation_ids)
+    ids = None if annotation_ids is None else _listed(annotation_ids)
     rows = tuple([select(index, image_id, lie, ids) for image_id, lie in zip(target.image_ids, lies)])  # noqa: B905
     found = Found(index, target, lies, rows, parts)
     return found.only(threshold) if threshold > 0 else found
+
+
+def _listed(annotation_ids: Any) -> list[Any]:
+    try:
+        return list(annotation_ids)
+    except TypeError:
+        raise RegionTypeError(f"annot_ids={shown(annotation_ids)}: a list of ids is needed.") from None
 
 
 class SampleAnnotations(LazyMapping):
