@@ -53,7 +53,7 @@ def test_items_by_number(sampler: CocoSampler, scene: Scene) -> None:
     assert [each["target"]["aid"] for each in sampler] == numbers
     assert sampler[-1]["target"] == sampler[17]["target"]
     for index in (18, -19):
-        with pytest.raises(RegionError, match="18 samples"):
+        with pytest.raises(RegionError, match="there are 18"):
             sampler[index]
         with pytest.raises(IndexError):
             sampler.load_item(index)
@@ -122,6 +122,21 @@ def test_all_kinds_of_datasets(scene: Scene, tmp_path: Path, kind: str) -> None:
     copied = pickle.loads(pickle.dumps(sampler))
     assert _shown(copied) == _shown(sampler)
     assert copied.hashid == sampler.hashid
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_samplers_of_databases_are_pickled(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kwcoco
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(scene.dataset))
+    sampler = CocoSampler(kwcoco.CocoDataset(str(path)).view_sql(), backend=None)
+    assert _shown(pickle.loads(pickle.dumps(sampler))) == _shown(sampler) == _shown(scene.sampler())
+    assert pickle.loads(pickle.dumps(sampler)).hashid == sampler.hashid
 
 
 def test_samples_are_pickled_without_the_dataset(scene: Scene) -> None:

@@ -136,9 +136,11 @@ def checked_threshold(visible_thresh: Any) -> float:
     ConfigError
         If it is no number from 0 to 1.
     """
-    if visible_thresh == 0.0 and type(visible_thresh) is float:
+    if type(visible_thresh) is float and visible_thresh == 0.0:
         return visible_thresh
-    number = isinstance(visible_thresh, int | float | np.number) and not isinstance(visible_thresh, bool)
+    number = isinstance(visible_thresh, int | float | np.integer | np.floating) and not isinstance(
+        visible_thresh, bool
+    )
     if not number or not 0 <= visible_thresh <= 1:
         raise ConfigError(f"visible_thresh={shown(visible_thresh)}: a number from 0 to 1 is needed.")
     return float(visible_thresh)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
-from subregion.errors import ConfigError, RegionError, shown
+from subregion.errors import ConfigError, RegionError
 from subregion.records import unknown_channel
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.index import AnnotationIndex
@@ -18,6 +18,7 @@ from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source
 from subregion.sampling.annotations.report import Report
 from subregion.sampling.arguments import checked_threshold
 from subregion.sampling.demo import demo_dataset
+from subregion.sampling.regions.arguments import as_generator, place_of
 from subregion.sampling.regions.regions import Regions
 from subregion.sampling.sheet.sheet import contact_sheet
 from subregion.sampling.targets.keys import Request, merged, replaced
@@ -84,7 +85,7 @@ class CocoSampler:
         self.frames = CocoFrames(source, workdir, backend)
         self._places = Places(self.frames)
         self._live = LiveAnnotations(source, self.frames)
-        self._rng = np.random.default_rng(rng)
+        self._rng = as_generator(rng)
         self._regions: Regions | None = None
         self._counts: dict[str, int] = {}
         self._channels: frozenset[str] = frozenset()
@@ -365,10 +366,7 @@ class CocoSampler:
         RegionError
             If there is no such sample (`IndexError`).
         """
-        count = len(self)
-        number = index + count if index < 0 else index
-        if not 0 <= number < count:
-            raise RegionError(f"sampler[{shown(index)}]: there are {count} samples.")
+        number = place_of(index, len(self), "samples", RegionError)
         positives = self.n_positives
         if number < positives:
             return self.load_positive(number, with_annots, target, rng, **options)

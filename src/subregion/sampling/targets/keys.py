@@ -280,9 +280,13 @@ def number(value: Any, name: str) -> float:
     """Return a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise RegionTypeError(f"target: {name}={shown(value)}: a number is needed.")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
         raise TargetError(f"target: {name}={shown(value)}: a finite number is needed.")
-    return float(value)
+    return found
 
 
 NO_PAD: Pad = ((0, 0), (0, 0))
@@ -304,7 +308,8 @@ def pad_of(pad: Any) -> Pad:
     """
     if pad is None:
         return NO_PAD
-    parts = tuple(pad) if isinstance(pad, list | tuple | np.ndarray) else (pad, pad)
+    pad = pad.tolist() if isinstance(pad, np.ndarray) else pad
+    parts = tuple(pad) if isinstance(pad, list | tuple) else (pad, pad)
     if len(parts) == 3:
         if _sides(parts[0], pad) != (0, 0):
             raise TargetError(f"target: pad={shown(pad)}: no frames can be added; the first must be 0.")

@@ -182,7 +182,7 @@ def _finished(array: NDArray[Any], options: SampleOptions) -> NDArray[Any]:
 
 def _filled(array: NDArray[Any], value: Any) -> NDArray[Any]:
     if array.dtype.kind in "iu" and not (
-        float(value).is_integer() and np.iinfo(array.dtype).min <= value <= np.iinfo(array.dtype).max
+        np.iinfo(array.dtype).min <= value <= np.iinfo(array.dtype).max and float(value).is_integer()
     ):
         raise TargetError(f"target: nodata={shown(value)}: pixels of {array.dtype} cannot hold it.")
     masked = np.ma.asarray(array)

@@ -10,6 +10,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
+from subregion.errors import RegionTypeError, shown
 from subregion.geometry.placement import OutputGrid
 from subregion.geometry.window import Window
 from subregion.sampling.annotations.annotations import Annotations, FramePart
@@ -234,10 +235,17 @@ def select_annotations(
         row, col, height, width = window.row, window.col, window.height, window.width
         rows = (index.overlapping(target.image_ids[0], (col, row, col + width, row + height)),)
     else:
-        ids = None if annotation_ids is None else list(annotation_ids)
+        ids = None if annotation_ids is None else _listed(annotation_ids)
         rows = tuple(
             select_rows(index, image_id, placement, ids)
             for image_id, placement in zip(target.image_ids, placements, strict=True)
         )
     found = Selection(index, target, placements, rows, parts, kp_classes)
     return found.visible(threshold) if threshold > 0 else found
+
+
+def _listed(annotation_ids: Any) -> list[Any]:
+    try:
+        return list(annotation_ids)
+    except TypeError:
+        raise RegionTypeError(f"annot_ids={shown(annotation_ids)}: a list of ids is needed.") from None
