@@ -195,6 +195,7 @@ def test_what_is_wrong_is_counted(tmp_path: Path) -> None:
             "unknown image": 2,
             "unknown category": 1,
             "malformed track id": 1,
+            "box outside the image": 1,
         }
     )
     dataset = dataset_of(found)

@@ -312,6 +312,14 @@ def test_targets_go_through_json(sampler: CocoSampler) -> None:
         assert written == target
         np.testing.assert_array_equal(sampler.load_sample(written)["im"], sample["im"])
         assert COMPLETED in sample["target"]
+    # What was changed of a returned target is kept, also where load_sample had filled it.
+    returned = sampler.load_sample({"aid": 11})["target"]
+    returned["cx"] += 5
+    changed = json.loads(json.dumps(as_json(returned)))
+    assert changed == {"aid": 11, "cx": 53.0}
+    np.testing.assert_array_equal(
+        sampler.load_sample(changed)["im"], sampler.load_sample({"aid": 11, "cx": 53.0})["im"]
+    )
 
 
 def test_unknown_annotations(sampler: CocoSampler) -> None:

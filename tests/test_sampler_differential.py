@@ -198,6 +198,30 @@ def test_channels_of_files_of_other_sizes(pairs: Callable[[str], Pair], nodata: 
     np.testing.assert_allclose(a["im"], b["im"], atol=1)
 
 
+def test_sensors_with_channels_of_their_own(pairs: Callable[[str], Pair]) -> None:
+    """Frames differ in channels, resolutions and turns of their files."""
+    ours, theirs = pairs("vidshapes2-msi-multisensor")
+    lacking = set()
+    for which in ({"vidid": 1}, {"vidid": 2}, {"gids": [2, 1]}):
+        for place in _PLACES:
+            target = {**which, "space_slice": place, "channels": "B11|B8|r"}
+            a, b = ours.load_sample(target, nodata="float"), theirs.load_sample(target, nodata="float")
+            _compare(a, b, pixels=False)
+            assert a["im"].shape == b["im"].shape
+            gids = a["target"]["gids"]
+            for gid, channel in a["params"]["missing_channels"]:
+                assert channel not in ours.dset.coco_image(gid).channels.fuse().as_list()
+                plane = gids.index(gid), ..., ["B11", "B8", "r"].index(channel)
+                assert np.isnan(a["im"][plane]).all()
+                assert np.isnan(b["im"][plane]).all()
+                lacking.add((gid, channel))
+            if place is _PLACES[1]:
+                # Along edges of files they mix in what is no pixel; within they go in steps of 1/32 pixel.
+                far = np.abs(a["im"] - b["im"]) > 0.06 * np.nanmax(a["im"], axis=(0, 1, 2))
+                assert far.mean() < 0.02
+    assert lacking
+
+
 def test_parts_at_their_own_resolution(pairs: Callable[[str], Pair]) -> None:
     ours, theirs = pairs("vidshapes2-multispectral")
     for scale in (None, 2):

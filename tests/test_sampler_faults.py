@@ -1,4 +1,8 @@
-"""What the predecessor does wrong, each right here; names and numbers are those of its lists of faults."""
+"""What the predecessor does wrong, each right here; names and numbers are those of its lists of faults.
+
+U1, U3 and U19 are in test_sampling_negatives.py, 17 in test_sampling_regions.py; 1 to 10, 13, 14, 19 and 21,
+which are of images, in test_predecessor_faults.py.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import pytest
 from PIL import Image
 
 from scenes import SIZE, Scene, make_scene
-from subregion import CocoSampler
+from subregion import CocoSampler, FrameIntersectionIndex
 from subregion.errors import ConfigError, TargetError
 
 _S = slice
@@ -182,6 +186,18 @@ def test_u14_parts_of_all_resolutions_have_warps_of_their_own(tmp_path: Path) ->
     assert found[1] == [[1, 0, -12], [0, 1, -6]]
     np.testing.assert_allclose(found[2], [[1 / 3, 0, -4], [0, 1 / 3, -2]])
     assert [part.shape for part in sample["im"][0]] == [(12, 24, 1), (24, 48, 1), (8, 16, 1)]
+
+
+@pytest.mark.parametrize("value", ["0", "1", ""])
+def test_u15_no_variable_of_the_environment_decides_how_boxes_are_found(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("USE_RTREE", value)
+    index = FrameIntersectionIndex.from_coco(scene.dataset)
+    assert index.overlapping_aids(1, [0, 0, 30, 20]) == [10]
+    assert index.overlapping_aids(1, [30, 20, 40, 30]) == []
+    target = {"gid": 1, "slices": (_S(20, 30), _S(30, 41))}
+    assert scene.sampler().load_sample(target)["annots"]["aids"].tolist() == []
 
 
 def test_u16_single_channels_keep_their_axis(tmp_path: Path) -> None:

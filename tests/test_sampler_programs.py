@@ -13,7 +13,7 @@ import pytest
 from delayed_image import ChannelSpec
 
 from scenes import SIZE, Scene, make_scene
-from subregion import CocoSampler
+from subregion import CocoSampler, FrameIntersectionIndex
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::UserWarning"),
@@ -157,7 +157,16 @@ def test_bioharn(sampler: CocoSampler, scene: Scene) -> None:
     assert chip["im"].shape == (20, 20, 3)
     assert chip["tr"]["category_id"] == 2
     assert sampler.regions.targets["category_id"].tolist() == [1, 2] * 7
-    assert sampler._depends()
+    # What it keeps of a run has a name from what it depends on, and lies beside the converted images.
+    assert sampler._depends() == [sampler.hashid]
+    assert Path(sampler.regions.workdir, "_cache").parent == Path(sampler.frames.workdir)
+    # Windows of a grid of its own are told apart by an index of boxes.
+    index = FrameIntersectionIndex.from_coco(sampler.dset, verbose=0)
+    windows = kwimage.Boxes(np.array([[0, 0, 40, 30], [40, 0, 80, 30], [31, 0, 40, 60]]), "ltrb")
+    aids = [index.overlapping_aids(1, window) for window in windows]
+    assert aids == [[10], [], []]
+    assert [sampler.dset.annots(some).get("category_id") for some in aids] == [[1], [], []]
+    assert index.iooas(1, windows[0])[1].tolist() == [1]
 
 
 def test_netharn(sampler: CocoSampler, scene: Scene) -> None:

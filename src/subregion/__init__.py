@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from subregion.sampling.annotations.annotations import Annotations
     from subregion.sampling.annotations.categories import Categories
     from subregion.sampling.annotations.index import AnnotationIndex
+    from subregion.sampling.regions.intersection import FrameIntersectionIndex
     from subregion.sampling.regions.negatives import NegativeRule
     from subregion.sampling.sampler import CocoSampler
     from subregion.sampling.split.files import write_splits
@@ -48,6 +49,7 @@ _HOMES = {
     "Clip": ("subregion.read.clip", "Clip"),
     "CocoFrames": ("subregion.collections.coco", "CocoFrames"),
     "CocoSampler": ("subregion.sampling.sampler", "CocoSampler"),
+    "FrameIntersectionIndex": ("subregion.sampling.regions.intersection", "FrameIntersectionIndex"),
     "Frames": ("subregion.frames", "Frames"),
     "Georeference": ("subregion.geometry.georeference", "Georeference"),
     "ImageRecord": ("subregion.records", "ImageRecord"),
@@ -86,6 +88,7 @@ __all__ = [
     "Clip",
     "CocoFrames",
     "CocoSampler",
+    "FrameIntersectionIndex",
     "Frames",
     "Georeference",
     "ImageRecord",

@@ -16,6 +16,7 @@ from subregion.formats.video.container import SUFFIXES
 from subregion.geometry.channels import parse_channels
 from subregion.paths import is_name, path_of
 from subregion.records import Asset, ImageRecord, Quantization, VideoPlace
+from subregion.views import PALETTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,6 +100,7 @@ class RecordMaker:
             hashid=hashid,
             frame=_frame(path, entry, image, owner),
             orientation=self.orientation,
+            **_meaning(entry, image),
         )
 
     def _path(self, name: str, owner: str) -> str:
@@ -156,6 +158,15 @@ def _frame(path: str, entry: AssetEntry, image: ImageEntry, owner: str) -> int |
     if frame is not None and (isinstance(frame, bool) or not isinstance(frame, int) or frame < 0):
         raise RecordError(f"{owner}: frame={shown(frame)} must be a whole number, at least 0.")
     return frame
+
+
+def _meaning(entry: AssetEntry, image: ImageEntry) -> dict[str, Any]:
+    """Return what values of a file are: see `palette` and `labels` of `View`, which tells what is wrong."""
+    found = {"palette": entry.palette, "labels": entry.labels}
+    if entry is image:  # where others keep something of their own under these names
+        found["palette"] = entry.palette if entry.palette in PALETTES else None
+        found["labels"] = entry.labels if isinstance(entry.labels, bool) else None
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _default(assets: tuple[Asset, ...], width: int | None, height: int | None) -> int:

@@ -58,6 +58,8 @@ class AssetEntry(msgspec.Struct, gc=False):
     warp_aux_to_img: Warp | None = None
     frame: Any = None
     hashid: Any = None
+    palette: Any = None
+    labels: Any = None
 
 
 class ImageEntry(AssetEntry, gc=False):

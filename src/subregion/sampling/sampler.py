@@ -11,30 +11,26 @@ from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, RegionError
-from subregion.records import unknown_channel
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source_of
 from subregion.sampling.annotations.report import Report
-from subregion.sampling.arguments import checked_threshold
+from subregion.sampling.arguments import as_generator, checked_threshold, place_of
 from subregion.sampling.demo import demo_dataset
-from subregion.sampling.regions.arguments import as_generator, place_of
 from subregion.sampling.regions.regions import Regions
 from subregion.sampling.sheet.sheet import contact_sheet
 from subregion.sampling.targets.keys import Request, merged, replaced
-from subregion.sampling.targets.pixels import Pixels, read_pixels
+from subregion.sampling.targets.missing import MissingChannels
+from subregion.sampling.targets.pixels import read_pixels
 from subregion.sampling.targets.places import Box, Places
 from subregion.sampling.targets.sample import make_sample, wanted_parts
 from subregion.sampling.targets.selection import select_annotations
-from subregion.sampling.targets.targets import Target, resolve
+from subregion.sampling.targets.targets import resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
     from subregion.cache.backend import Backend
-
-#: What is counted in `CocoSampler.report`, beside what the index passed over.
-MISSING_CHANNEL = "missing channel"
 
 
 class CocoSampler:
@@ -58,6 +54,8 @@ class CocoSampler:
         Accepted for code that gives it; nothing is printed.
     rng : int, numpy.random.Generator or None
         What random choices come from.
+    **options
+        Of the images, as for `CocoFrames`: ``root``, ``palette``, ``orientation``, ``hashid_mode`` and so on.
 
     Examples
     --------
@@ -77,18 +75,18 @@ class CocoSampler:
         verbose: int = 0,
         *,
         rng: int | np.random.Generator | None = None,
+        **options: Any,
     ) -> None:
         self.dset = dset
         self.workdir = workdir
         self.verbose = verbose
         source = source_of(dset)
-        self.frames = CocoFrames(source, workdir, backend)
+        self.frames = CocoFrames(source, workdir, backend, **options)
         self._places = Places(self.frames)
         self._live = LiveAnnotations(source, self.frames)
         self._rng = as_generator(rng)
         self._regions: Regions | None = None
-        self._counts: dict[str, int] = {}
-        self._channels: frozenset[str] = frozenset()
+        self._missing = MissingChannels(self.frames)
         if autoinit:
             _ = self.index
 
@@ -157,7 +155,7 @@ class CocoSampler:
     @property
     def report(self) -> Report:
         """What was passed over, mended or filled, and how often."""
-        return self.index.report + self._counts
+        return self.index.report + self._missing.counts
 
     @property
     def classes(self) -> Categories:
@@ -170,6 +168,11 @@ class CocoSampler:
     def kp_classes(self) -> Categories:
         """The categories of keypoints."""
         return self._live.kp_classes
+
+    @property
+    def _backend(self) -> Any:
+        """How images are stored for reading, where programs look for it."""
+        return self.frames.backend
 
     @property
     def BACKGROUND_CLASS_ID(self) -> int:  # noqa: N802 - as it is called there
@@ -311,7 +314,7 @@ class CocoSampler:
         resolved = resolve(request, self._places, self, strict)
         pixels = read_pixels(self.frames, resolved.target)
         if pixels.missing:
-            self._tell_missing(resolved.target, pixels)
+            self._missing.tell(resolved.target, pixels)
         selection = None
         if parts is not None:
             wanted = parts, threshold, annot_ids, kp_classes
@@ -326,19 +329,6 @@ class CocoSampler:
         row = index.find(annotation_id)
         box: Any = tuple(index.boxes[row].tolist())
         return index.image_ids[index.image[row]], box, int(index.category_ids[row])
-
-    def _tell_missing(self, target: Target, pixels: Pixels) -> None:
-        """Count channels that were filled; refuse those that no image has, unless NaN is asked for."""
-        self._counts[MISSING_CHANNEL] = self._counts.get(MISSING_CHANNEL, 0) + len(pixels.missing)
-        if target.options.nodata is not None:
-            return
-        names = dict.fromkeys(name for _, name in pixels.missing)
-        if not self._channels.issuperset(names):
-            records = map(self.frames.record, self.frames.image_ids)
-            self._channels = frozenset(name for record in records for name in record.places())
-        for name in names:
-            if name not in self._channels:
-                raise unknown_channel(name, tuple(sorted(self._channels)), "the dataset")
 
     def load_item(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -238,14 +238,15 @@ class Annotations:
     def _shapes(self) -> tuple[tuple[Segmentation, ...], tuple[Keypoints | None, ...], Report]:
         counts: Counter[str] = Counter()
         segmentations, keypoints = [], []
-        for entry, number in zip(self.entries, self.frame_index.tolist(), strict=True):
-            part = self.frames[number]
+        for place, number in enumerate(self.frame_index.tolist()):
+            entry, part, own = self.entries[place], self.frames[number], Counter[str]()
             segmentations.append(
-                segmentation_in(
-                    entry.get("segmentation"), part.to_sample, self.shape, part.image_shape, counts
-                )
+                segmentation_in(entry.get("segmentation"), part.to_sample, self.shape, part.image_shape, own)
             )
-            keypoints.append(keypoints_in(entry.get("keypoints"), part.to_sample, counts))
+            keypoints.append(keypoints_in(entry.get("keypoints"), part.to_sample, own))
+            if own:
+                counts += own
+                self.note(place, own)
         return tuple(segmentations), tuple(keypoints), Report(counts)
 
     @property
@@ -262,6 +263,11 @@ class Annotations:
     def report(self) -> Report:
         """What segmentations and keypoints had no meaning, and were left out."""
         return self._shapes[2]
+
+    def note(self, place: int, found: Iterable[str]) -> None:
+        """Let the report of the dataset know what of one of them has no meaning."""
+        if self.index is not None:
+            self.index.note(int(self.ids[place]), found)
 
     def for_frame(self, number: int) -> Annotations:
         """Return those of one frame, as those of a sample without time.

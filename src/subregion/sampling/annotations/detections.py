@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from subregion.errors import RecordError, shown
 from subregion.libraries import kwimage, needed
 from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.annotations.categories import Categories
+from subregion.sampling.annotations.shapes import readable_keypoints, readable_segmentation
 
 #: What an annotation can bring, beside its id and its category.
 ALL_PARTS = frozenset(("boxes", "segmentation", "keypoints"))
@@ -30,9 +33,7 @@ def segmentations_of(annotations: Annotations, parts: frozenset[str]) -> Any:
     package = needed(kwimage, "rel_ssegs")
     if "segmentation" not in parts:
         return package.PolygonList([None] * len(annotations))
-    return package.PolygonList(
-        [_outline(entry.get("segmentation"), part) for entry, part in _each(annotations)]
-    )
+    return package.PolygonList(_made(annotations, "segmentation", _outline))
 
 
 def keypoints_of(annotations: Annotations, parts: frozenset[str], classes: Categories | None) -> Any:
@@ -41,9 +42,7 @@ def keypoints_of(annotations: Annotations, parts: frozenset[str], classes: Categ
     if "keypoints" not in parts:
         found = package.PointsList([None] * len(annotations))
     else:
-        found = package.PointsList(
-            [_points(entry.get("keypoints"), classes, part) for entry, part in _each(annotations)]
-        )
+        found = package.PointsList(_made(annotations, "keypoints", partial(_points, classes)))
     if classes is not None:
         found.meta["classes"] = classes
     return found
@@ -96,15 +95,22 @@ def relative(annotations: Annotations) -> dict[str, Any]:
     }
 
 
-def _each(annotations: Annotations) -> list[tuple[Mapping[str, Any], FramePart]]:
-    frames = annotations.frame_index.tolist()
-    return [
-        (entry, annotations.frames[frame]) for entry, frame in zip(annotations.entries, frames, strict=True)
-    ]
+def _made(
+    annotations: Annotations, key: str, make: Callable[[Any, FramePart, Counter[str]], Any]
+) -> list[Any]:
+    """Return what is made of a key of each annotation; what has no meaning is None, and noted."""
+    found = []
+    for place, frame in enumerate(annotations.frame_index.tolist()):
+        counts = Counter[str]()
+        found.append(make(annotations.entries[place].get(key), annotations.frames[frame], counts))
+        if counts:
+            annotations.note(place, counts)
+    return found
 
 
-def _outline(segmentation: Any, part: FramePart) -> Any:
-    if not segmentation:
+def _outline(written: Any, part: FramePart, counts: Counter[str]) -> Any:
+    segmentation = readable_segmentation(written, part.image_shape, counts)
+    if segmentation is None:
         return None
     try:
         shape = kwimage.MultiPolygon.coerce(segmentation, dims=part.image_shape)
@@ -113,8 +119,9 @@ def _outline(segmentation: Any, part: FramePart) -> Any:
         raise RecordError(f"segmentation={shown(segmentation)}: kwimage cannot read it: {error}.") from error
 
 
-def _points(keypoints: Any, classes: Categories | None, part: FramePart) -> Any:
-    if not keypoints:
+def _points(classes: Categories | None, written: Any, part: FramePart, counts: Counter[str]) -> Any:
+    keypoints = readable_keypoints(written, counts)
+    if keypoints is None:
         return None
     try:
         if isinstance(keypoints[0], Mapping):

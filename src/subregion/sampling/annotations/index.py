@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.collections.coco import CocoFrames
 from subregion.collections.coco_file import Lists, read_dataset, settled
 from subregion.errors import (
     RecordError,
@@ -32,6 +33,8 @@ _SPARSE = 8
 MANY = 8192
 #: And those with so few annotations one by one.
 FEW = 16
+#: So many boxes are compared with their images at a time.
+_TOGETHER = 1 << 18
 
 
 class AnnotationIndex:
@@ -59,8 +62,6 @@ class AnnotationIndex:
         Annotations of the image in row m are ``first[m]:first[m + 1]``.
     categories, keypoint_categories : Categories
         Of the dataset.
-    report : Report
-        What was passed over, and why.
     """
 
     def __init__(
@@ -99,7 +100,9 @@ class AnnotationIndex:
         self.first: NDArray[np.int64] = np.searchsorted(
             self.image, np.arange(len(self.image_ids) + 1, dtype=np.int32)
         )
-        self.report: Report = columns.report + counts
+        self._report: Report = columns.report + counts
+        self._faults: dict[str, set[int]] = {}
+        self._outside: int | None = None
         self._by_id: NDArray[np.intp] | None = None
         self._trees: dict[int, Any] = {}
         self._dataset: Any = None
@@ -162,6 +165,37 @@ class AnnotationIndex:
     def refreshed(self) -> AnnotationIndex:
         """Return the index of the dataset as it is now, whatever was edited; of a file this one."""
         return self if self._document is None else AnnotationIndex.of(self._dataset, self._frames)
+
+    @property
+    def report(self) -> Report:
+        """How many annotations were passed over or mended, by reason.
+
+        Of segmentations and keypoints, which are read when they are asked for, what was met so far.
+        """
+        if self._outside is None:
+            self._outside = self._count_outside()
+        met = {reason: len(ids) for reason, ids in self._faults.items()}
+        return self._report + met + {reasons.OUTSIDE: self._outside}
+
+    def note(self, annotation_id: int, found: Iterable[str]) -> None:
+        """Note what of an annotation has no meaning; it counts once, however often it is met."""
+        for reason in found:
+            self._faults.setdefault(reason, set()).add(annotation_id)
+
+    def _count_outside(self) -> int:
+        """Count boxes of which nothing is in the image, as large as the dataset says that it is."""
+        if not isinstance(self._frames, CocoFrames):
+            return 0
+        sizes, count = self._frames.declared_sizes(), 0
+        if len(sizes) != len(self.image_ids):  # images were added since
+            return 0
+        for begin in range(0, len(self), _TOGETHER):
+            part = slice(begin, begin + _TOGETHER)
+            height, width = sizes[self.image[part]].T
+            left, top, right, bottom = self._columns[:, part]
+            beyond = ((left >= width) & (width > 0)) | ((top >= height) & (height > 0))
+            count += int(np.count_nonzero(beyond | (right <= 0) | (bottom <= 0)))
+        return count
 
     def __getstate__(self) -> dict[str, Any]:
         # Tables of a database cannot be pickled, but it can.

@@ -15,6 +15,8 @@ MALFORMED_POLYGON = "malformed polygon"
 MALFORMED_MASK = "malformed mask"
 MASK_OF_OTHER_SIZE = "mask of another size"
 MALFORMED_KEYPOINTS = "malformed keypoints"
+OUTSIDE = "box outside the image"
+MISSING_CHANNEL = "missing channel"
 
 #: What each count of a report means.
 MEANINGS: Mapping[str, str] = MappingProxyType(
@@ -29,6 +31,8 @@ MEANINGS: Mapping[str, str] = MappingProxyType(
         MALFORMED_MASK: "kept without segmentation: its run lengths do not fill its size",
         MASK_OF_OTHER_SIZE: "kept without segmentation: its mask has another size than the image",
         MALFORMED_KEYPOINTS: "kept without keypoints: what stands there is no list of points",
+        OUTSIDE: "kept: a window there finds it, and nothing of it is visible",
+        MISSING_CHANNEL: "filled: the image has no channel of this name",
     }
 )
 

@@ -134,8 +134,49 @@ def segmentation_in(
         return _mask_in(written, to_sample, sample_shape, image_shape, counts)
     polygons = [_polygon(part, to_sample) for part in _parts(written)]
     found = [polygon for polygon in polygons if polygon is not None]
-    counts[MALFORMED_POLYGON] += len(polygons) - len(found)
+    if len(found) < len(polygons):
+        counts[MALFORMED_POLYGON] += len(polygons) - len(found)
     return _clipped(found, sample_shape) if found else None
+
+
+def readable_segmentation(written: Any, image_shape: tuple[int, int], counts: Counter[str]) -> Any:
+    """Return what of a segmentation has a meaning, as the dataset has it, for others to read.
+
+    Parameters
+    ----------
+    written, image_shape, counts
+        As for `segmentation_in`, which leaves out the same.
+
+    Returns
+    -------
+    object
+        None if there is nothing.
+    """
+    if written is None or (isinstance(written, Sequence) and not written):
+        return None
+    if isinstance(written, Mapping):
+        if "counts" in written and _mask_of(written, image_shape, counts) is None:
+            return None
+        written = dict(written)  # which others may write to
+    parts = [] if isinstance(written, Mapping) and "counts" in written else _parts(written)
+    good = [part for part in parts if _has_corners(part)]
+    if len(good) == len(parts):
+        return written
+    counts[MALFORMED_POLYGON] += len(parts) - len(good)
+    return good or None
+
+
+def _has_corners(part: Any) -> bool:
+    """Whether a polygon can be read."""
+    try:
+        if isinstance(part, Mapping):
+            for ring in (part["exterior"], *(part.get("interiors") or ())):
+                _corners(ring)
+        else:
+            _corners(np.asarray(part, np.float64).reshape(-1, 2))
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        return False
+    return True
 
 
 def _parts(written: Any) -> Sequence[Any]:
@@ -163,10 +204,14 @@ def _polygon(part: Any, to_sample: Affine) -> Any:
 
 
 def _ring(points: Any, to_sample: Affine) -> NDArray[np.float64]:
+    return moved(_corners(points), to_sample)
+
+
+def _corners(points: Any) -> NDArray[np.float64]:
     xy = np.asarray(points, np.float64)
     if xy.ndim != 2 or xy.shape[1] != 2 or len(xy) < 3 or not np.isfinite(xy).all():
         raise ValueError("no ring")
-    return moved(xy, to_sample)
+    return xy
 
 
 def moved(xy: NDArray[np.float64], matrix: Affine) -> NDArray[np.float64]:
@@ -201,6 +246,14 @@ def _mask_in(
     image_shape: tuple[int, int],
     counts: Counter[str],
 ) -> RunLengths | None:
+    mask = _mask_of(written, image_shape, counts)
+    return None if mask is None else RunLengths.of(_sampled(mask, to_sample, sample_shape))
+
+
+def _mask_of(
+    written: Mapping[str, Any], image_shape: tuple[int, int], counts: Counter[str]
+) -> NDArray[np.uint8] | None:
+    """Return the mask of an image; None if it has no meaning."""
     try:
         size = tuple(int(length) for length in written["size"])
     except (TypeError, ValueError, KeyError, OverflowError):
@@ -214,8 +267,7 @@ def _mask_in(
     mask = _decoded(written["counts"], *size)
     if mask is None:
         counts[MALFORMED_MASK] += 1
-        return None
-    return RunLengths.of(_sampled(mask, to_sample, sample_shape))
+    return mask
 
 
 def _decoded(runs: Any, height: int, width: int) -> NDArray[np.uint8] | None:
@@ -293,6 +345,18 @@ def keypoints_in(written: Any, to_sample: Affine, counts: Counter[str]) -> Keypo
         return None
     xy = np.where((visibility > 0)[:, None], moved(xy, to_sample), math.nan)
     return Keypoints(xy, visibility, category_ids)
+
+
+def readable_keypoints(written: Any, counts: Counter[str]) -> Any:
+    """Return keypoints as the dataset has them, for others to read; None if they have no meaning."""
+    if written is None or (isinstance(written, Sequence) and not written):
+        return None
+    try:
+        _read(written)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
+        counts[MALFORMED_KEYPOINTS] += 1
+        return None
+    return written
 
 
 def _read(written: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:

@@ -105,6 +105,11 @@ class Regions:
         return self.index.image_ids
 
     @property
+    def workdir(self) -> Any:
+        """The folder of the converted images, where programs keep files of their own."""
+        return self.frames.workdir
+
+    @property
     def background_id(self) -> int:
         """The category of negatives."""
         return self.classes.background_id
