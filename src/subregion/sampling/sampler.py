@@ -282,7 +282,8 @@ class CocoSampler:
         annot_ids : iterable of int or None
             The annotations that may come, instead of all that the window meets.
         visible_thresh : float
-            More than this part of a box must be seen: inside the window, and inside the image.
+            More than this part of a box must be seen: inside the window, and inside the image. At 0 all come
+            that the window meets, also what lies outside its image.
         strict : bool
             Whether keys that are unknown are an error.
         tr : dict
