@@ -291,6 +291,24 @@ def test_edits_of_a_dataset_in_memory() -> None:
     assert index.refreshed().ids.tolist() == [4, 5]
     dataset["annotations"][0]["bbox"][0] = 2
     assert index.refreshed().boxes[0].tolist() == [2, 2, 5, 6]
+    index = index.refreshed()
+    dataset["annotations"].clear()
+    assert not index.is_current()
+    index = index.refreshed()
+    assert index.is_current()
+    del dataset["annotations"]
+    assert index.is_current()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_boxes_of_numbers_that_no_float_holds(place: int, tmp_path: Path) -> None:
+    box = [1, 1, 2, 2]
+    box[place] = 10**400
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(dataset_of([{"id": 1, "image_id": 1, "bbox": box}])))
+    found = AnnotationIndex.of(path, CocoFrames(path, backend=None))
+    assert np.isnan(found.boxes).all()
+    assert found.report == Report({"malformed box": 1})
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast:RuntimeWarning")

@@ -15,7 +15,7 @@ from subregion import CocoSampler
 from subregion.cli.main import app
 from subregion.sampling.demo import shapes
 from subregion.sampling.sheet.overlay import class_color
-from subregion.sampling.targets.written import read_targets, targets_to_text
+from subregion.sampling.targets.serialize import read_targets, targets_to_text
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from subregion import CocoFrames
-from subregion.errors import ConfigError, RegionError
+from subregion import CocoFrames, libraries
+from subregion.errors import ConfigError, MissingPackageError, RegionError
 from subregion.geometry.window import Window
 from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.annotations.detections import relative
@@ -440,13 +440,7 @@ def test_the_same_as_ndsampler(key: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_kwimage_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     annotations = seen(index_of([square(0, 10)]), Window(0, 0, 20, 20))
-
-    def missing() -> Any:
-        raise ImportError("kwimage")
-
-    monkeypatch.setattr(
-        "subregion.sampling.annotations.detections.kwimage", types.SimpleNamespace(imported=missing)
-    )
-    with pytest.raises(ImportError, match="kwimage"):
+    monkeypatch.setattr(libraries.kwimage, "_name", "kwimage_that_is_not_there")
+    with pytest.raises(MissingPackageError, match="pip install kwimage_that_is_not_there"):
         relative(annotations)
     assert "kwimage" in sys.modules  # by this test, not by annotations

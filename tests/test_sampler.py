@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ from subregion.errors import (
 from subregion.libraries import kwimage
 from subregion.sampling.demo import shapes
 from subregion.sampling.targets.keys import COMPLETED
-from subregion.sampling.targets.written import as_json
+from subregion.sampling.targets.serialize import as_json
 
 _S = slice
 
@@ -52,7 +53,7 @@ def test_items_by_number(sampler: CocoSampler, scene: Scene) -> None:
     assert [each["target"]["aid"] for each in sampler] == numbers
     assert sampler[-1]["target"] == sampler[17]["target"]
     for index in (18, -19):
-        with pytest.raises(RegionError, match="18 samples"):
+        with pytest.raises(RegionError, match="there are 18"):
             sampler[index]
         with pytest.raises(IndexError):
             sampler.load_item(index)
@@ -121,6 +122,21 @@ def test_all_kinds_of_datasets(scene: Scene, tmp_path: Path, kind: str) -> None:
     copied = pickle.loads(pickle.dumps(sampler))
     assert _shown(copied) == _shown(sampler)
     assert copied.hashid == sampler.hashid
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_samplers_of_databases_are_pickled(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import kwcoco
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(scene.dataset))
+    sampler = CocoSampler(kwcoco.CocoDataset(str(path)).view_sql(), backend=None)
+    assert _shown(pickle.loads(pickle.dumps(sampler))) == _shown(sampler) == _shown(scene.sampler())
+    assert pickle.loads(pickle.dumps(sampler)).hashid == sampler.hashid
 
 
 def test_samples_are_pickled_without_the_dataset(scene: Scene) -> None:
@@ -328,6 +344,40 @@ def test_without_kwimage(sampler: CocoSampler, monkeypatch: pytest.MonkeyPatch) 
             sample["annots"][key]
     with pytest.raises(ImportError, match="kwimage"):
         sample["params"]["sample_tlbr"]
+
+
+def test_what_needs_packages_that_are_missing_says_so() -> None:
+    code = """
+import sys
+for name in ("shapely", "pycocotools", "kwimage", "networkx"):
+    sys.modules[name] = None
+from subregion import CocoSampler
+from subregion.errors import MissingPackageError
+from subregion.sampling.demo import shapes
+sampler = CocoSampler(shapes("shapes2"), backend=None)
+sample = sampler.load_sample({"gid": 1})
+annotations = sample["annots"].annotations
+print(annotations.boxes.shape[1])
+calls = {
+    "segmentations": lambda: annotations.segmentations,
+    "mask": lambda: annotations.to_mask(),
+    "params": lambda: sample["params"]["sample_tlbr"],
+    "graph": lambda: sampler.classes.graph,
+}
+for name, call in calls.items():
+    try:
+        call()
+    except MissingPackageError as error:
+        print(name, str(error).split(" needs ")[1])
+"""
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == [
+        "4",
+        "segmentations shapely: pip install 'subregion[samples]'.",
+        "mask shapely: pip install 'subregion[samples]'.",
+        "params kwimage: pip install kwimage.",
+        "graph networkx: pip install networkx.",
+    ]
 
 
 def test_shapes_of_ours(tmp_path: Path) -> None:

@@ -323,6 +323,31 @@ def test_20_added_annotations_are_seen(scene: Scene, add: str) -> None:
     assert sampler.load_sample(target)["annots"]["aids"].tolist() == [10]
 
 
+@pytest.mark.parametrize("edit", ["last", "list"])
+def test_annotations_in_place_of_others_are_seen(scene: Scene, edit: str) -> None:
+    listed: list[Any] = scene.dataset["annotations"]
+    sampler = CocoSampler(scene.dataset, backend=None)
+    other = {"id": listed[-1]["id"], "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
+    target = {"gid": 1, "slices": (_S(0, 1), _S(0, 1))}
+    assert other["id"] not in sampler.load_sample(target)["annots"]["aids"]
+    if edit == "last":
+        listed[-1] = other
+    else:
+        scene.dataset["annotations"] = [*map(dict, listed[:-1]), other]
+    assert other["id"] in sampler.load_sample(target)["annots"]["aids"]
+    scene.dataset["annotations"].clear()
+    assert len(sampler.load_sample(target)["annots"]["aids"]) == sampler.n_annots == 0
+
+
+def test_added_images_are_seen(scene: Scene) -> None:
+    sampler = CocoSampler(scene.dataset, backend=None)
+    assert sampler.n_images == len(scene.dataset["images"])
+    scene.dataset["images"].append(scene.dataset["images"][0] | {"id": 777})
+    sample = sampler.load_sample({"gid": 777})
+    assert np.array_equal(sample["im"], sampler.load_sample({"gid": 1})["im"])
+    assert len(sample["annots"]["aids"]) == 0
+
+
 def test_22_steps_are_refused_and_whole_images_work(sampler: CocoSampler) -> None:
     with pytest.raises(TargetError, match="step"):
         sampler.load_sample({"gid": 1, "slices": (_S(0, 10, 2), _S(0, 10))})

@@ -250,6 +250,16 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"gid": 1, "realign_native": "smallest"}, TargetError, "largest"),
     ({"gid": 1, "finalize": False}, TargetError, "load_frame"),
     ({"gid": 1, "nodata": "ma", "as_xarray": True}, TargetError, "masks"),
+    ({"gid": 1, "cx": 10**400, "cy": 1, "window_dims": 4}, TargetError, "finite"),
+    ({"gid": 1, "cx": 1, "cy": 1, "window_dims": (10**400, 4)}, TargetError, "finite"),
+    ({"gid": 1, "slices": (slice(-2, 2), slice(0, 2)), "nodata": 10**400}, TargetError, "cannot hold"),
+    ({"gid": 1, "dtype": "f8,(2,"}, RegionTypeError, "dtype"),
+    ({"gid": 1, "pad": 1, "padkw": {"constant_values": [[1], [2, 3]]}}, TargetError, "one number"),
+    ({"gid": [1]}, UnknownImageError, "image"),
+    ({"gids": np.array(1)}, RegionTypeError, "gids"),
+    ({"gid": 1, "use_native_scale": np.array([1, 0])}, TargetError, "use_native_scale"),
+    ({"gid": 1, "realign_native": np.array([1, 0])}, TargetError, "realign_native"),
+    ({"gid": 1, "finalize": np.array([1, 0])}, TargetError, "finalize"),
 ]
 
 
@@ -260,6 +270,23 @@ def test_what_is_wrong_is_said(
     with pytest.raises(kind, match=said) as error:
         sampler.load_sample(target)
     assert isinstance(error.value, SubregionError)
+
+
+@pytest.mark.parametrize("index", ["a", None, [0], slice(0, 2), 1.0])
+def test_items_that_are_no_number(sampler: CocoSampler, index: Any) -> None:
+    with pytest.raises(RegionTypeError):
+        sampler.load_item(index)
+
+
+def test_arguments_that_have_no_meaning(sampler: CocoSampler, scene: Scene) -> None:
+    with pytest.raises(RegionTypeError, match="annot_ids"):
+        sampler.load_sample({"gid": 1}, annot_ids=5)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="visible_thresh"):
+        sampler.load_sample({"gid": 1}, visible_thresh=np.array([0.0, 0.1]))  # type: ignore[arg-type]
+    for rng in ("a", -1, 1.5):
+        with pytest.raises(ConfigError, match="rng"):
+            CocoSampler(scene.dataset, backend=None, rng=rng)  # type: ignore[arg-type]
+    assert sampler.load_sample({"gid": 1, "pad": np.array(2)})["params"]["pad"] == (2, 2)
 
 
 def test_box_that_is_none_is_no_window(scene: Scene) -> None:

@@ -66,7 +66,7 @@ def test_everything_is_covered_and_indices_are_right_for_ten_thousand_grids() ->
             assert (positive[own] == expected[:, ::3].any(axis=1)).all()
 
 
-def test_windows_are_row_major_and_numbered_field_by_field() -> None:
+def test_windows_are_row_major_and_numbered_extent_by_extent() -> None:
     shapes = np.array([[4, 6], [2, 2], [4, 6], [0, 5]])
     grid = Grid.over(shapes, spacing_of((2, 3)))
     assert grid.first.tolist() == [0, 4, 5, 9, 9]
@@ -79,7 +79,7 @@ def test_windows_are_row_major_and_numbered_field_by_field() -> None:
     assert met.of_window(7).tolist() == [0]
 
 
-def test_a_window_larger_than_the_field_leaves_it() -> None:
+def test_a_window_larger_than_the_extent_leaves_it() -> None:
     lattice = Lattice.over((5, 7), spacing_of((10, 3), 0))
     assert lattice.lows().tolist() == [[0, 0], [0, 3], [0, 4]]
     assert lattice.size == (10, 3)

@@ -17,7 +17,7 @@ from scipy import stats
 
 from annotated import dataset, regions_of
 from subregion.errors import ConfigError, MissingNegativePoolError, NegativesError
-from subregion.sampling.regions.crowding import BoxTable
+from subregion.sampling.regions.boxtable import BoxTable
 from subregion.sampling.regions.negatives import NegativeRule
 from subregion.sampling.regions.regions import Regions
 

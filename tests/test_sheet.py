@@ -17,9 +17,9 @@ from subregion import CocoSampler
 from subregion.errors import ConfigError, RecordError, RegionTypeError, SourceNotFoundError, TargetError
 from subregion.geometry.window import Window
 from subregion.sampling.demo import shapes
-from subregion.sampling.sheet.drawn import Draw
+from subregion.sampling.sheet.choice import RandomChoice
 from subregion.sampling.sheet.overlay import OverlayOptions, class_color
-from subregion.sampling.targets.written import as_json, read_targets, targets_to_text
+from subregion.sampling.targets.serialize import as_json, read_targets, targets_to_text
 
 FLAT = (10, 60, 30)
 LINES = OverlayOptions(masks=False, keypoints=False, names=False)
@@ -312,17 +312,17 @@ def test_what_cannot_be_drawn_is_an_error(sampler: CocoSampler) -> None:
 
 
 def test_positives_are_windows_around_objects_each_once(sampler: CocoSampler) -> None:
-    targets = Draw(8, (40, 60)).targets(sampler, 3)
+    targets = RandomChoice(8, (40, 60)).targets(sampler, 3)
     assert len({target["aid"] for target in targets}) == 8
     for target in targets:
         sample = sampler.load_sample(target)
         assert sample["im"].shape[:2] == (40, 60)
         assert target["aid"] in sample["annots"]["aids"]
-    assert len(Draw(10_000).targets(sampler)) == sampler.n_positives
+    assert len(RandomChoice(10_000).targets(sampler)) == sampler.n_positives
 
 
 def test_negatives_are_the_part_that_is_asked_for(sampler: CocoSampler) -> None:
-    targets = Draw(8, 24, 0.25).targets(sampler, 1)
+    targets = RandomChoice(8, 24, 0.25).targets(sampler, 1)
     negatives = [target for target in targets if "aid" not in target]
     assert len(negatives) == 2
     for target in negatives:
@@ -330,27 +330,27 @@ def test_negatives_are_the_part_that_is_asked_for(sampler: CocoSampler) -> None:
         assert (bottom - top, right - left) == (24, 24)
         assert top >= 0
         assert left >= 0
-    assert all("aid" not in target for target in Draw(3, 24, 1).targets(sampler, 1))
+    assert all("aid" not in target for target in RandomChoice(3, 24, 1).targets(sampler, 1))
 
 
 def test_datasets_without_objects_have_negatives(tmp_path: Path) -> None:
     sampler = CocoSampler(dataset(tmp_path, flat()), backend=None)
-    assert len(Draw(4, 32).targets(sampler)) == 4
+    assert len(RandomChoice(4, 32).targets(sampler)) == 4
     assert sampler.show(n=4).width > 500
 
 
 def test_windows_of_a_grid_are_those_of_the_grid(sampler: CocoSampler, videos: CocoSampler) -> None:
     every = sampler.new_sample_grid("image_detection", (64, 64), use_annots=False)["targets"]
     places = {(target["gid"], str(target["slices"])) for target in every}
-    found = Draw(10, 64, grid=True).targets(sampler, 0)
+    found = RandomChoice(10, 64, grid=True).targets(sampler, 0)
     assert len(found) == 10
     assert {(target["gid"], str(target["slices"])) for target in found} < places
-    clips = Draw(4, 64, grid=True, frames=2).targets(videos, 0)
+    clips = RandomChoice(4, 64, grid=True, frames=2).targets(videos, 0)
     assert all(videos.load_sample(clip)["im"].shape == (2, 64, 64, 3) for clip in clips)
 
 
 def test_clips_hold_the_frame_of_their_object(videos: CocoSampler) -> None:
-    for target in Draw(9, 48, frames=2).targets(videos, 0):
+    for target in RandomChoice(9, 48, frames=2).targets(videos, 0):
         sample = videos.load_sample(target)
         assert sample["im"].shape == (2, 48, 48, 3)
         assert target["aid"] in sample["annots"]["aids"]
@@ -358,7 +358,7 @@ def test_clips_hold_the_frame_of_their_object(videos: CocoSampler) -> None:
 
 def test_windows_are_no_larger_than_the_smallest_image(tmp_path: Path) -> None:
     sampler = CocoSampler(dataset(tmp_path, flat(100, 300)), backend=None)
-    (target,) = Draw(1).targets(sampler)
+    (target,) = RandomChoice(1).targets(sampler)
     assert target["slices"][0] == [0, 100]
     assert target["slices"][1][1] - target["slices"][1][0] == 256
 

@@ -325,7 +325,7 @@ def source_error(path: str | os.PathLike[str], error: OSError | ValueError) -> S
     return SourceReadError(f"{name}: cannot be read: {error.strerror or error}.")
 
 
-def missing_package(what: str, package: str, extra: str) -> MissingPackageError:
+def missing_package(what: str, package: str, extra: str | None = None) -> MissingPackageError:
     """Say that an optional package is needed, and how to install it.
 
     Parameters
@@ -334,12 +334,13 @@ def missing_package(what: str, package: str, extra: str) -> MissingPackageError:
         What needs it, such as ``"to_xarray"``.
     package : str
         Its name.
-    extra : str
-        The extra of this library that brings it.
+    extra : str or None
+        The extra of this library that brings it; None if none does.
 
     Returns
     -------
     MissingPackageError
         Ready to be raised ``from error``.
     """
-    return MissingPackageError(f"{what} needs {package}: pip install 'subregion[{extra}]'.")
+    install = package if extra is None else f"'subregion[{extra}]'"
+    return MissingPackageError(f"{what} needs {package}: pip install {install}.")

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from subregion.errors import DescriptorLimitError, descriptor_limit_error, lacks_descriptors
+from subregion.errors import DescriptorLimitError, descriptor_limit_error, lacks_descriptors, missing_package
 from subregion.forks import IMPORTS
 
 #: What closes files that are not in use, and says whether there were any.
@@ -41,17 +41,32 @@ class Library:
         What to import.
     complete : callable or None
         Called with the module once it is imported, to import what the package would import later by itself.
+    extra : str or None
+        The extra of this library that brings it, if it is not always there.
+    what : str or None
+        What needs it, such as ``"a mask of an annotation"``, to say where it is missing when a name is used;
+        None leaves that to `needed`.
     """
 
-    def __init__(self, name: str, complete: Callable[[Any], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        complete: Callable[[Any], None] | None = None,
+        *,
+        extra: str | None = None,
+        what: str | None = None,
+    ) -> None:
         self._name = name
         self._complete = complete
+        self._extra = extra
+        self._what = what
 
     def __getattr__(self, attribute: str) -> Any:
         if attribute == "__wrapped__":  # asked of every name of a module by those who look for functions
             raise AttributeError(attribute)
         with IMPORTS:
-            value = self._with_room(lambda: getattr(self.imported(), attribute))
+            module = self.imported() if self._what is None else self.needed_by(self._what)
+            value = self._with_room(lambda: getattr(module, attribute))
         if not attribute.startswith("__"):
             self.__dict__[attribute] = value
         return value
@@ -64,6 +79,13 @@ class Library:
                 self._complete(module)
                 self._complete = None
             return module
+
+    def needed_by(self, what: str) -> Any:
+        """Return the package itself, or say what needs it and how to install it."""
+        try:
+            return self.imported()
+        except ImportError as error:
+            raise missing_package(what, self._name.partition(".")[0], self._extra) from error
 
     def _with_room(self, call: Callable[[], Any]) -> Any:
         while True:
@@ -85,6 +107,24 @@ def require(library: Any) -> Any:
         If it is not there, or does not work.
     """
     return library.imported()
+
+
+def needed(library: Any, what: str) -> Any:
+    """Import a package that may be missing, and return it.
+
+    Parameters
+    ----------
+    library : Library
+        The package.
+    what : str
+        What needs it, to name in messages.
+
+    Raises
+    ------
+    MissingPackageError
+        If it is not there, or does not work.
+    """
+    return library.needed_by(what)
 
 
 def _say_nothing_at_exit(module: Any) -> None:
@@ -133,23 +173,23 @@ else:
     ImageFont = Library("PIL.ImageFont")
     av = Library("av", lambda _: importlib.import_module("av.subtitles.stream"))
     cv2 = Library("cv2")
-    dask_array = Library("dask.array")
-    delayed_image = Library("delayed_image")
+    dask_array = Library("dask.array", extra="xarray")
+    delayed_image = Library("delayed_image", what="channels as kwcoco has them")
     google_crc32c = Library("google_crc32c")
     imagecodecs = Library("imagecodecs")
     kwcoco = Library("kwcoco")
-    kwimage = Library("kwimage")
+    kwimage = Library("kwimage", what="an object of kwimage")
     lz4_block = Library("lz4.block")
-    networkx = Library("networkx")
-    coco_masks = Library("pycocotools.mask")
-    pyproj = Library("pyproj")
+    networkx = Library("networkx", what="the graph of categories")
+    coco_masks = Library("pycocotools.mask", extra="samples", what="a mask of an annotation")
+    pyproj = Library("pyproj", extra="geo")
     pyvips = Library("pyvips", _say_nothing_at_exit)
-    shapely = Library("shapely")
+    shapely = Library("shapely", extra="samples", what="the geometry of annotations")
     simplejpeg = Library("simplejpeg")
     tifffile = Library("tifffile")
     torch = Library("torch")
     torchvision = Library("torchvision", lambda _: importlib.import_module("torchvision.tv_tensors"))
-    xarray = Library("xarray")
+    xarray = Library("xarray", extra="xarray")
     yaml = Library("yaml")
     zstandard = Library("zstandard")
 
@@ -170,6 +210,7 @@ __all__ = [
     "kwcoco",
     "kwimage",
     "lz4_block",
+    "needed",
     "networkx",
     "pyproj",
     "pyvips",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, SubregionError
+from subregion.errors import ConfigError
+from subregion.io.replacing import written_beside
 from subregion.notices import warn_caller
 
 if TYPE_CHECKING:
@@ -71,14 +70,8 @@ def writer(output: Path, overwrite: bool) -> Write:
             warn_caller(
                 f"{output}: the second of 2 bands is alpha in a PNG; .tif and .npy have both as they are."
             )
-        unfinished = output.with_name(f".{secrets.token_hex(8)}{suffix}")
-        try:
+        with written_beside(output, suffix) as unfinished:
             _encode(unfinished, suffix, pixels, tags)
-            os.replace(unfinished, output)
-        except OSError as error:
-            raise SubregionError(f"{output}: cannot be written: {error.strerror or error}.") from error
-        finally:
-            unfinished.unlink(missing_ok=True)
 
     return write
 

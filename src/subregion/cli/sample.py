@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +17,7 @@ from subregion.cli.arguments import (
     make_cache,
 )
 from subregion.cli.console import status
-from subregion.errors import ConfigError, SubregionError, shown
+from subregion.errors import ConfigError, shown
 
 Dataset = Annotated[
     Path,
@@ -115,13 +113,14 @@ def sample(
     import numpy as np
 
     from subregion.cli.export import check_output, drawing_writer
+    from subregion.io.replacing import written_beside
     from subregion.sampling.sampler import CocoSampler
-    from subregion.sampling.sheet.drawn import Draw
-    from subregion.sampling.targets.written import read_targets, targets_to_text
+    from subregion.sampling.sheet.choice import RandomChoice
+    from subregion.sampling.targets.serialize import read_targets, targets_to_text
 
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)
-    draw = Draw(n, None if window is None else _window(window), negatives, grid, frames)
+    choice = RandomChoice(n, None if window is None else _window(window), negatives, grid, frames)
     reading = _reading(channels, scale)
     if out is None and json_file is None:
         out = Path(f"{dataset.stem.removesuffix('.kwcoco') or dataset.name}-samples.png")
@@ -132,14 +131,15 @@ def sample(
     given = None if targets_file is None else read_targets(targets_file)
     with status(f"reading {dataset}"):
         sampler = CocoSampler(dataset, cache_folder(workdir), backend=chosen)
-        targets = draw.targets(sampler, seed) if given is None else given
+        targets = choice.targets(sampler, seed) if given is None else given
         targets = [target | reading for target in targets]
     if write is not None:
         with status(f"drawing {min(n, len(targets))} samples"):
             write(np.asarray(sampler.show(targets, n, size=size)))
         typer.echo(str(out))
     if json_file is not None:
-        _write_text(json_file, targets_to_text(targets))
+        with written_beside(json_file) as unfinished:
+            unfinished.write_text(targets_to_text(targets), "utf-8")
         typer.echo(f"{json_file}: {len(targets)} targets")
 
 
@@ -174,15 +174,3 @@ def _reading(channels: str | None, scale: str | None) -> dict[str, Any]:
             raise ConfigError(f"--scale {shown(scale)}: write a number, or X,Y, such as 0.5.")
         reading["scale"] = numbers[0] if len(numbers) == 1 else numbers
     return reading
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a file beside its name, and rename it."""
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.json")
-    try:
-        unfinished.write_text(text, "utf-8")
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise SubregionError(f"{path}: cannot be written: {error.strerror or error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

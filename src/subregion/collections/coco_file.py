@@ -116,9 +116,7 @@ def _lists(path: str, data: bytes, annotations: bool) -> Lists:
     except msgspec.ValidationError as error:
         raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = parse(path, data)
-        if not isinstance(found, dict):
-            raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
+        found = _parsed(path, data)
         lists = Lists(found.get("images"), found.get("videos"), path)
         if annotations:
             lists = lists._replace(
@@ -139,7 +137,15 @@ def _lists(path: str, data: bytes, annotations: bool) -> Lists:
     return lists
 
 
-class _Ragged(msgspec.Struct, gc=False):
+def _parsed(path: str, data: bytes) -> dict[str, Any]:
+    """Return a dataset as Python's own parser reads it."""
+    found = parse(path, data)
+    if not isinstance(found, dict):
+        raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
+    return found
+
+
+class _RawLists(msgspec.Struct, gc=False):
     images: list[msgspec.Raw] = []
     annotations: list[msgspec.Raw] = []
     videos: list[msgspec.Raw] = []
@@ -167,15 +173,12 @@ def read_document(path: str) -> dict[str, Any]:
     data = _read(path)
     try:
         document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        entries = msgspec.json.decode(data, type=_Ragged)
+        entries = msgspec.json.decode(data, type=_RawLists)
     except msgspec.ValidationError as error:
         raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = parse(path, data)
-        if not isinstance(found, dict):
-            raise UnsupportedFormatError(f"{path}: holds a {type(found).__name__}, no dataset.") from None
-        return found
-    lists = {key: getattr(entries, key) for key in _Ragged.__struct_fields__ if key in document}
+        return _parsed(path, data)
+    lists = {key: getattr(entries, key) for key in _RawLists.__struct_fields__ if key in document}
     return dict(document) | lists
 
 

@@ -11,8 +11,8 @@ import re
 import reprlib
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from subregion.errors import SubregionError, UnsupportedFormatError, missing_package
-from subregion.libraries import pyproj, require
+from subregion.errors import SubregionError, UnsupportedFormatError
+from subregion.libraries import needed, pyproj
 
 if TYPE_CHECKING:
     from subregion.geo.geotags import GeoTags, KeyValue
@@ -91,10 +91,7 @@ def import_pyproj(what: str) -> Any:
     MissingPackageError
         If it is not installed.
     """
-    try:
-        return require(pyproj)
-    except ImportError as error:
-        raise missing_package(what, "pyproj", "geo") from error
+    return needed(pyproj, what)
 
 
 def crs_of(tags: GeoTags, path: str) -> str | None:

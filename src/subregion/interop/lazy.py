@@ -20,7 +20,6 @@ from subregion.errors import (
     NotGeoreferencedError,
     RecordError,
     SourceNotFoundError,
-    missing_package,
     shown,
 )
 from subregion.geo.crs import system_of
@@ -28,7 +27,7 @@ from subregion.geometry.channels import kept_channels
 from subregion.geometry.placement import OutputGrid
 from subregion.geometry.region import Selection, select
 from subregion.geometry.window import Window
-from subregion.libraries import dask_array, require, xarray
+from subregion.libraries import dask_array, needed, xarray
 from subregion.read.georeference import georeference
 from subregion.read.image import OpenImage
 from subregion.read.mending import mend_unlike, planned_again
@@ -184,10 +183,7 @@ def to_dask(
 def _dask_array(
     store: Store, record: ImageRecord, channels: Channels, header: Header, chunks: Any
 ) -> dask_array.Array:
-    try:
-        require(dask_array)
-    except ImportError as error:
-        raise missing_package("a lazy array", "dask", "xarray") from error
+    needed(dask_array, "a lazy array")
     options, image = header.options, header.image
     pixels = LazyPixels(store, record, channels, options, header.shape, image.dtype_of(options))
     along = _chunks(store, record, header, pixels.dtype) if chunks is None else _given(chunks, pixels.shape)
@@ -305,10 +301,7 @@ def to_xarray(
     chunks: Any = None,
 ) -> xarray.DataArray:
     """Make a labelled array of an image; see `Frames.to_xarray`."""
-    try:
-        require(xarray)
-    except ImportError as error:
-        raise missing_package("to_xarray", "xarray", "xarray") from error
+    needed(xarray, "to_xarray")
     _check_number(options.fill)
     channels = kept_channels(channels)
     if options.nodata == "ma":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import tempfile
+from contextlib import redirect_stdout
 from typing import Any
 
 import numpy as np
@@ -40,8 +42,10 @@ def demo_dataset(key: str = "shapes", **options: Any) -> Any:
         package = require(kwcoco)
     except ImportError:
         return shapes(key)
-    quiet = {"verbose": 0} if "shapes" in key else {}  # only what is generated tells how far it is
-    return package.CocoDataset.demo(key, **{**quiet, **options})
+    if "shapes" not in key or options.get("verbose"):
+        return package.CocoDataset.demo(key, **options)
+    with redirect_stdout(io.StringIO()):  # it tells how far it is, whatever `verbose` says
+        return package.CocoDataset.demo(key, **{"verbose": 0, **options})
 
 
 def shapes(key: str = "shapes", folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:

@@ -10,21 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
-from subregion.errors import ConfigError, RegionError, shown
+from subregion.errors import ConfigError, RegionError
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.annotations.live import LiveAnnotations, hash_of, source_of
 from subregion.sampling.annotations.report import Report
+from subregion.sampling.arguments import as_generator, checked_threshold, place_of
 from subregion.sampling.demo import demo_dataset
 from subregion.sampling.regions.regions import Regions
 from subregion.sampling.sheet.sheet import contact_sheet
-from subregion.sampling.targets.calls import checked_threshold, merged, replaced
-from subregion.sampling.targets.found import find_annotations
-from subregion.sampling.targets.keys import Request
+from subregion.sampling.targets.keys import Request, merged, replaced
 from subregion.sampling.targets.missing import MissingChannels
-from subregion.sampling.targets.pixels import Pixels, read_pixels
+from subregion.sampling.targets.pixels import read_pixels
 from subregion.sampling.targets.places import Box, Places
 from subregion.sampling.targets.sample import make_sample, wanted_parts
+from subregion.sampling.targets.selection import select_annotations
 from subregion.sampling.targets.targets import resolve
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class CocoSampler:
         self.frames = CocoFrames(source, workdir, backend, **options)
         self._places = Places(self.frames)
         self._live = LiveAnnotations(source, self.frames)
-        self._rng = np.random.default_rng(rng)
+        self._rng = as_generator(rng)
         self._regions: Regions | None = None
         self._missing = MissingChannels(self.frames)
         if autoinit:
@@ -316,13 +316,11 @@ class CocoSampler:
         pixels = read_pixels(self.frames, resolved.target)
         if pixels.missing:
             self._missing.tell(resolved.target, pixels)
-        found = None
+        selection = None
         if parts is not None:
-            found = find_annotations(
-                index, self._places, resolved.target, pixels, parts, threshold, annot_ids
-            )
-            found.kp_classes = kp_classes
-        sample = make_sample(self.frames, request, resolved, pixels, found)
+            wanted = parts, threshold, annot_ids, kp_classes
+            selection = select_annotations(index, self._places, resolved.target, pixels.scales, *wanted)
+        sample = make_sample(self.frames, request, resolved, pixels, selection)
         sample["classes"], sample["kp_classes"] = index.categories, kp_classes
         return sample
 
@@ -359,10 +357,7 @@ class CocoSampler:
         RegionError
             If there is no such sample (`IndexError`).
         """
-        count = len(self)
-        number = index + count if index < 0 else index
-        if not 0 <= number < count:
-            raise RegionError(f"sampler[{shown(index)}]: there are {count} samples.")
+        number = place_of(index, len(self), "samples", RegionError)
         positives = self.n_positives
         if number < positives:
             return self.load_positive(number, with_annots, target, rng, **options)
@@ -410,7 +405,7 @@ class CocoSampler:
     # Images and annotations as they are.
 
     def load_image(self, image_id: Any, cache: bool = True) -> NDArray[Any]:
-        """Read a whole image; see `Frames.load_image`."""
+        """Read a whole image, (rows, columns, channels); see `Frames.load_image`."""
         return np.asanyarray(self.frames.load_image(image_id, cache=cache))
 
     def load_annotations(self, image_id: Any) -> list[Mapping[str, Any]]:
@@ -426,10 +421,9 @@ class CocoSampler:
         return image, self.load_annotations(image_id)
 
     def load_target_annots(self, target: Request) -> list[int]:
-        """Return the ids of the annotations that a target holds; no pixel is read."""
+        """Return the ids of the annotations that a target holds, frame by frame; no pixel is read."""
         resolved = resolve(target, self._places, self).target
         scales = (resolved.options.scale,) * len(resolved.image_ids)
-        pixels = Pixels(None, (), None, (), scales)
-        found = find_annotations(self.index, self._places, resolved, pixels, frozenset(("boxes",)), 0.0, None)
-        ids: list[int] = found.annotations.ids.tolist()
+        selection = select_annotations(self.index, self._places, resolved, scales, frozenset())
+        ids: list[int] = selection.column("ids").tolist()
         return ids

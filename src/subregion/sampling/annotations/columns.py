@@ -281,7 +281,7 @@ def _box(found: Any) -> tuple[float, float, float, float]:
         return (-math.inf,) * 4
     try:
         x, y, width, height = map(float, found)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return (_NAN,) * 4
     return (_NAN if x == -math.inf else x), y, width, height
 

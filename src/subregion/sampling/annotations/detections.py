@@ -11,8 +11,8 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 
-from subregion.errors import RecordError, missing_package, shown
-from subregion.libraries import kwimage, require
+from subregion.errors import RecordError, shown
+from subregion.libraries import kwimage, needed
 from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.annotations.categories import Categories
 from subregion.sampling.annotations.shapes import readable_keypoints, readable_segmentation
@@ -21,30 +21,16 @@ from subregion.sampling.annotations.shapes import readable_keypoints, readable_s
 ALL_PARTS = frozenset(("boxes", "segmentation", "keypoints"))
 
 
-def needed(what: str) -> Any:
-    """Return kwimage.
-
-    Raises
-    ------
-    MissingPackageError
-        If it is not installed.
-    """
-    try:
-        return require(kwimage)
-    except ImportError as error:
-        raise missing_package(what, "kwimage", "kwimage") from error
-
-
 def boxes_of(annotations: Annotations) -> Any:
     """Return boxes as `kwimage.Boxes`, in the form xywh."""
     boxes = annotations.whole_boxes
     sizes = boxes[:, 2:] - boxes[:, :2]
-    return needed("rel_boxes").Boxes(np.concatenate([boxes[:, :2], sizes], axis=1), "xywh")
+    return needed(kwimage, "rel_boxes").Boxes(np.concatenate([boxes[:, :2], sizes], axis=1), "xywh")
 
 
 def segmentations_of(annotations: Annotations, parts: frozenset[str]) -> Any:
     """Return outlines as `kwimage.PolygonList`; None where there is none, or none is wanted."""
-    package = needed("rel_ssegs")
+    package = needed(kwimage, "rel_ssegs")
     if "segmentation" not in parts:
         return package.PolygonList([None] * len(annotations))
     return package.PolygonList(_made(annotations, "segmentation", _outline))
@@ -52,7 +38,7 @@ def segmentations_of(annotations: Annotations, parts: frozenset[str]) -> Any:
 
 def keypoints_of(annotations: Annotations, parts: frozenset[str], classes: Categories | None) -> Any:
     """Return keypoints as `kwimage.PointsList`; None where there are none, or none are wanted."""
-    package = needed("rel_kpts")
+    package = needed(kwimage, "rel_kpts")
     if "keypoints" not in parts:
         found = package.PointsList([None] * len(annotations))
     else:
@@ -66,7 +52,7 @@ def detections_of(
     annotations: Annotations, parts: frozenset[str], kp_classes: Categories | None
 ) -> list[Any]:
     """Return the annotations of each frame as `kwimage.Detections`."""
-    package = needed("frame_dets")
+    package = needed(kwimage, "frame_dets")
     found = []
     for number, part in enumerate(annotations.frames):
         some = annotations.for_frame(number)

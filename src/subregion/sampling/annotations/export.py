@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from subregion.errors import missing_package
-from subregion.libraries import require, shapely, torch, torchvision
+from subregion.libraries import needed, require, shapely, torch, torchvision
 from subregion.sampling.annotations.mask import filled, masks_of
 from subregion.sampling.annotations.shapes import RunLengths, Segmentation, area_of
 
@@ -91,10 +90,7 @@ def to_torchvision(annotations: Annotations, masks: bool = True) -> Any:
     if annotations.is_clip:
         frames = range(len(annotations.frames))
         return [to_torchvision(annotations.for_frame(number), masks) for number in frames]
-    try:
-        require(torch)
-    except ImportError as error:
-        raise missing_package("to_torchvision", "torch", "torch") from error
+    needed(torch, "to_torchvision")
     some = annotations[np.isfinite(annotations.boxes).all(axis=1)]
     boxes = torch.from_numpy(some.boxes.astype(np.float32))
     wrapped = _tv_tensors()

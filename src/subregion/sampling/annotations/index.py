@@ -105,6 +105,7 @@ class AnnotationIndex:
         self._outside: int | None = None
         self._by_id: NDArray[np.intp] | None = None
         self._trees: dict[int, Any] = {}
+        self._dataset: Any = None
         self._document: Mapping[str, Any] | None = None
 
     @classmethod
@@ -140,7 +141,7 @@ class AnnotationIndex:
         columns, entries = _in_memory(document.get("annotations"), "the dataset")
         index = cls(columns, entries, frames, Categories.of(document.get("categories")), "the dataset")
         index.keypoint_categories = Categories.of(document.get("keypoint_categories"))
-        index._document = document
+        index._dataset, index._document = dataset, document
         return index
 
     def is_current(self) -> bool:
@@ -150,7 +151,9 @@ class AnnotationIndex:
         """
         if self._document is None:
             return True
-        found, known = self._document.get("annotations") or (), self._entries
+        found, known = self._document.get("annotations"), self._entries
+        if found is None:
+            found = []
         if not isinstance(found, list):  # the rows of a database
             return True
         return (
@@ -161,7 +164,7 @@ class AnnotationIndex:
 
     def refreshed(self) -> AnnotationIndex:
         """Return the index of the dataset as it is now, whatever was edited; of a file this one."""
-        return self if self._document is None else AnnotationIndex.of(self._document, self._frames)
+        return self if self._document is None else AnnotationIndex.of(self._dataset, self._frames)
 
     @property
     def report(self) -> Report:
@@ -195,10 +198,12 @@ class AnnotationIndex:
         return count
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"boxes": None, "_trees": {}}
+        # Tables of a database cannot be pickled, but it can.
+        return self.__dict__ | {"boxes": None, "_trees": {}, "_document": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._document = getattr(self._dataset, "dataset", self._dataset)
         self.boxes = self._columns.T
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ def source_of(dset: Any) -> Any:
 
 
 class LiveAnnotations:
-    """The annotations of a dataset as arrays, which are made anew when one was added or removed.
+    """The annotations of a dataset as arrays, which are made anew when one was added or removed, or an image.
 
     Parameters
     ----------
@@ -36,12 +36,9 @@ class LiveAnnotations:
 
     def __init__(self, source: Any, frames: Frames) -> None:
         self._source = source
-        document = getattr(source, "dataset", source)
-        self._document = document if isinstance(document, Mapping) else None
         self._frames = frames
         self._index: AnnotationIndex | None = None
         self._kp_classes: Categories | None = None
-        self._stamp: Any = None
 
     def __getstate__(self) -> dict[str, Any]:
         _ = self.index  # the bytes of a file do not travel twice
@@ -51,7 +48,7 @@ class LiveAnnotations:
     def index(self) -> AnnotationIndex:
         """The annotations, as they are now."""
         index = self._index
-        if index is None or self._seen() != self._stamp:
+        if index is None or not index.is_current():
             index = self.refresh()
         return index
 
@@ -64,28 +61,24 @@ class LiveAnnotations:
 
     def refresh(self) -> AnnotationIndex:
         """Read all annotations anew: those of a dataset in memory, or of a file."""
-        source, self._stamp = self._source, self._seen()
+        source = self._source
         if isinstance(source, Lists):
             if source.annotations is None:
                 source = read_dataset(source.path, annotations=True)
             self._source = source._replace(annotations=None)
-        self._index, self._kp_classes = AnnotationIndex.of(source, self._frames), None
-        return self._index
-
-    def _seen(self) -> Any:
-        """Return what tells cheaply that annotations were added or removed."""
-        if self._document is None:
-            return None
-        listed = self._document.get("annotations")
-        if not isinstance(listed, list) or not listed:
-            return None
-        last = listed[-1]
-        return len(listed), last.get("id") if isinstance(last, dict) else None
+        index = AnnotationIndex.of(source, self._frames)
+        self._index, self._kp_classes = index, None
+        return index
 
 
 def hash_of(index: AnnotationIndex) -> str:
     """Return 128 hexadecimal digits that images, boxes and categories have in common with equal ones."""
-    digest = hashlib.sha512(repr((list(index.image_ids), index.categories.to_coco())).encode())
+    # Databases write None for what is not there, and keys in their own order.
+    categories = [
+        sorted((key, value) for key, value in entry.items() if value is not None)
+        for entry in index.categories.to_coco()
+    ]
+    digest = hashlib.sha512(repr((list(index.image_ids), categories)).encode())
     for column in (index.ids, index.image, index.category_ids, index.boxes, index.iscrowd, index.track_ids):
         digest.update(np.ascontiguousarray(column).tobytes())
     return digest.hexdigest()
@@ -98,7 +91,11 @@ def _keypoint_categories(index: AnnotationIndex) -> Categories:
     names = dict.fromkeys(
         name
         for entry in index.categories.to_coco()
-        for name in entry.get("keypoints") or ()
+        for name in _listed(entry.get("keypoints"))
         if isinstance(name, str)
     )
     return Categories.coerce(list(names))
+
+
+def _listed(names: Any) -> Sequence[Any]:
+    return names if isinstance(names, list | tuple) else ()

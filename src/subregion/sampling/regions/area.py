@@ -12,30 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.collections.coco_file import parse
-from subregion.errors import ConfigError, NotGeoreferencedError, missing_package, shown, source_error
+from subregion.errors import ConfigError, NotGeoreferencedError, shown, source_error
 from subregion.geo.crs import import_pyproj
 from subregion.geometry.georeference import Georeference
-from subregion.libraries import require, shapely
+from subregion.libraries import needed, shapely
 from subregion.paths import path_of
 
 #: What GeoJSON means where it says nothing: longitude and latitude.
 GEOJSON_CRS = "OGC:CRS84"
 #: So many points are put on the longest side of an area before it is bent by another reference system.
 _POINTS = 200
-
-
-def import_shapely(what: str) -> Any:
-    """Return shapely; `what` needs it.
-
-    Raises
-    ------
-    MissingPackageError
-        If it is not installed.
-    """
-    try:
-        return require(shapely)
-    except ImportError as error:
-        raise missing_package(what, "shapely", "samples") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +56,7 @@ class Area:
         ConfigError
             If it is no area.
         """
-        module = import_shapely("an area of interest")
+        module = needed(shapely, "an area of interest")
         if isinstance(area, str | os.PathLike):
             area = _read(path_of(area, "the area of interest"))
         if isinstance(area, Mapping):
@@ -100,7 +86,7 @@ class Area:
         """
         if self.crs is None:
             return self
-        module, geometry = import_shapely("an area of interest"), self.geometry
+        module, geometry = needed(shapely, "an area of interest"), self.geometry
         transformer = self._transformer(place, image)
         if transformer is not None:
             geometry = _near(module, geometry, place.bounds(*size), transformer)
@@ -154,7 +140,7 @@ class Area:
         windows : ndarray, shape (N, 4)
             x0, y0, x1, y1.
         """
-        module = import_shapely("an area of interest")
+        module = needed(shapely, "an area of interest")
         module.prepare(self.geometry)
         boxes = module.box(*np.asarray(windows, np.float64).T)
         met: NDArray[np.bool_] = np.asarray(module.intersects(self.geometry, boxes))

@@ -1,7 +1,7 @@
 """Windows that cover images and videos, and which of them boxes meet. Pure geometry, on arrays.
 
-A *field* is what is covered: the pixels of an image, or the frames and pixels of a video. All fields are done
-together, so that a million small images cost as much as one large one.
+An *extent* is what is covered: the pixels of an image, or the frames and pixels of a video. All of them are
+done together, so that a million small images cost as much as one large one.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class Spacing:
     Parameters
     ----------
     dims : tuple of (int or None)
-        Size along each axis, in pixels or frames; None is all of the field.
+        Size along each axis, in pixels or frames; None is all of the extent.
     overlap : tuple of float
         Which part of a window its successor along each axis shares with it, from 0 up to, not including, 1.
     keepbound : bool
-        Whether the last window is moved inwards, to end where the field does. Otherwise it keeps the
-        distance, and leaves the field. Nothing is left out either way. Along time it is always moved: there
+        Whether the last window is moved inwards, to end where the extent does. Otherwise it keeps the
+        distance, and leaves the extent. Nothing is left out either way. Along time it is always moved: there
         is nothing to fill frames with.
     """
 
@@ -115,7 +115,7 @@ def starts(length: int, size: int, overlap: float = 0.0, keepbound: bool = True)
 
 @dataclass(frozen=True)
 class Lattice:
-    """The windows over one field.
+    """The windows over one extent.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ class Lattice:
 
     @classmethod
     def over(cls, shape: Sequence[int], spacing: Spacing) -> Lattice:
-        """Cover a field of this shape."""
+        """Cover an extent of this shape."""
         size = tuple(
             int(length) if dim is None else dim for length, dim in zip(shape, spacing.dims, strict=True)
         )
@@ -194,14 +194,14 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Grid:
-    """The windows over many fields, numbered through: field by field, row-major in each.
+    """The windows over many extents, numbered through: extent by extent, row-major in each.
 
     Parameters
     ----------
     lattices : tuple of Lattice
         One for each different shape.
     kind : ndarray of int64
-        Which of them covers each field.
+        Which of them covers each extent.
     """
 
     lattices: tuple[Lattice, ...]
@@ -209,7 +209,7 @@ class Grid:
 
     @classmethod
     def over(cls, shapes: NDArray[np.int64], spacing: Spacing) -> Grid:
-        """Cover fields.
+        """Cover extents.
 
         Parameters
         ----------
@@ -223,8 +223,8 @@ class Grid:
         TooLargeError
             If there are more windows than a list can hold.
         """
-        different, kind, fields = different_rows(shapes)
-        total = sum(int(n) * _count(shape, spacing) for n, shape in zip(fields, different, strict=True))
+        different, kind, counts = different_rows(shapes)
+        total = sum(int(n) * _count(shape, spacing) for n, shape in zip(counts, different, strict=True))
         if total > MOST_WINDOWS:
             raise TooLargeError(
                 f"a grid of {total} windows is too large; take larger ones, or less overlap, or do a part of "
@@ -243,38 +243,38 @@ class Grid:
 
     @cached_property
     def first(self) -> NDArray[np.int64]:
-        """The number of the first window of each field, and at the end how many there are."""
+        """The number of the first window of each extent, and at the end how many there are."""
         sizes = np.array([len(each) for each in self.lattices], np.int64)
         return np.concatenate([[0], np.cumsum(sizes[self.kind])]).astype(np.int64)
 
     def __len__(self) -> int:
         return int(self.first[-1])
 
-    def lattice(self, field: int) -> Lattice:
-        """Return the windows over one field."""
-        return self.lattices[int(self.kind[field])]
+    def lattice(self, extent: int) -> Lattice:
+        """Return the windows over one extent."""
+        return self.lattices[int(self.kind[extent])]
 
     def meeting(
-        self, field: NDArray[np.int64], low: NDArray[np.float64], high: NDArray[np.float64]
+        self, extent: NDArray[np.int64], low: NDArray[np.float64], high: NDArray[np.float64]
     ) -> Meetings:
         """Tell which windows boxes meet; those that only touch do not.
 
         Parameters
         ----------
-        field : ndarray of int
+        extent : ndarray of int
             Where each box is.
         low, high : ndarray, shape (N, axes)
-            The boxes, in pixels of their field; NaN meets nothing.
+            The boxes, in pixels of their extent; NaN meets nothing.
         """
         windows, boxes = [], []
-        kinds = self.kind[field]
+        kinds = self.kind[extent]
         by_kind = np.argsort(kinds, kind="stable")
         ends = np.searchsorted(kinds[by_kind], np.arange(len(self.lattices) + 1))
         for number, lattice in enumerate(self.lattices):
             rows = by_kind[ends[number] : ends[number + 1]]
             if len(rows) and len(lattice):
                 window, row = lattice.meeting(low[rows], high[rows])
-                windows.append(window + self.first[field[rows[row]]])
+                windows.append(window + self.first[extent[rows[row]]])
                 boxes.append(rows[row])
         if not windows:
             return Meetings.of(np.empty(0, np.int64), np.empty(0, np.int64), len(self))
@@ -371,7 +371,7 @@ def _places(
 
 
 def _count(shape: NDArray[np.int64], spacing: Spacing) -> int:
-    """Tell how many windows a field needs, before they are made."""
+    """Tell how many windows an extent needs, before they are made."""
     total = 1
     for length, dim, overlap in zip(shape.tolist(), spacing.dims, spacing.overlap, strict=True):
         size = length if dim is None else dim

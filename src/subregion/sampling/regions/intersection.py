@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, shown
-from subregion.sampling.annotations.detections import needed
+from subregion.libraries import kwimage, needed
 from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.annotations.live import source_of
+from subregion.sampling.arguments import as_generator, checked_count, corners
 from subregion.sampling.demo import demo_dataset
-from subregion.sampling.regions.arguments import as_generator, corners, whole
 from subregion.sampling.regions.negatives import NegativeRule, draw_negatives
 from subregion.sampling.regions.regions import Regions
 
@@ -155,7 +155,7 @@ class FrameIntersectionIndex:
         """
         if (anchors is None) == (window_size is None):
             raise ConfigError("random_negatives: give either anchors or window_size.")
-        count, generator = whole("num", num), as_generator(rng)
+        count, generator = checked_count("num", num), as_generator(rng)
         most = min(thresh, np.nextafter(1, 0)) if isinstance(thresh, int | float) else thresh
         rule = NegativeRule(over_window=most, over_annotation=thresh, by="image")
         sizes = self._sizes(gids)
@@ -165,7 +165,7 @@ class FrameIntersectionIndex:
             images[places], windows[places] = found.images, found.windows
         ids = self._index.image_ids
         chosen = np.array([ids[image] for image in images.tolist()])
-        return chosen, needed("random_negatives").Boxes(windows.astype(np.float64), "ltrb")
+        return chosen, needed(kwimage, "random_negatives").Boxes(windows.astype(np.float64), "ltrb")
 
     def _sizes(self, gids: Sequence[Any] | None) -> NDArray[np.int64]:
         """Return heights and widths of all images; 0 of those that are not asked for."""
@@ -201,7 +201,7 @@ def _alike(
     """Return which windows are drawn together: their places, sizes of images, and their own in pixels."""
     if anchors is None:
         width, height = _pairs("window_size", np.asarray(window_size)[None])[0].tolist()
-        dims = np.array([[whole("window_size", each, least=1) for each in (height, width)]], np.int64)
+        dims = np.array([[checked_count("window_size", each, least=1) for each in (height, width)]], np.int64)
         yield np.arange(count), sizes, dims
         return
     parts = _pairs("anchors", anchors)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, NegativesError, shown
-from subregion.sampling.regions.crowding import BoxTable
+from subregion.sampling.regions.boxtable import BoxTable
 from subregion.sampling.regions.grid import different_rows
 
 #: Tells which windows (x0, y0, x1, y1) of images (their rows) hold enough pixels.

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, MissingNegativePoolError, RegionError, shown
 from subregion.sampling.annotations.categories import BACKGROUND
-from subregion.sampling.regions.arguments import as_generator, by_ratio, corners, place_of, whole
-from subregion.sampling.regions.crowding import BoxTable
+from subregion.sampling.arguments import (
+    as_generator,
+    by_ratio,
+    checked_count,
+    checked_dims,
+    corners,
+    place_of,
+)
+from subregion.sampling.regions.boxtable import BoxTable
 from subregion.sampling.regions.grid import different_rows
 from subregion.sampling.regions.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.regions.positives import Positives
@@ -218,12 +225,12 @@ class Regions:
         generator = self._rng if rng is None else as_generator(rng)
         chosen = None
         if n_pos is not None:
-            count = whole("n_pos", n_pos)
+            count = checked_count("n_pos", n_pos)
             if count > self.targets.count:
                 raise ConfigError(f"n_pos={count}: there are {self.targets.count} annotations with a box.")
             chosen = generator.permutation(self.targets.count)[:count]
         positives = self.targets.count if chosen is None else len(chosen)
-        count = whole("n_neg", 0 if n_neg is None else n_neg)
+        count = checked_count("n_neg", 0 if n_neg is None else n_neg)
         if neg_to_pos_ratio is not None:
             count = by_ratio(neg_to_pos_ratio, positives)
         found = self._rows(self.draw_negatives(count, window_dims, generator, rule=rule))
@@ -258,7 +265,7 @@ class Regions:
         NegativesError
             If so many were not found; the message has the figures.
         """
-        count = whole("n_neg", count)
+        count = checked_count("n_neg", count)
         generator = self._rng if rng is None else as_generator(rng)
         if not count:
             return Negatives(np.empty(0, np.int64), np.empty((0, 4), np.int64))
@@ -294,13 +301,7 @@ class Regions:
     def _dims(self, window_dims: Any, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the sizes that negatives may have."""
         if window_dims is not None:
-            try:
-                height, width = (whole("window_dims", each, least=1) for each in window_dims)
-            except (TypeError, ValueError) as error:
-                if isinstance(error, ConfigError):
-                    raise
-                raise ConfigError(f"window_dims={shown(window_dims)}: give (height, width).") from None
-            return np.array([[height, width]], np.int64)
+            return np.array([checked_dims(window_dims)], np.int64)
         if not self.n_positives:
             raise ConfigError(
                 "window_dims=None takes the sizes of positives for windows without objects, and there are no "

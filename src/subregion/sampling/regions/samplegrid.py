@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, UnknownCategoryError, shown
 from subregion.sampling.regions.area import Area
-from subregion.sampling.regions.fields import Fields, image_fields, video_fields
+from subregion.sampling.regions.extents import Extents, image_extents, video_extents
 from subregion.sampling.regions.grid import Grid, Lattice, Meetings, Spacing, union_area
 from subregion.sampling.regions.valid import ValidPixels
 
@@ -90,26 +90,26 @@ def sample_grid(
     axes = "h, w" if of_images else "t, h, w"
     spacing = Spacing.of(window_dims, window_overlap, options.keepbound, axes)
     area = None if options.area is None else Area.of(options.area, options.crs)
-    fields = image_fields(index, sizes, ids) if of_images else video_fields(index, frames, ids)
+    extents = image_extents(index, sizes, ids) if of_images else video_extents(index, frames, ids)
     if not options.use_annots:
-        fields = fields.without_annotations()
-    grid = Grid.over(fields.shapes, spacing)
-    boxes = index.boxes[fields.items] if of_images else fields.boxes
-    low, high = fields.bounds(boxes)
-    met = grid.meeting(fields.field_of_items, low, high)
+        extents = extents.without_annotations()
+    grid = Grid.over(extents.shapes, spacing)
+    boxes = index.boxes[extents.items] if of_images else extents.boxes
+    low, high = extents.bounds(boxes)
+    met = grid.meeting(extents.extent_of_items, low, high)
     kinds = _kinds(index.categories, options.classes_of_interest)
-    category_ids = index.category_ids[fields.items]
+    category_ids = index.category_ids[extents.items]
     keep = np.ones(len(grid), bool)
     if options.ignore_coverage is not None:
         ignored = np.isin(category_ids, kinds.ignored)
         keep &= ~_covered(grid, met, ignored, low, high, options.ignore_coverage)
     if area is not None:
-        keep &= _in_area(grid, fields, area, frames)
+        keep &= _in_area(grid, extents, area, frames)
     if options.min_valid is not None:
-        keep &= _valid(grid, fields, frames, options.min_valid)
+        keep &= _valid(grid, extents, frames, options.min_valid)
     positive = met.any_of(kinds.count(category_ids))
-    make = partial(_image_targets if of_images else _video_targets, fields=fields)
-    aids = _sorted_ids(index.ids[fields.items], met) if options.use_annots else None
+    make = partial(_image_targets if of_images else _video_targets, extents=extents)
+    aids = _sorted_ids(index.ids[extents.items], met) if options.use_annots else None
     return _listed(_targets(grid, met.first, keep, aids, make), positive[keep])
 
 
@@ -157,9 +157,9 @@ def _covered(
     if not ignored.any():
         return found
     for window in np.unique(met.windows[ignored[met.boxes]]).tolist():
-        field = int(np.searchsorted(grid.first, window, "right")) - 1
-        lattice = grid.lattice(field)
-        begin = lattice.low(window - int(grid.first[field]))
+        extent = int(np.searchsorted(grid.first, window, "right")) - 1
+        lattice = grid.lattice(extent)
+        begin = lattice.low(window - int(grid.first[extent]))
         end = begin + lattice.size
         rows = met.of_window(window)
         rows = rows[ignored[rows]]
@@ -181,45 +181,45 @@ def _sorted_ids(ids: NDArray[np.int64], met: Meetings) -> list[int]:
     return listed
 
 
-def _in_area(grid: Grid, fields: Fields, area: Area, frames: Frames) -> NDArray[np.bool_]:
+def _in_area(grid: Grid, extents: Extents, area: Area, frames: Frames) -> NDArray[np.bool_]:
     found = np.zeros(len(grid), bool)
-    for field in range(len(fields.shapes)):
-        lattice = grid.lattice(field)
+    for extent in range(len(extents.shapes)):
+        lattice = grid.lattice(extent)
         if not len(lattice):
             continue
         here = area
         if area.crs is not None:
-            image_id = fields.first_image(field)
-            place = frames.load_alignable(image_id, fields.space).georeference()
-            rows, cols = fields.shapes[field, -2:].tolist()
+            image_id = extents.first_image(extent)
+            place = frames.load_alignable(image_id, extents.space).georeference()
+            rows, cols = extents.shapes[extent, -2:].tolist()
             here = area.in_pixels(place, (rows, cols), f"image {shown(image_id)}")
         met = here.meets(_flat(lattice))
-        found[grid.first[field] : grid.first[field + 1]] = np.tile(met, len(lattice) // len(met))
+        found[grid.first[extent] : grid.first[extent + 1]] = np.tile(met, len(lattice) // len(met))
     return found
 
 
-def _valid(grid: Grid, fields: Fields, frames: Frames, least: float) -> NDArray[np.bool_]:
-    pixels = ValidPixels(frames, fields.space)
+def _valid(grid: Grid, extents: Extents, frames: Frames, least: float) -> NDArray[np.bool_]:
+    pixels = ValidPixels(frames, extents.space)
     found = np.zeros(len(grid), bool)
-    for field in range(len(fields.shapes)):
-        lattice = grid.lattice(field)
+    for extent in range(len(extents.shapes)):
+        lattice = grid.lattice(extent)
         if not len(lattice):
             continue
         flat = _flat(lattice)
-        if fields.space == "image":
-            part = pixels.fraction(fields.first_image(field), flat)
+        if extents.space == "image":
+            part = pixels.fraction(extents.first_image(extent), flat)
         else:  # of all frames of each window together
-            by_frame = [pixels.fraction(image_id, flat) for image_id in fields.frames[field]]
+            by_frame = [pixels.fraction(image_id, flat) for image_id in extents.frames[extent]]
             sums = np.concatenate([np.zeros((1, len(flat))), np.cumsum(by_frame, axis=0)])
             begin = lattice.axes[0]
             end = np.minimum(begin + lattice.size[0], len(by_frame))
             part = ((sums[end] - sums[begin]) / (end - begin)[:, None]).ravel()
-        found[grid.first[field] : grid.first[field + 1]] = part >= least
+        found[grid.first[extent] : grid.first[extent + 1]] = part >= least
     return found
 
 
 def _flat(lattice: Lattice) -> NDArray[np.int64]:
-    """Return the windows of a field in the plane, as x0, y0, x1, y1."""
+    """Return the windows of an extent in the plane, as x0, y0, x1, y1."""
     plane = Lattice(lattice.axes[-2:], lattice.size[-2:])
     low = plane.lows()
     return np.concatenate([low[:, ::-1], (low + plane.size)[:, ::-1]], axis=1)
@@ -232,13 +232,13 @@ def _targets(
     found = []
     places = first.tolist()
     made: dict[int, list[Any]] = {}  # windows of images of one size are the same objects
-    for field in range(len(grid.kind)):
-        begin, end = int(grid.first[field]), int(grid.first[field + 1])
-        kind = int(grid.kind[field])
+    for extent in range(len(grid.kind)):
+        begin, end = int(grid.first[extent]), int(grid.first[extent + 1])
+        kind = int(grid.kind[extent])
         if kind not in made:
             made[kind] = _slices(grid.lattices[kind])
         for number in (np.flatnonzero(keep[begin:end]) + begin).tolist():
-            target = make(field, made[kind][number - begin])
+            target = make(extent, made[kind][number - begin])
             target["aids"] = None if aids is None else aids[places[number] : places[number + 1]]
             found.append(target)
     return found
@@ -255,15 +255,15 @@ def _slices(lattice: Lattice) -> list[tuple[slice, ...]]:
     return found
 
 
-def _image_targets(field: int, window: tuple[slice, ...], fields: Fields) -> dict[str, Any]:
-    return {"gid": fields.ids[field], "slices": window}
+def _image_targets(extent: int, window: tuple[slice, ...], extents: Extents) -> dict[str, Any]:
+    return {"gid": extents.ids[extent], "slices": window}
 
 
-def _video_targets(field: int, window: tuple[slice, ...], fields: Fields) -> dict[str, Any]:
-    frames = fields.frames[field]
+def _video_targets(extent: int, window: tuple[slice, ...], extents: Extents) -> dict[str, Any]:
+    frames = extents.frames[extent]
     time = slice(window[0].start, min(window[0].stop, len(frames)))
     return {
-        "vidid": fields.ids[field],
+        "vidid": extents.ids[extent],
         "time_slice": time,
         "space_slice": window[1:],
         "gids": list(frames[time]),

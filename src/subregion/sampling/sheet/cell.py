@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from subregion.errors import ConfigError, RegionTypeError, SubregionError
 from subregion.geometry.channels import parse_channels
 from subregion.libraries import Image
-from subregion.picture import to_picture
+from subregion.picture import PANEL, to_picture
 from subregion.sampling.annotations.annotations import Annotations
 from subregion.sampling.sheet.overlay import OverlayOptions, draw_over
 
@@ -87,7 +87,7 @@ def draw_cell(sampler: CocoSampler, sample: Mapping[str, Any], size: int, option
     left = 0
     for frame in frames:
         if left:  # the gap is as dark as what is around
-            canvas.paste((30, 35, 42), (left - GAP, 0, left, canvas.height))
+            canvas.paste(PANEL, (left - GAP, 0, left, canvas.height))
         canvas.paste(frame, (left, 0))
         left += frame.width + GAP
     return Cell(
@@ -249,7 +249,13 @@ def _count(annotations: Annotations | None) -> str:
 
 
 def checked_size(size: Any) -> int:
-    """Return how large a frame is drawn."""
+    """Return how large a frame is drawn, in pixels of its longer side.
+
+    Raises
+    ------
+    ConfigError
+        If it is no whole number in bounds.
+    """
     if isinstance(size, bool) or not isinstance(size, int | np.integer) or not 16 <= size <= MOST_SIZE:
         raise ConfigError(f"size={size!r}: pixels from 16 to {MOST_SIZE} are needed.")
     return int(size)

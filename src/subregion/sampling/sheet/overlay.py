@@ -16,7 +16,7 @@ from subregion.sampling.annotations.shapes import RunLengths
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
-    from PIL.ImageDraw import ImageDraw as Draw
+    from PIL.ImageDraw import ImageDraw as Pen
 
     from subregion.sampling.annotations.annotations import Annotations
     from subregion.sampling.annotations.categories import Categories
@@ -126,19 +126,19 @@ def draw_over(picture: Picture, annotations: Annotations, options: OverlayOption
         for place in order:
             if shapes[place] is not None:
                 _draw_mask(layer, shapes[place], colors[place], scale)
-    draw = ImageDraw.Draw(layer)
+    pen = ImageDraw.Draw(layer)
     if options.boxes:
         line = 2 * FINE if len(annotations) <= _MOST_THICK else FINE
         for place in order:
             box = annotations.whole_boxes[place] * (scale * 2)
             if np.isfinite(box).all():
                 crowd = bool(annotations.iscrowd[place])
-                _draw_box(draw, box, layer.size, (colors[place], line), crowd)
+                _draw_box(pen, box, layer.size, (colors[place], line), crowd)
     if options.keypoints:
         for points, color in zip(annotations.keypoints, colors, strict=True):
             if points is not None:
                 inside = points.inside(height, width)
-                _draw_points(draw, points.xy[inside] * scale, points.visibility[inside].tolist(), color)
+                _draw_points(pen, points.xy[inside] * scale, points.visibility[inside].tolist(), color)
     found = Image.alpha_composite(
         picture.convert("RGBA"), layer.resize(picture.size, Image.Resampling.BOX)
     ).convert("RGB")
@@ -168,12 +168,12 @@ def _inside_of(shape: Any, scale: tuple[float, float]) -> tuple[tuple[int, int],
     low, high = np.reshape(shape.bounds, (2, 2)) * scale
     begin, end = np.floor(low).astype(int) - _EDGE, np.ceil(high).astype(int) + _EDGE + 1
     mask = Image.new("L", tuple((end - begin).tolist()), 0)
-    draw = ImageDraw.Draw(mask)
+    pen = ImageDraw.Draw(mask)
     for polygon in shapely.get_parts(shape).tolist():
         if not polygon.is_empty:
             for number, ring in enumerate((polygon.exterior, *polygon.interiors)):
                 points = shapely.get_coordinates(ring) * scale - begin
-                draw.polygon([tuple(point) for point in points.tolist()], fill=0 if number else 255)
+                pen.polygon([tuple(point) for point in points.tolist()], fill=0 if number else 255)
     return (int(begin[0]), int(begin[1])), mask
 
 
@@ -193,7 +193,7 @@ def _pixels_of(shape: RunLengths, scale: tuple[float, float]) -> tuple[tuple[int
 
 
 def _draw_box(
-    draw: Draw, box: NDArray[np.float64], size: tuple[int, int], style: tuple[Color, int], crowd: bool
+    pen: Pen, box: NDArray[np.float64], size: tuple[int, int], style: tuple[Color, int], crowd: bool
 ) -> None:
     """Draw a box with lines inside it, of a colour and a width."""
     color, line = style
@@ -211,7 +211,7 @@ def _draw_box(
         fill = (*color, _CUT_ALPHA if cut else 255)
         for part in _dashes(side) if crowd else (side,):
             a, b, c, d = (round(edge) for edge in part)
-            draw.rectangle((a, b, c - 1, d - 1), fill=fill)
+            pen.rectangle((a, b, c - 1, d - 1), fill=fill)
 
 
 def _dashes(side: tuple[float, float, float, float]) -> Iterable[tuple[float, float, float, float]]:
@@ -224,14 +224,14 @@ def _dashes(side: tuple[float, float, float, float]) -> Iterable[tuple[float, fl
         yield (start, y0, stop, y1) if across else (x0, start, x1, stop)
 
 
-def _draw_points(draw: Draw, points: NDArray[np.float64], visibility: Sequence[int], color: Color) -> None:
+def _draw_points(pen: Pen, points: NDArray[np.float64], visibility: Sequence[int], color: Color) -> None:
     for (x, y), seen in zip(points.tolist(), visibility, strict=True):
         outer, inner = 4.0 * FINE, 2.7 * FINE
-        draw.ellipse((x - outer, y - outer, x + outer, y + outer), fill=(15, 18, 22, 230))
-        draw.ellipse((x - inner, y - inner, x + inner, y + inner), fill=(*color, 255))
+        pen.ellipse((x - outer, y - outer, x + outer, y + outer), fill=(15, 18, 22, 230))
+        pen.ellipse((x - inner, y - inner, x + inner, y + inner), fill=(*color, 255))
         if seen == 1:
             hole = 1.4 * FINE
-            draw.ellipse((x - hole, y - hole, x + hole, y + hole), fill=(15, 18, 22, 255))
+            pen.ellipse((x - hole, y - hole, x + hole, y + hole), fill=(15, 18, 22, 255))
 
 
 def ink_on(color: Color) -> str:
@@ -250,7 +250,7 @@ def _draw_names(
     order: Sequence[int],
 ) -> None:
     """Write the names of classes at their boxes, where they hide each other least."""
-    draw, widest = ImageDraw.Draw(picture), min(picture.width - 10, max(80, picture.width // 2))
+    pen, widest = ImageDraw.Draw(picture), min(picture.width - 10, max(80, picture.width // 2))
     taken: list[Rect] = []
     for place in order[: 8 * _ROOM]:
         name = names[place]
@@ -268,8 +268,8 @@ def _draw_names(
             break
         x0, y0, x1, y1 = spots[best]
         taken.append(spots[best])
-        draw.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), 3, fill=colors[place])
-        draw.text(((x0 + x1) / 2, (y0 + y1) / 2), text, font=font, fill=ink_on(colors[place]), anchor="mm")
+        pen.rounded_rectangle((x0, y0, x1 - 1, y1 - 1), 3, fill=colors[place])
+        pen.text(((x0 + x1) / 2, (y0 + y1) / 2), text, font=font, fill=ink_on(colors[place]), anchor="mm")
 
 
 def _spots(box: list[float], size: tuple[float, float], within: tuple[int, int]) -> list[Rect]:

@@ -13,9 +13,9 @@ import numpy as np
 from subregion.errors import ConfigError, RegionTypeError, shown
 from subregion.libraries import Image, ImageDraw
 from subregion.picture import ACCENT, BACKGROUND, FAINT, INK, PANEL, font_for, shortened, write
-from subregion.sampling.regions.arguments import whole
+from subregion.sampling.arguments import checked_count
 from subregion.sampling.sheet.cell import Cell, checked_size, draw_cell
-from subregion.sampling.sheet.drawn import Draw
+from subregion.sampling.sheet.choice import RandomChoice
 from subregion.sampling.sheet.legend import LEGEND_LINE, draw_legend, legend
 from subregion.sampling.sheet.overlay import OverlayOptions
 
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _MARGIN, _GAP, _INSET = 32, 16, 10
 #: The height of what is written below each picture.
 _CAPTION = 44
+#: Where the title, what is counted below it, the legend and, without one, the cells begin.
+_TITLE, _FACTS, _LEGEND, _HEAD = 22, 56, 90, 92
+#: Below a legend.
+_LEGEND_GAP = 10
+#: Cells, and sheets, are at least so wide that their texts have room.
+_LEAST_CELL, _LEAST_SHEET = 170, 420
 #: How much wider than high a sheet is to be.
 _ASPECT = 1.5
 _NAME_SIZE, _NOTE_SIZE = 14, 12
@@ -65,7 +71,7 @@ def contact_sheet(
     n : int
         How many are drawn at random, or at most of those that are given.
     window_dims, negatives, grid, frames
-        Which samples are drawn at random; see `Draw`.
+        Which samples are drawn at random; see `RandomChoice`.
     rng : None, int or numpy.random.Generator
         Draws them.
     size : int
@@ -91,9 +97,9 @@ def contact_sheet(
         If an option has no meaning, or there is nothing to draw.
     """
     size, options = checked_size(size), overlay or OverlayOptions()
-    draw = Draw(n, window_dims, negatives, grid, frames)
+    choice = RandomChoice(n, window_dims, negatives, grid, frames)
     if targets is None:
-        targets = draw.targets(sampler, rng)
+        targets = choice.targets(sampler, rng)
     elif window_dims is not None or negatives is not None or grid or frames is not None:
         raise ConfigError(
             "window_dims, negatives, grid and frames say what is drawn at random; leave out targets."
@@ -128,22 +134,23 @@ def _samples(sampler: CocoSampler, targets: Any, reading: Mapping[str, Any]) -> 
 
 
 def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: str) -> Picture:
-    inner = max(max(cell.picture.width for cell in cells), 170)
+    inner = max(max(cell.picture.width for cell in cells), _LEAST_CELL)
     width = inner + 2 * _INSET
     columns = (
-        _columns(cells, width) if columns is None else min(whole("columns", columns, least=1), len(cells))
+        _columns(cells, width)
+        if columns is None
+        else min(checked_count("columns", columns, least=1), len(cells))
     )
     rows = [cells[start : start + columns] for start in range(0, len(cells), columns)]
     heights = [max(cell.picture.height for cell in row) for row in rows]
-    # A single narrow cell leaves room for the title.
-    across = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, 420)
+    across = max(2 * _MARGIN + columns * (width + _GAP) - _GAP, _LEAST_SHEET)
     counts: Counter[int] = sum((cell.classes for cell in cells), Counter())
     entries = legend(sampler.classes, counts, across - 2 * _MARGIN)
-    head = 92 + LEGEND_LINE * len(entries) + (10 if entries else 0)
+    head = _HEAD + LEGEND_LINE * len(entries) + (_LEGEND_GAP if entries else 0)
     down = head + sum(height + 2 * _INSET + _CAPTION + _GAP for height in heights) - _GAP + _MARGIN
     canvas = Image.new("RGB", (across, down), BACKGROUND)
     pen = ImageDraw.Draw(canvas)
-    write(pen, (_MARGIN, 22), shortened(title, 24, across - 2 * _MARGIN), 24, INK)
+    write(pen, (_MARGIN, _TITLE), shortened(title, 24, across - 2 * _MARGIN), 24, INK)
     facts = " · ".join(
         f"{count:,} {one if count == 1 else many}"
         for count, one, many in (
@@ -152,8 +159,8 @@ def _sheet(sampler: CocoSampler, cells: list[Cell], columns: int | None, title: 
             (len(sampler.class_ids), "category", "categories"),
         )
     )
-    write(pen, (_MARGIN, 56), facts, 14, FAINT)
-    draw_legend(pen, entries, (_MARGIN, 90))
+    write(pen, (_MARGIN, _FACTS), facts, 14, FAINT)
+    draw_legend(pen, entries, (_MARGIN, _LEGEND))
     number, top = 1, head
     for row, height in zip(rows, heights, strict=True):
         for place, cell in enumerate(row):

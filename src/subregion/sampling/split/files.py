@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ import numpy as np
 
 from subregion.collections.coco_file import read_document
 from subregion.errors import ConfigError, RecordError, shown
+from subregion.io.replacing import written_beside
 from subregion.paths import path_of
 
 if TYPE_CHECKING:
@@ -132,14 +132,11 @@ def write_splits(
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:
-    unfinished = path.with_name(f".{secrets.token_hex(8)}.json")
-    try:
-        unfinished.write_bytes(msgspec.json.encode(document, enc_hook=_plain))
-        os.replace(unfinished, path)
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"{path}: the dataset cannot be written as JSON: {error}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with written_beside(path) as unfinished:
+        try:
+            unfinished.write_bytes(msgspec.json.encode(document, enc_hook=_plain))
+        except (TypeError, ValueError) as error:
+            raise RecordError(f"{path}: the dataset cannot be written as JSON: {error}.") from error
 
 
 def _plain(value: Any) -> Any:

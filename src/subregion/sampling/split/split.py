@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from subregion.collections.coco import CocoFrames
 from subregion.errors import ConfigError, NotGeoreferencedError, RecordError, shown
 from subregion.geo.crs import import_pyproj
-from subregion.sampling.regions.arguments import as_generator
+from subregion.sampling.arguments import as_generator
 from subregion.sampling.regions.sizes import ImageSizes
 from subregion.sampling.split.apportion import Blocks, Contents, apportion, checked_fractions
 

@@ -48,10 +48,13 @@ TOLD = ("category_id", "space_dims", "data_dims", "annot_idx", "aids", "img_widt
 COMPLETED = "completed"
 
 _ALIASES = frozenset(ALIASES)
+#: Every key that has a meaning.
 KNOWN = frozenset((*ALIASES, *OBJECTS, *PLACES, *OPTIONS, *TOLD, COMPLETED))
-
-
-#: Letters of keys of which none can be missing.
+#: Keys of a region that another window makes void.
+_WHERE = ("cx", "cy", "width", "height", "window_dims", "slices", "space_slice")
+#: Keys of a target that may be given by keyword.
+_KEYWORDS = frozenset((*OPTIONS, "pad"))
+#: In keys of so few letters a missing one is no slip; see `near_miss`.
 _SHORT = 4
 
 
@@ -80,9 +83,6 @@ def near_miss(key: str) -> str | None:
 def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
     """Return what the user gave, under one name each, without what an earlier call added.
 
-    A returned target remembers, under ``"completed"``, which keys were added to it and with which values.
-    Where such a value is as it was, it was not given; so what it came from can be changed.
-
     Parameters
     ----------
     request : Mapping
@@ -99,14 +99,7 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
         raise RegionTypeError(f"target={shown(request)}: must be a dict, such as {{'gid': 1}}.")
     if not request.keys() <= KNOWN:
         _check_unknown(request, strict)
-    found = dict(request)
-    added = found.pop(COMPLETED, None)
-    if added:
-        if not isinstance(added, Mapping):
-            raise TargetError(f"target[{COMPLETED!r}]={shown(added)}: is kept by load_sample; remove it.")
-        for key, value in added.items():
-            if key in found and alike(found[key], value):
-                del found[key]
+    found = without_completed(request)
     if _ALIASES.isdisjoint(found):
         return found
     for alias, name in ALIASES.items():
@@ -124,6 +117,28 @@ def given_keys(request: Request, strict: bool = False) -> dict[Any, Any]:
     return found
 
 
+def without_completed(request: Request) -> dict[Any, Any]:
+    """Return a target without what an earlier call added.
+
+    A returned target remembers, under ``"completed"``, which keys were added to it and with which values.
+    Where such a value is as it was, it was not given; so what it came from can be changed.
+
+    Raises
+    ------
+    TargetError
+        If ``"completed"`` is no mapping.
+    """
+    found = dict(request)
+    added = found.pop(COMPLETED, None)
+    if added:
+        if not isinstance(added, Mapping):
+            raise TargetError(f"target[{COMPLETED!r}]={shown(added)}: is kept by load_sample; remove it.")
+        for key, value in added.items():
+            if key in found and alike(found[key], value):
+                del found[key]
+    return found
+
+
 def _check_unknown(request: Request, strict: bool) -> None:
     for key in request:
         if key in KNOWN:
@@ -137,6 +152,55 @@ def _check_unknown(request: Request, strict: bool) -> None:
         if strict:
             listed = ", ".join(sorted(KNOWN))
             raise TargetError(f"target: the key {shown(key)} is unknown; known are {listed}.")
+
+
+def merged(target: Request | None, tr: Request | None, options: Mapping[str, Any]) -> Request:
+    """Return a target with what was given by keyword.
+
+    Parameters
+    ----------
+    target, tr : Mapping or None
+        The target, under its name and its older one; exactly one is given.
+    options : Mapping
+        Keys of a target that were given by keyword; None is not given.
+
+    Raises
+    ------
+    TargetError
+        If there is no target, or it says something else.
+    TypeError
+        If there is no such keyword.
+    """
+    if target is not None and tr is not None:
+        raise TargetError("load_sample: target and tr are two names of one thing; leave out one.")
+    request = tr if target is None else target
+    if request is None:
+        raise TargetError("load_sample: a target is needed, such as {'gid': 1}.")
+    if not options:
+        return request
+    if unknown := [name for name in options if name not in _KEYWORDS]:
+        listed = ", ".join(sorted(_KEYWORDS))
+        raise TypeError(f"load_sample: no option {unknown[0]!r}; there are: {listed}.")
+    found = dict(request)
+    for name, value in options.items():
+        if value is None:
+            continue
+        there = found.get(name)
+        if there is not None and there is not value and repr(there) != repr(value):
+            raise TargetError(
+                f"load_sample: {name}={shown(value)} is given, and {name}={shown(there)} in the target; "
+                f"leave out one."
+            )
+        found[name] = value
+    return found
+
+
+def replaced(row: Mapping[str, Any], target: Request | None) -> dict[Any, Any]:
+    """Return a region with some keys replaced; another window replaces all that says where it was."""
+    if not target:
+        return dict(row)
+    void = _WHERE if {"slices", "space_slice"} & set(target) else ()
+    return {**{key: value for key, value in row.items() if key not in void}, **target}
 
 
 def alike(one: Any, other: Any) -> bool:
@@ -216,9 +280,13 @@ def number(value: Any, name: str) -> float:
     """Return a finite number."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise RegionTypeError(f"target: {name}={shown(value)}: a number is needed.")
-    if not math.isfinite(value):
+    try:
+        found = float(value)
+    except OverflowError:
+        found = math.inf
+    if not math.isfinite(found):
         raise TargetError(f"target: {name}={shown(value)}: a finite number is needed.")
-    return float(value)
+    return found
 
 
 NO_PAD: Pad = ((0, 0), (0, 0))
@@ -240,7 +308,8 @@ def pad_of(pad: Any) -> Pad:
     """
     if pad is None:
         return NO_PAD
-    parts = tuple(pad) if isinstance(pad, list | tuple | np.ndarray) else (pad, pad)
+    pad = pad.tolist() if isinstance(pad, np.ndarray) else pad
+    parts = tuple(pad) if isinstance(pad, list | tuple) else (pad, pad)
     if len(parts) == 3:
         if _sides(parts[0], pad) != (0, 0):
             raise TargetError(f"target: pad={shown(pad)}: no frames can be added; the first must be 0.")

@@ -99,7 +99,7 @@ def options_of(keys: Request) -> SampleOptions:
     as_xarray = _flag(given, "as_xarray")
     if as_xarray and named == "ma" and nodata == "ma":
         raise TargetError("target: as_xarray has no masks; write nodata='float' instead of 'ma'.")
-    if given.get("finalize") not in (None, True):
+    if given.get("finalize") is not None and given["finalize"] is not True:
         raise TargetError(
             "target: finalize=False: samples hold pixels; frames.load_frame(gid) is an image that is read "
             "when it is indexed."
@@ -145,7 +145,7 @@ def _dtype(dtype: Any) -> np.dtype[Any] | None:
         return None
     try:
         found: np.dtype[Any] = np.dtype(dtype)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         raise RegionTypeError(f"target: dtype={shown(dtype)}: is no type of numbers.") from None
     if found.kind not in "iufc":
         raise RegionTypeError(f"target: dtype={shown(dtype)}: is no type of numbers.")
@@ -154,13 +154,17 @@ def _dtype(dtype: Any) -> np.dtype[Any] | None:
 
 def _flag(given: Mapping[str, Any], key: str) -> bool:
     value = given.get(key)
-    if value is None or isinstance(value, bool | np.bool_) or value in (0, 1):
+    if value is None or (isinstance(value, bool | np.bool_ | int) and value in (0, 1)):
         return bool(value)
     raise TargetError(f"target: {key}={shown(value)}: allowed are True, False.")
 
 
 def _joined(realign: Any) -> bool:
-    if realign not in (None, False, "largest"):
+    if (
+        realign is not None
+        and realign is not False
+        and not (isinstance(realign, str) and realign == "largest")
+    ):
         raise TargetError(f"target: realign_native={shown(realign)}: allowed are None, 'largest'.")
     return bool(realign)
 
@@ -187,7 +191,10 @@ def _fill(padkw: Any) -> Fill:
     value = padkw.get("constant_values")
     if value is None:
         return None
-    values = np.unique(np.asarray(value))
+    try:
+        values = np.unique(np.asarray(value))
+    except (TypeError, ValueError):  # of lists of unlike lengths, or objects without an order
+        values = np.empty(0)
     if values.size != 1 or values.dtype.kind not in "iufc":
         raise TargetError(f"target: padkw: constant_values={shown(value)}: one number is needed.")
     fill: float = values[0].item()

@@ -1,4 +1,4 @@
-"""How a sample placeds in its image or video, told in the predecessor's terms."""
+"""How a sample lies in its image or video, told in the predecessor's terms."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.libraries import delayed_image, kwimage
-from subregion.sampling.annotations.lazy import LazyMapping
+from subregion.sampling.targets.lazymapping import LazyMapping
 from subregion.sampling.targets.pixels import Pixels
 from subregion.sampling.targets.targets import Target
 
 
-class Placed(NamedTuple):
-    """How a sample placeds in its image or video.
+class SamplePlacement(NamedTuple):
+    """How a sample lies in its image or video.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class Placed(NamedTuple):
     missing: tuple[tuple[Any, str], ...]
 
     @classmethod
-    def of(cls, target: Target, pixels: Pixels) -> Placed:
-        """Tell how pixels placed."""
+    def of(cls, target: Target, pixels: Pixels) -> SamplePlacement:
+        """Take over how pixels were read."""
         parts: Any = ()
         if pixels.parts:
             parts = tuple(
@@ -62,24 +62,24 @@ class Placed(NamedTuple):
         )
 
 
-def params_of(placed: Placed) -> LazyMapping:
-    """Return how a sample placeds, by the predecessor's names; what needs kwimage is made when asked for."""
-    return LazyMapping(placed, _OF_STACKS if placed.target.stacked else _OF_IMAGES)
+def params_of(placement: SamplePlacement) -> LazyMapping:
+    """Return how a sample lies, by the predecessor's names; what needs kwimage is made when asked for."""
+    return LazyMapping(placement, _OF_STACKS if placement.target.stacked else _OF_IMAGES)
 
 
-def _offset(placed: Placed) -> NDArray[np.int64]:
-    window = placed.target.padded
+def _offset(placement: SamplePlacement) -> NDArray[np.int64]:
+    window = placement.target.padded
     return np.array([-window.col, -window.row])
 
 
-def _corners(placed: Placed) -> Any:
-    window = placed.target.padded
+def _corners(placement: SamplePlacement) -> Any:
+    window = placement.target.padded
     corners = np.array([window.col, window.row, window.col_stop, window.row_stop])
-    return kwimage.Boxes(corners[None] if placed.target.stacked else corners, "ltrb")
+    return kwimage.Boxes(corners[None] if placement.target.stacked else corners, "ltrb")
 
 
-def _spans(placed: Placed) -> list[tuple[int, int]]:
-    window = placed.target.padded
+def _spans(placement: SamplePlacement) -> list[tuple[int, int]]:
+    window = placement.target.padded
     return [(window.row, window.row_stop), (window.col, window.col_stop)]
 
 
@@ -88,28 +88,28 @@ def data_dims(target: Target) -> tuple[int, ...]:
     return (target.frame_count, *target.shape) if target.stacked else target.shape
 
 
-def _pad(placed: Placed) -> tuple[Any, ...]:
-    return tuple(before if before == behind else (before, behind) for before, behind in placed.target.pad)
+def _pad(placement: SamplePlacement) -> tuple[Any, ...]:
+    return tuple(before if before == behind else (before, behind) for before, behind in placement.target.pad)
 
 
-def _channels(placed: Placed) -> Any:
-    names = placed.channels
-    if names is None and placed.parts:
-        names = tuple(dict.fromkeys(name for frame in placed.parts for _, run, _ in frame for name in run))
+def _channels(placement: SamplePlacement) -> Any:
+    names = placement.channels
+    if names is None and placement.parts:
+        names = tuple(dict.fromkeys(name for frame in placement.parts for _, run, _ in frame for name in run))
     if not names or None in names:
         return None
     return delayed_image.ChannelSpec("|".join(map(str, names)))
 
 
-def _warps(placed: Placed) -> list[Any]:
-    frames = range(len(placed.scales) if not placed.parts else 0)
-    return [kwimage.Affine(placed.from_grid(frame)) for frame in frames]
+def _warps(placement: SamplePlacement) -> list[Any]:
+    frames = range(len(placement.scales) if not placement.parts else 0)
+    return [kwimage.Affine(placement.from_grid(frame)) for frame in frames]
 
 
-def _jagged(placed: Placed) -> list[dict[str, Any]]:
-    """Tell for each frame how its parts placed."""
-    window, told = placed.target.padded, []
-    for frame in placed.parts:
+def _jagged(placement: SamplePlacement) -> list[dict[str, Any]]:
+    """Tell for each frame how its parts lie."""
+    window, told = placement.target.padded, []
+    for frame in placement.parts:
         align, warps = [], []
         for (rows, cols), _, (across, down) in frame:
             align.append(kwimage.Affine(np.diag([across / cols, down / rows, 1.0])))
@@ -120,17 +120,17 @@ def _jagged(placed: Placed) -> list[dict[str, Any]]:
     return told
 
 
-def _target_dims(placed: Placed) -> tuple[int, ...]:
-    return data_dims(placed.target)
+def _target_dims(placement: SamplePlacement) -> tuple[int, ...]:
+    return data_dims(placement.target)
 
 
-def _missing(placed: Placed) -> list[tuple[Any, str]]:
-    return list(placed.missing)
+def _missing(placement: SamplePlacement) -> list[tuple[Any, str]]:
+    return list(placement.missing)
 
 
-_OF_IMAGES: dict[str, Callable[[Placed], Any]] = {
+_OF_IMAGES: dict[str, Callable[[SamplePlacement], Any]] = {
     "offset": _offset,
-    "tf_rel_to_abs": Placed.to_grid,
+    "tf_rel_to_abs": SamplePlacement.to_grid,
     "sample_tlbr": _corners,
     "st_dims": _spans,
     "data_dims": _target_dims,
@@ -138,7 +138,7 @@ _OF_IMAGES: dict[str, Callable[[Placed], Any]] = {
     "missing_channels": _missing,
     "jagged_meta": _jagged,
 }
-_OF_STACKS: dict[str, Callable[[Placed], Any]] = _OF_IMAGES | {
+_OF_STACKS: dict[str, Callable[[SamplePlacement], Any]] = _OF_IMAGES | {
     "request_chanspec": _channels,
     "frame_sample_from_grid_warps": _warps,
 }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from subregion.collections.video import VideoCollection
 from subregion.errors import TargetError, UnknownChannelError, shown
 from subregion.geometry.channels import ALL, parse_channels
-from subregion.libraries import require, xarray
+from subregion.libraries import needed, xarray
 from subregion.records import ImageRecord
 from subregion.sampling.targets.options import PLAIN, SampleOptions
 from subregion.sampling.targets.targets import Target
@@ -68,7 +68,29 @@ _UNSCALED = ((1.0, 1.0),)
 
 
 def read_pixels(frames: VideoCollection, target: Target) -> Pixels:
-    """Read the pixels of a target."""
+    """Read the pixels of a target.
+
+    Parameters
+    ----------
+    frames : VideoCollection
+        The images.
+    target : Target
+        What is to be read.
+
+    Returns
+    -------
+    Pixels
+        Of the type of the files, or that of the options; owned by the caller.
+
+    Raises
+    ------
+    TargetError
+        If pixels cannot hold the number that stands for nodata, or frames have samples of different shapes.
+    UnknownChannelError
+        If a channel is unknown, and only the file names its channels; otherwise it is filled, and missing.
+    SubregionError
+        As for `Frames.load_region`.
+    """
     options = target.options
     if options is PLAIN and not target.stacked:  # nearly always, and then nothing else may take time
         image = frames.load_region(target.image_ids[0], target.padded)
@@ -160,7 +182,7 @@ def _finished(array: NDArray[Any], options: SampleOptions) -> NDArray[Any]:
 
 def _filled(array: NDArray[Any], value: Any) -> NDArray[Any]:
     if array.dtype.kind in "iu" and not (
-        float(value).is_integer() and np.iinfo(array.dtype).min <= value <= np.iinfo(array.dtype).max
+        np.iinfo(array.dtype).min <= value <= np.iinfo(array.dtype).max and float(value).is_integer()
     ):
         raise TargetError(f"target: nodata={shown(value)}: pixels of {array.dtype} cannot hold it.")
     masked = np.ma.asarray(array)
@@ -270,8 +292,26 @@ def _read_joined(frames: VideoCollection, target: Target) -> Pixels:
 
 
 def with_names(array: NDArray[Any], names: Sequence[str | None] | None) -> Any:
-    """Return pixels as an array with names: y, x and c, and t in front of a stack."""
-    require(xarray)
+    """Return pixels as an array with names.
+
+    Parameters
+    ----------
+    array : ndarray, shape (rows, columns, channels) or (frames, rows, columns, channels)
+        The pixels.
+    names : sequence of (str or None), or None
+        Of the channels; they become coordinates if all are known.
+
+    Returns
+    -------
+    xarray.DataArray
+        With the dimensions y, x and c, and t in front of a stack.
+
+    Raises
+    ------
+    MissingPackageError
+        If xarray is not installed.
+    """
+    needed(xarray, "as_xarray")
     dims = ("t", "y", "x", "c")[-array.ndim :]
     coords = {"c": list(names)} if names is not None and None not in names else {}
     return xarray.DataArray(array, dims=dims, coords=coords)

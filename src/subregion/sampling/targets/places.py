@@ -56,7 +56,10 @@ class Places:
 
     def image_shape(self, image_id: Any) -> tuple[int, int]:
         """Return rows and columns of an image."""
-        shape = self._shapes.get(image_id)
+        try:
+            shape = self._shapes.get(image_id)
+        except TypeError:  # no id of anything
+            return self._image_shape(image_id)
         if shape is None:
             shape = self._image_shape(image_id)
             if len(self._shapes) >= KNOWN_SHAPES:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from subregion.errors import ConfigError, shown
 from subregion.sampling.annotations.detections import ALL_PARTS
-from subregion.sampling.targets.found import Found, annots_of
-from subregion.sampling.targets.keys import COMPLETED, Request, alike
-from subregion.sampling.targets.params import Placed, data_dims, params_of
+from subregion.sampling.targets.annots import annots_of
+from subregion.sampling.targets.keys import COMPLETED, Request, without_completed
+from subregion.sampling.targets.params import SamplePlacement, data_dims, params_of
 from subregion.sampling.targets.pixels import Pixels, channel_names, with_names
+from subregion.sampling.targets.selection import Selection
 from subregion.sampling.targets.targets import Resolved, Target
 
 if TYPE_CHECKING:
@@ -50,24 +51,44 @@ def wanted_parts(with_annots: Any) -> frozenset[str] | None:
 
 
 def make_sample(
-    frames: VideoCollection, request: Request, resolved: Resolved, pixels: Pixels, found: Found | None
+    frames: VideoCollection, request: Request, resolved: Resolved, pixels: Pixels, selection: Selection | None
 ) -> dict[str, Any]:
-    """Put a sample together."""
+    """Put a sample together.
+
+    Parameters
+    ----------
+    frames : VideoCollection
+        The images, which know the names of channels.
+    request : Mapping
+        The target, as the user wrote it.
+    resolved : Resolved
+        What it stands for.
+    pixels : Pixels
+        What was read.
+    selection : Selection or None
+        The annotations; None if they are not wanted.
+
+    Returns
+    -------
+    dict
+        ``im``, ``target``, ``params``, and unless they are declined ``tr`` and ``annots``; see
+        `CocoSampler.load_sample`.
+    """
     target, given = resolved.target, resolved.given
     names = pixels.channels
     if target.options.as_xarray and names is None and not pixels.parts:
         names = channel_names(frames, target)
     legacy = given.get("legacy_annots")
-    completed = _completed(request, resolved, None if legacy is False else found)
+    completed = _completed(request, resolved, None if legacy is False else selection)
     sample = {
         "im": _image(target, pixels, names),
         "target": completed,
-        "params": params_of(Placed.of(target, pixels)),
+        "params": params_of(SamplePlacement.of(target, pixels)),
     }
     if given.get("legacy_target") is not False:
         sample["tr"] = completed
-    if found is not None:
-        sample["annots"] = annots_of(found, legacy is not False)
+    if selection is not None:
+        sample["annots"] = annots_of(selection, legacy is not False)
     return sample
 
 
@@ -83,14 +104,10 @@ def _image(target: Target, pixels: Pixels, names: tuple[str | None, ...] | None)
     return parts if target.stacked else parts[0]
 
 
-def _completed(request: Request, resolved: Resolved, found: Found | None) -> dict[Any, Any]:
+def _completed(request: Request, resolved: Resolved, selection: Selection | None) -> dict[Any, Any]:
     """Return the target with what follows from it, which is noted so that it can be used again."""
     target, given = resolved.target, resolved.given
-    out = dict(request)
-    if COMPLETED in out:
-        for key, value in (out.pop(COMPLETED) or {}).items():
-            if key in out and alike(out[key], value):
-                del out[key]
+    out = without_completed(request)
     window, added = target.window, dict(resolved.filled)
     rows, cols = window.slices
     if target.stacked:
@@ -106,8 +123,8 @@ def _completed(request: Request, resolved: Resolved, found: Found | None) -> dic
     added = {key: value for key, value in added.items() if out.get(key) is None}
     out |= added
     out["space_dims"], out["data_dims"] = target.shape, data_dims(target)
-    if found is not None:
-        out["annot_idx"] = -1 if target.annotation_id is None else found.place_of(target.annotation_id)
+    if selection is not None:
+        out["annot_idx"] = -1 if target.annotation_id is None else selection.place_of(target.annotation_id)
     out[COMPLETED] = added
     return out
 

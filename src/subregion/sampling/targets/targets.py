@@ -221,9 +221,11 @@ def _frames_of(
 
 
 def _listed(gids: Any) -> tuple[Any, ...]:
+    if isinstance(gids, np.ndarray):
+        gids = gids.tolist()
     if isinstance(gids, str | bytes | Mapping) or not isinstance(gids, Iterable):
         raise RegionTypeError(f"target: gids={shown(gids)}: a list of image ids is needed.")
-    listed = tuple(gids.tolist()) if isinstance(gids, np.ndarray) else tuple(gids)
+    listed = tuple(gids)
     if not listed:
         raise TargetError("target: gids is empty; name at least one image.")
     return listed

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from subregion.errors import ConfigError, shown
-from subregion.sampling.regions.arguments import as_generator, whole
+from subregion.sampling.arguments import as_generator, checked_count, checked_dims
 from subregion.sampling.regions.samplegrid import TASKS
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ WINDOW = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
+class RandomChoice:
     """Which samples are drawn.
 
     Parameters
@@ -49,14 +49,14 @@ class Draw:
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        whole("n", self.count, least=1)
+        checked_count("n", self.count, least=1)
         part = self.negatives
         if part is not None and not (isinstance(part, int | float) and 0 <= part <= 1):
             raise ConfigError(f"negatives={shown(part)}: a part of all samples is needed, from 0 to 1.")
         if self.grid and part is not None:
             raise ConfigError("negatives: windows of a grid lie where they lie; leave out one of both.")
         if self.frames is not None:
-            whole("frames", self.frames, least=1)
+            checked_count("frames", self.frames, least=1)
             if part:
                 raise ConfigError("negatives: are windows of single images; leave out frames.")
 
@@ -93,14 +93,7 @@ class Draw:
             height, width = sizes.min(axis=0).clip(1, WINDOW).tolist()
             return height, width
         dims = self.window_dims
-        pair = (dims, dims) if isinstance(dims, int | np.integer) else dims
-        try:
-            height, width = (whole("window_dims", each, least=1) for each in pair)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(f"window_dims={shown(dims)}: give (height, width).") from None
-        return height, width
+        return checked_dims((dims, dims) if isinstance(dims, int | np.integer) else dims)
 
     def _around(
         self, sampler: CocoSampler, count: int, dims: tuple[int, int], rng: np.random.Generator

@@ -1,4 +1,4 @@
-"""What calls of regions are given: generators, numbers and boxes, turned into what is computed with."""
+"""What calls are given in several forms: generators, counts, sizes, boxes; checked, and brought into one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,22 @@ def as_generator(rng: Any) -> np.random.Generator:
 
 
 def corners(boxes: Any) -> NDArray[np.float64]:
-    """Return boxes as corners, one a row."""
+    """Return boxes as corners.
+
+    Parameters
+    ----------
+    boxes : kwimage.Boxes, or array of float, shape (4,) or (N, 4)
+        x0, y0, x1, y1.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 4)
+
+    Raises
+    ------
+    RegionTypeError
+        If they are of another shape.
+    """
     if hasattr(boxes, "to_ltrb"):
         boxes = boxes.to_ltrb().data
     try:
@@ -47,7 +62,19 @@ def corners(boxes: Any) -> NDArray[np.float64]:
 
 
 def place_of(index: Any, count: int, what: str, error: type[Exception]) -> int:
-    """Return a place in a list, of which -1 is the last; `error` if there is none."""
+    """Return a place in a list, of which -1 is the last.
+
+    Parameters
+    ----------
+    index : int
+        Which.
+    count : int
+        How many there are.
+    what : str
+        What is in the list, in the plural, to name in messages.
+    error : type
+        What is raised if there is no such place.
+    """
     try:
         place = operator.index(index)
     except TypeError:
@@ -58,8 +85,14 @@ def place_of(index: Any, count: int, what: str, error: type[Exception]) -> int:
     return place % count
 
 
-def whole(name: str, value: Any, least: int = 0) -> int:
-    """Return a whole number that an option is given."""
+def checked_count(name: str, value: Any, least: int = 0) -> int:
+    """Return a whole number that an option is given.
+
+    Raises
+    ------
+    ConfigError
+        If it is none, or below `least`.
+    """
     try:
         found = least - 1 if isinstance(value, bool) else operator.index(value)
     except TypeError:
@@ -67,6 +100,21 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     if found < least:
         raise ConfigError(f"{name}={shown(value)}: a whole number is needed, at least {least}.")
     return found
+
+
+def checked_dims(window_dims: Any) -> tuple[int, int]:
+    """Return height and width of windows, in pixels.
+
+    Raises
+    ------
+    ConfigError
+        If they are not two whole numbers of 1 or more.
+    """
+    try:
+        height, width = window_dims
+    except (TypeError, ValueError):
+        raise ConfigError(f"window_dims={shown(window_dims)}: give (height, width).") from None
+    return checked_count("window_dims", height, least=1), checked_count("window_dims", width, least=1)
 
 
 def by_ratio(ratio: Any, positives: int) -> int:
@@ -78,3 +126,21 @@ def by_ratio(ratio: Any, positives: int) -> int:
     if not 0 <= found < 1 << 40:
         raise ConfigError(f"neg_to_pos_ratio={shown(ratio)}: a number is needed, at least 0.")
     return int(found)
+
+
+def checked_threshold(visible_thresh: Any) -> float:
+    """Return how much of a box must be seen, from 0 to 1.
+
+    Raises
+    ------
+    ConfigError
+        If it is no number from 0 to 1.
+    """
+    if type(visible_thresh) is float and visible_thresh == 0.0:
+        return visible_thresh
+    number = isinstance(visible_thresh, int | float | np.integer | np.floating) and not isinstance(
+        visible_thresh, bool
+    )
+    if not number or not 0 <= visible_thresh <= 1:
+        raise ConfigError(f"visible_thresh={shown(visible_thresh)}: a number from 0 to 1 is needed.")
+    return float(visible_thresh)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Fields:
+class Extents:
     """Images, or videos, and the annotations in them.
 
     Parameters
@@ -33,8 +33,8 @@ class Fields:
         Rows and columns; of videos frames before them.
     items : ndarray of int64, shape (N,)
         Rows of annotations in the index.
-    field_of_items : ndarray of int64, shape (N,)
-        In which field each is.
+    extent_of_items : ndarray of int64, shape (N,)
+        In which extent each is.
     space : str
         ``"image"`` or ``"video"``.
     frames : list of list
@@ -48,23 +48,23 @@ class Fields:
     ids: list[Any]
     shapes: NDArray[np.int64]
     items: NDArray[np.int64]
-    field_of_items: NDArray[np.int64]
+    extent_of_items: NDArray[np.int64]
     space: str = "image"
     frames: list[Sequence[Any]] = field(default_factory=list)
     moment: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 4)))
 
-    def without_annotations(self) -> Fields:
+    def without_annotations(self) -> Extents:
         """Return the same images or videos with nothing in them."""
         nothing = self.items[:0]
-        return replace(self, items=nothing, field_of_items=nothing, moment=nothing, boxes=self.boxes[:0])
+        return replace(self, items=nothing, extent_of_items=nothing, moment=nothing, boxes=self.boxes[:0])
 
     def first_image(self, number: int) -> Any:
         """Return the image, or the first frame of the video."""
         return self.ids[number] if self.space == "image" else self.frames[number][0]
 
     def bounds(self, boxes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return where boxes begin and end along the axes of their fields."""
+        """Return where boxes begin and end along the axes of their extents."""
         low, high = boxes[:, 1::-1], boxes[:, 3:1:-1]
         if self.space == "image":
             return low, high
@@ -72,18 +72,18 @@ class Fields:
         return np.concatenate([moment, low], axis=1), np.concatenate([moment + 1, high], axis=1)
 
 
-def image_fields(index: AnnotationIndex, sizes: ImageSizes, ids: Sequence[Any] | None) -> Fields:
+def image_extents(index: AnnotationIndex, sizes: ImageSizes, ids: Sequence[Any] | None) -> Extents:
     """Return all images, or those with these ids, in the order of the dataset or as they are given."""
     if ids is None:
         every = np.arange(len(index.ids))
-        return Fields(list(index.image_ids), sizes.table, every, index.image.astype(np.int64))
+        return Extents(list(index.image_ids), sizes.table, every, index.image.astype(np.int64))
     rows = np.array([index.row_of_image(image_id) for image_id in ids], np.int64)
     items, owner = _annotations(index, rows)
     shapes = np.array([sizes.of_image(row) for row in rows.tolist()], np.int64).reshape(-1, 2)
-    return Fields(list(ids), shapes, items, owner)
+    return Extents(list(ids), shapes, items, owner)
 
 
-def video_fields(index: AnnotationIndex, frames: Frames, ids: Sequence[Any] | None) -> Fields:
+def video_extents(index: AnnotationIndex, frames: Frames, ids: Sequence[Any] | None) -> Extents:
     """Return all videos, or those with these ids, that have frames.
 
     A box is where the corners of that in the image come to lie in the video; of a frame that is turned, the
@@ -101,7 +101,7 @@ def video_fields(index: AnnotationIndex, frames: Frames, ids: Sequence[Any] | No
             places.append((number, moment))
     items, frame = _annotations(index, np.array(rows, np.int64))
     where = np.array(places, np.int64).reshape(-1, 2)
-    return Fields(
+    return Extents(
         list(videos),
         np.array(shapes, np.int64).reshape(-1, 3),
         items,
