@@ -118,6 +118,8 @@ def _each(annotations: Annotations) -> list[tuple[Mapping[str, Any], FramePart]]
 
 
 def _outline(segmentation: Any, part: FramePart) -> Any:
+    if isinstance(segmentation, np.ndarray):
+        segmentation = segmentation.tolist()
     if not segmentation:
         return None
     try:
@@ -128,6 +130,8 @@ def _outline(segmentation: Any, part: FramePart) -> Any:
 
 
 def _points(keypoints: Any, classes: Categories | None, part: FramePart) -> Any:
+    if isinstance(keypoints, np.ndarray):
+        keypoints = keypoints.tolist()
     if not keypoints:
         return None
     try:
