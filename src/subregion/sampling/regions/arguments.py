@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -67,6 +68,14 @@ def whole(name: str, value: Any, least: int = 0) -> int:
     if found < least:
         raise ConfigError(f"{name}={shown(value)}: a whole number is needed, at least {least}.")
     return found
+
+
+def as_float(value: Any) -> float:
+    """Return a real number as a float; infinity where it is larger than these."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def by_ratio(ratio: Any, positives: int) -> int:

@@ -13,7 +13,7 @@ from subregion.errors import ConfigError, MissingNegativePoolError, RegionError,
 from subregion.sampling.annotations.categories import BACKGROUND
 from subregion.sampling.regions.arguments import as_generator, by_ratio, corners, place_of, whole
 from subregion.sampling.regions.crowding import BoxTable
-from subregion.sampling.regions.grid import different_rows
+from subregion.sampling.regions.grid import LARGEST, different_rows
 from subregion.sampling.regions.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.regions.positives import Positives
 from subregion.sampling.regions.samplegrid import TASKS, GridOptions, sample_grid
@@ -295,7 +295,7 @@ class Regions:
                 if isinstance(error, ConfigError):
                     raise
                 raise ConfigError(f"window_dims={shown(window_dims)}: give (height, width).") from None
-            return np.array([[height, width]], np.int64)
+            return np.array([[min(height, LARGEST), min(width, LARGEST)]], np.int64)
         if not self.n_positives:
             raise ConfigError(
                 "window_dims=None takes the sizes of positives for windows without objects, and there are no "
