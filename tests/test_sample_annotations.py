@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from subregion import CocoFrames, libraries
 from subregion.errors import ConfigError, MissingPackageError, RegionError
 from subregion.geometry.window import Window
+from subregion.sampling.annotations import tangled
 from subregion.sampling.annotations.annotations import Annotations, FramePart
 from subregion.sampling.annotations.detections import relative
 from subregion.sampling.annotations.index import AnnotationIndex
@@ -173,6 +174,58 @@ def test_masks_are_cut_like_pixels(seed: int, row: int, col: int, height: int, w
         np.testing.assert_array_equal(found.to_mask(), outside)
     half = everything(index, Affine.scale(0.5), (HEIGHT // 2, WIDTH // 2))
     np.testing.assert_array_equal(half.segmentations[0].to_mask(), mask[1::2, 1::2])
+
+
+@pytest.mark.parametrize("count", [80, 1000, 20_000])
+def test_outlines_that_cross_themselves_often(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ring = np.random.default_rng(count).random((count, 2)) * (WIDTH + 20, HEIGHT + 20) - 10
+    window = Window(-5, 10, 40, 50)
+    found = seen(index_of([{"bbox": [0, 0, 80, 60], "segmentation": [ring.ravel().tolist()]}]), window)
+    mask = found.to_mask("binary")
+    x, y = np.meshgrid(np.arange(50) + 10.5, np.arange(40) - 4.5)
+    (x0, y0), (x1, y1) = ring.T, np.roll(ring, -1, axis=0).T
+    left = np.zeros(x.shape, np.int64)  # how many lines are left of each pixel
+    for place in range(count):
+        spans = (y0[place] <= y) != (y1[place] <= y)
+        cut = x0[place] + (y - y0[place]) / (y1[place] - y0[place]) * (x1[place] - x0[place])
+        left += spans & (cut <= x)
+    expected = left % 2 == 1
+    if count > 100:
+        assert isinstance(found.segmentations[0], RunLengths)
+        assert (mask == expected).all()
+        assert found.to_coco()[0]["area"] == expected.sum()
+        return
+    monkeypatch.setattr(tangled, "MOST_CROSSINGS", 10)
+    index = index_of([{"bbox": [0, 0, 80, 60], "segmentation": [ring.ravel().tolist()]}])
+    drawn = seen(index, window).segmentations[0]
+    assert isinstance(drawn, RunLengths)
+    assert (drawn.to_mask() == expected).all()
+
+
+def test_a_few_crossings_among_many_points() -> None:
+    turn = np.linspace(0, 2 * np.pi, 50_000, endpoint=False)
+    ring = np.stack([40 + 20 * np.cos(turn), 30 + 20 * np.sin(turn)], axis=1)
+    ring[[5, 9]] = ring[[9, 5]]
+    found = seen(
+        index_of([{"bbox": [0, 0, 80, 60], "segmentation": [ring.ravel().tolist()]}]), Window(0, 0, 60, 80)
+    )
+    assert found.segmentations[0].area == pytest.approx(np.pi * 400, rel=1e-3)
+
+
+def test_segmentations_and_keypoints_as_arrays() -> None:
+    ring, points = [1.0, 1, 20, 1, 20, 20], [3.0, 4, 2, 5, 6, 1]
+    window = Window(0, 0, 60, 80)
+    listed = [{"bbox": [1, 1, 19, 19], "segmentation": [ring], "keypoints": points}]
+    arrays = [{"bbox": [1, 1, 19, 19], "segmentation": np.array([ring]), "keypoints": np.array(points)}]
+    one, other = seen(index_of(listed), window), seen(index_of(arrays), window)
+    assert (one.to_mask() == other.to_mask()).all()
+    assert relative(one)["rel_kpts"].data[0].xy.tolist() == relative(other)["rel_kpts"].data[0].xy.tolist()
+    outlines = [relative(each)["rel_ssegs"].data[0].to_coco() for each in (one, other)]
+    assert outlines[0] == outlines[1]
+    nothing = [{"bbox": [1, 1, 9, 9], "segmentation": np.array([]), "keypoints": np.array([1, 2, np.nan])}]
+    found = seen(index_of(nothing), window)
+    assert (found.segmentations, found.keypoints) == ((None,), (None,))
+    assert found.report == Report({"malformed keypoints": 1})
 
 
 def test_masks_behind_a_rotation() -> None:

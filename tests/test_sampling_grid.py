@@ -66,6 +66,21 @@ def test_everything_is_covered_and_indices_are_right_for_ten_thousand_grids() ->
             assert (positive[own] == expected[:, ::3].any(axis=1)).all()
 
 
+def test_too_many_annotations_in_too_many_windows() -> None:
+    grid = Grid.over(np.array([[3000, 3000]]), spacing_of((10, 10)))
+    low = np.zeros((2000, 2))
+    with pytest.raises(TooLargeError, match="180000000 annotations"):
+        grid.meeting(np.zeros(2000, np.int64), low, low + 3000)
+
+
+def test_windows_of_no_size() -> None:
+    for size in (1 << 40, 10**30):
+        with pytest.raises(ConfigError, match="no size"):
+            spacing_of((size, 5))
+    with pytest.raises(ConfigError, match="window_overlap"):
+        Spacing.of((5, 5), 10**400, True, "h, w")
+
+
 def test_windows_are_row_major_and_numbered_extent_by_extent() -> None:
     shapes = np.array([[4, 6], [2, 2], [4, 6], [0, 5]])
     grid = Grid.over(shapes, spacing_of((2, 3)))

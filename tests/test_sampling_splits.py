@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from annotated import dataset, regions_of
 from subregion.cli.main import app
 from subregion.collections.coco import CocoFrames
-from subregion.errors import ConfigError, NotGeoreferencedError
+from subregion.errors import ConfigError, NotGeoreferencedError, SubregionError, TooLargeError
+from subregion.sampling.annotations.index import AnnotationIndex
 from subregion.sampling.split.files import split_documents, write_splits
 from subregion.sampling.split.split import Split, split_images, split_targets
 
@@ -140,6 +141,24 @@ def test_blocks_in_another_reference_system(tmp_path: Path) -> None:
     assert len(all_of(found) + found.left_out) == 36
     with pytest.raises(ConfigError, match="crs='nowhere'"):
         split_of(tiles(tmp_path), by="area", block=1, crs="nowhere")
+
+
+@pytest.mark.parametrize("block", [0.01, 1e-9, 1e-300])
+def test_too_many_blocks(block: float) -> None:
+    targets = [{"gid": 1, "slices": (slice(0, 100), slice(0, 100))}]
+    with pytest.raises(TooLargeError, match="too many"):
+        split_targets(targets, block=block)
+    for margin in (1e300, 10**400):
+        with pytest.raises(SubregionError, match="margin"):
+            split_targets(targets, block=50, margin=margin)
+
+
+@pytest.mark.parametrize("fractions", [{"a": 1e308, "b": 1e308}, {"a": 10**400, "b": 1}])
+def test_fractions_beyond_floats(fractions: dict[str, float]) -> None:
+    document = dataset({1: (5, 5), 2: (5, 5)})
+    frames = CocoFrames(document, backend=None)
+    with pytest.raises(ConfigError, match="fractions"):
+        split_images(AnnotationIndex.of(document, frames), frames, fractions)
 
 
 @settings(max_examples=60, deadline=None)

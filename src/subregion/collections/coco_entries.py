@@ -133,6 +133,12 @@ class _Sized(msgspec.Struct, gc=False):
     width: Any = None
 
 
+# Made on import; see `coco_schema`.
+_read_ids = msgspec.json.Decoder(list[_Id]).decode
+_read_sizes = msgspec.json.Decoder(list[_Sized]).decode
+_read_raw = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
 def _sizes(pairs: Iterable[tuple[Any, Any]]) -> NDArray[np.int64]:
     return np.array([(_size(height), _size(width)) for height, width in pairs], np.int64).reshape(-1, 2)
 
@@ -168,8 +174,8 @@ class FileEntries(Entries):
         self._entries: list[Any]
         if isinstance(source, bytes):
             try:
-                self._ids = [entry.id for entry in msgspec.json.decode(source, type=list[_Id])]
-                self._entries = msgspec.json.decode(source, type=list[msgspec.Raw])
+                self._ids = [entry.id for entry in _read_ids(source)]
+                self._entries = _read_raw(source)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._source = source = parse(owner, source)  # what is wrong is said with the value
         if not isinstance(source, bytes):
@@ -216,7 +222,7 @@ class FileEntries(Entries):
     def sizes(self) -> NDArray[np.int64]:
         """Return height and width of each entry; 0 where none is written, or what is written is none."""
         if isinstance(self._source, bytes):
-            found = msgspec.json.decode(self._source, type=list[_Sized])
+            found = _read_sizes(self._source)
             return _sizes((each.height, each.width) for each in found)
         return _sizes((each.get("height"), each.get("width")) for each in self._entries)
 

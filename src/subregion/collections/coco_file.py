@@ -112,7 +112,7 @@ def settled(lists: Lists) -> Lists:
 def _lists(path: str, data: bytes, annotations: bool) -> Lists:
     """Have the parser find the lists."""
     try:
-        document = msgspec.json.decode(data, type=_Annotated if annotations else _Document)
+        document = (_read_annotated if annotations else _read_document)(data)
     except msgspec.ValidationError as error:
         raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -151,6 +151,13 @@ class _RawLists(msgspec.Struct, gc=False):
     videos: list[msgspec.Raw] = []
 
 
+# Made on import: msgspec looks at a type when it is first decoded, and crashes if two threads do so at once.
+_read_document = msgspec.json.Decoder(_Document).decode
+_read_annotated = msgspec.json.Decoder(_Annotated).decode
+_read_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_read_raw = msgspec.json.Decoder(_RawLists).decode
+
+
 def read_document(path: str) -> dict[str, Any]:
     """Read all of a dataset, to be written again.
 
@@ -172,8 +179,8 @@ def read_document(path: str) -> dict[str, Any]:
     """
     data = _read(path)
     try:
-        document = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
-        entries = msgspec.json.decode(data, type=_RawLists)
+        document = _read_keys(data)
+        entries = _read_raw(data)
     except msgspec.ValidationError as error:
         raise UnsupportedFormatError(f"{path}: is no dataset in the COCO format: {error}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -195,7 +202,7 @@ def _guessed(path: str, data: bytes) -> Lists | None:
         return None
     without = b"%b[]%b" % (data[:begin], data[end:])
     try:
-        document = msgspec.json.decode(without, type=_Annotated)
+        document = _read_annotated(without)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if _place(document.annotations, without) != begin:

@@ -91,6 +91,10 @@ class Member(msgspec.Struct, gc=False):
 
 Entry = TypeVar("Entry", ImageEntry, VideoEntry, Member)
 
+# msgspec looks at a type when it is first decoded, and crashes if two threads do so at once: here one does.
+for _kind in (ImageEntry, VideoEntry, Member):
+    msgspec.json.Decoder(_kind)
+
 #: What is said of a value that is malformed, by the key that it stands at.
 _MUST_BE = {
     "file_name": "must be a path",

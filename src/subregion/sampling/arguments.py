@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any
 
@@ -115,6 +116,14 @@ def checked_dims(window_dims: Any) -> tuple[int, int]:
     except (TypeError, ValueError):
         raise ConfigError(f"window_dims={shown(window_dims)}: give (height, width).") from None
     return checked_count("window_dims", height, least=1), checked_count("window_dims", width, least=1)
+
+
+def as_float(value: Any) -> float:
+    """Return a real number as a float; infinity where it is larger than these."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def by_ratio(ratio: Any, positives: int) -> int:

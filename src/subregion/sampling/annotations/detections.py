@@ -109,6 +109,7 @@ def _made(
 
 
 def _outline(written: Any, part: FramePart, counts: Counter[str]) -> Any:
+    written = written.tolist() if isinstance(written, np.ndarray) else written
     segmentation = readable_segmentation(written, part.image_shape, counts)
     if segmentation is None:
         return None
@@ -120,6 +121,7 @@ def _outline(written: Any, part: FramePart, counts: Counter[str]) -> Any:
 
 
 def _points(classes: Categories | None, written: Any, part: FramePart, counts: Counter[str]) -> Any:
+    written = written.tolist() if isinstance(written, np.ndarray) else written
     keypoints = readable_keypoints(written, counts)
     if keypoints is None:
         return None

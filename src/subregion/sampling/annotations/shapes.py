@@ -19,6 +19,7 @@ from subregion.sampling.annotations.report import (
     MALFORMED_POLYGON,
     MASK_OF_OTHER_SIZE,
 )
+from subregion.sampling.annotations.tangled import drawn, is_tangled
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +127,11 @@ def segmentation_in(
     -------
     shapely polygon or multi-polygon, RunLengths or None
         Clipped to the sample, and empty if nothing of it is there. None if there is none, or none that has a
-        meaning: a mask of another size than the image, or polygons without a ring of three points.
+        meaning: a mask of another size than the image, or polygons without a ring of three points. Polygons
+        that cross themselves more often than `tangled.MOST_CROSSINGS` come as a mask.
     """
+    if isinstance(written, np.ndarray):
+        written = written.tolist()
     if written is None or (isinstance(written, Sequence) and not written):
         return None
     if isinstance(written, Mapping) and "counts" in written:
@@ -136,7 +140,17 @@ def segmentation_in(
     found = [polygon for polygon in polygons if polygon is not None]
     if len(found) < len(polygons):
         counts[MALFORMED_POLYGON] += len(polygons) - len(found)
-    return _clipped(found, sample_shape) if found else None
+    if not found:
+        return None
+    valid = [polygon.is_valid for polygon in found]
+    if not all(valid):
+        if any(not good and is_tangled(polygon) for polygon, good in zip(found, valid, strict=True)):
+            return RunLengths.of(drawn(found, sample_shape))
+        found = [
+            polygon if good else _areas(shapely.make_valid(polygon))
+            for polygon, good in zip(found, valid, strict=True)
+        ]
+    return _clipped(found, sample_shape)
 
 
 def readable_segmentation(written: Any, image_shape: tuple[int, int], counts: Counter[str]) -> Any:
@@ -183,13 +197,13 @@ def _parts(written: Any) -> Sequence[Any]:
     """Return the polygons of a segmentation."""
     if isinstance(written, Mapping):
         return [written]
-    if not isinstance(written, Sequence | np.ndarray) or isinstance(written, str | bytes):
+    if not isinstance(written, Sequence) or isinstance(written, str | bytes):
         return [None]
     return [written] if isinstance(written[0], int | float | np.number) else list(written)
 
 
 def _polygon(part: Any, to_sample: Affine) -> Any:
-    """Return a polygon in pixels of the sample; None if it is none."""
+    """Return a polygon in pixels of the sample, which may cross itself; None if it is none."""
     try:
         if isinstance(part, Mapping):
             exterior = _ring(part["exterior"], to_sample)
@@ -197,10 +211,9 @@ def _polygon(part: Any, to_sample: Affine) -> Any:
         else:
             flat = np.asarray(part, np.float64)
             exterior, holes = _ring(flat.reshape(-1, 2), to_sample), []
-        polygon = shapely.Polygon(exterior, holes)
+        return shapely.Polygon(exterior, holes)
     except (TypeError, ValueError, KeyError, AttributeError, OverflowError):
         return None
-    return polygon if polygon.is_valid else _areas(shapely.make_valid(polygon))
 
 
 def _ring(points: Any, to_sample: Affine) -> NDArray[np.float64]:
@@ -368,6 +381,8 @@ def _read(written: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray
         category_ids = np.array([-1 if one is None else int(one) for one in ids], np.int64)
     else:
         triples = np.asarray(written, np.float64).reshape(-1, 3)
+        if not np.isfinite(triples[:, 2]).all():
+            raise ValueError("no visibility")
         xy, visibility = triples[:, :2], triples[:, 2].astype(np.int64)
         category_ids = np.full(len(xy), -1, np.int64)
     if xy.shape != (len(written) if isinstance(written[0], Mapping) else len(written) // 3, 2):

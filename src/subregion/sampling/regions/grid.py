@@ -18,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.errors import ConfigError, TooLargeError, shown
+from subregion.sampling.arguments import as_float
 
-#: More windows are no list that anybody can hold.
+#: No image has so many rows or columns.
+LARGEST = 1 << 40
+#: More windows are no list that anybody can hold, nor are more pairs of a window and an annotation in it.
 MOST_WINDOWS = 1 << 31
+MOST_MEETINGS = 1 << 27
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,11 @@ class Lattice:
             count[:, k] = np.searchsorted(axis, high[:, k], "left") - first[:, k]
         count = np.where(np.isnan(low) | np.isnan(high), 0, count.clip(0))
         totals = count.prod(axis=1)
+        if (total := int(totals.sum())) > MOST_MEETINGS:
+            raise TooLargeError(
+                f"a grid whose windows hold {total} annotations together is too large; take larger windows, "
+                f"or less overlap, or use_annots=False."
+            )
         boxes = np.repeat(np.arange(len(low)), totals)
         place = np.arange(len(boxes)) - np.repeat(np.cumsum(totals) - totals, totals)
         windows, stride = np.zeros(len(boxes), np.int64), 1
@@ -398,7 +407,7 @@ def _size(value: Any, given: Any) -> int | None:
         size = 0 if isinstance(value, bool) else operator.index(value)
     except TypeError:
         size = 0
-    if size < 1:
+    if not 1 <= size < LARGEST:
         raise ConfigError(
             f"window_dims={shown(given)}: {shown(value)} is no size; give numbers of 1 or more, or 'full'."
         )
@@ -406,4 +415,4 @@ def _size(value: Any, given: Any) -> int | None:
 
 
 def _is_share(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < 1
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= as_float(value) < 1

@@ -20,7 +20,7 @@ from subregion.sampling.arguments import (
     place_of,
 )
 from subregion.sampling.regions.boxtable import BoxTable
-from subregion.sampling.regions.grid import different_rows
+from subregion.sampling.regions.grid import LARGEST, different_rows
 from subregion.sampling.regions.negatives import MOST_SIZES, NegativeRule, Negatives, draw_negatives
 from subregion.sampling.regions.positives import Positives
 from subregion.sampling.regions.samplegrid import TASKS, GridOptions, sample_grid
@@ -301,7 +301,8 @@ class Regions:
     def _dims(self, window_dims: Any, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
         """Return the sizes that negatives may have."""
         if window_dims is not None:
-            return np.array([checked_dims(window_dims)], np.int64)
+            height, width = checked_dims(window_dims)
+            return np.array([[min(height, LARGEST), min(width, LARGEST)]], np.int64)
         if not self.n_positives:
             raise ConfigError(
                 "window_dims=None takes the sizes of positives for windows without objects, and there are no "

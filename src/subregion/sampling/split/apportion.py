@@ -11,8 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from subregion.errors import ConfigError, shown
+from subregion.errors import ConfigError, TooLargeError, shown
+from subregion.sampling.arguments import as_float
 
+#: More blocks, each of them counted once for all that lies in it, take more memory than there is.
+MOST_BLOCKS = 1 << 26
+#: Farther from the origin blocks have no number.
+_FARTHEST = 1 << 52
 #: The usual splits.
 USUAL = {"train": 0.8, "validation": 0.1, "test": 0.1}
 
@@ -38,10 +43,12 @@ def checked_fractions(fractions: Any) -> dict[str, float]:
     if not isinstance(found, Mapping) or len(found) < 2:
         raise ConfigError(f"fractions={shown(fractions)}: give at least two, such as {USUAL}.")
     for name, value in found.items():
-        good = isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
+        good = isinstance(value, Real) and not isinstance(value, bool) and 0 < as_float(value) < math.inf
         if not isinstance(name, str) or not name or not good:
             raise ConfigError(f"fractions={shown(fractions)}: give a number above 0 for each name.")
     total = sum(map(float, found.values()))
+    if total == math.inf:
+        raise ConfigError(f"fractions={shown(fractions)}: no float holds their sum; give smaller ones.")
     return {name: float(value) / total for name, value in found.items()}
 
 
@@ -169,6 +176,15 @@ class Blocks:
             of different splits.
         """
         step = np.array([self.size[1], self.size[0]])
+        with np.errstate(over="ignore"):
+            reach = (boxes[:, 2:] - boxes[:, :2] + self.margin) / step + 1
+            total = float(reach.prod(axis=1).sum())
+            far = np.abs(boxes / np.tile(step, 2)).max(initial=0)
+        if not (total <= MOST_BLOCKS and far < _FARTHEST):
+            raise TooLargeError(
+                f"block=({self.size[0]:g}, {self.size[1]:g}), margin={self.margin:g}: there are too many "
+                f"blocks to be shared out; take larger ones."
+            )
         low = np.floor((boxes[:, :2] - self.margin / 2) / step + _SLACK).astype(np.int64)
         high = np.ceil((boxes[:, 2:] + self.margin / 2) / step - _SLACK).astype(np.int64)
         spans = np.maximum(high - low, 1)
@@ -197,7 +213,7 @@ _SLACK = 1e-6
 
 
 def _is_length(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) < math.inf
+    return isinstance(value, Real) and not isinstance(value, bool) and 0 <= as_float(value) < math.inf
 
 
 def _is_pair(value: Any) -> bool:
