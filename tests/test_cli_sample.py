@@ -226,3 +226,72 @@ def test_many_annotations_are_drawn_without_names(flat: Path, tmp_path: Path) ->
     result = run("show", tmp_path / "flat.png", "--annots", dataset, "--backend", "none")
     assert result.exit_code == 0, result.output
     assert decoded("flat-annots.png").std() > 5
+
+
+# --- datasets whose images lie elsewhere, and videos ---------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> tuple[Path, Path]:
+    """A file of annotations beside the folder of the images, as COCO ships them; returns both."""
+    document = shapes("shapes5", tmp_path / "train2017")
+    for image in document["images"]:
+        image["file_name"] = Path(image["file_name"]).name
+    (tmp_path / "annotations").mkdir()
+    return written(tmp_path / "annotations" / "instances.json", document), tmp_path / "train2017"
+
+
+def test_images_that_lie_elsewhere(elsewhere: tuple[Path, Path]) -> None:
+    dataset, root = elsewhere
+    result = run("sample", dataset, "--root", root, "--n", 2, "--backend", "none")
+    assert result.exit_code == 0, result.output
+    image = next(path for path in root.iterdir() if path.suffix == ".png")
+    result = run("show", image, "--annots", dataset, "--root", root)
+    assert result.exit_code == 0, result.output
+    result = run("split", dataset, "parts", "--root", root, "--part", "a=0.6", "--part", "b=0.4")
+    assert result.exit_code == 0, result.output
+    for name in ("a", "b"):
+        for entry in json.loads(Path(f"parts/instances-{name}.json").read_text())["images"]:
+            assert Path(entry["file_name"]).parent == root
+            assert Path(entry["file_name"]).is_file()
+
+
+def test_a_split_does_not_follow_names_out_of_the_folder(elsewhere: tuple[Path, Path]) -> None:
+    dataset, _ = elsewhere
+    document = json.loads(dataset.read_text())
+    document["images"][0]["file_name"] = "../train2017/a.png"
+    dataset.write_text(json.dumps(document))
+    result = run("split", dataset, "parts")
+    assert result.exit_code != 0
+    assert "leaves the folder" in result.stderr
+
+
+def test_frames_of_a_video_stay_together_unless_asked_otherwise(tmp_path: Path) -> None:
+    document = shapes("vidshapes6", tmp_path / "images")
+    dataset = written(tmp_path / "videos.json", document)
+    result = run("split", dataset, "parts", "--part", "a=0.5", "--part", "b=0.5")
+    assert result.exit_code == 0, result.output
+    parts = [json.loads(Path(f"parts/videos-{name}.json").read_text())["images"] for name in ("a", "b")]
+    owners = [{image["video_id"] for image in part} for part in parts]
+    assert owners[0]
+    assert owners[1]
+    assert not owners[0] & owners[1]
+
+
+def test_what_a_split_lacks_is_told(dataset: Path) -> None:
+    document = json.loads(dataset.read_text())
+    document["annotations"] = [each for each in document["annotations"] if each["image_id"] == 1]
+    alone = written(dataset.with_name("one.json"), document)
+    result = run("split", alone, "parts", "--part", "a=0.5", "--part", "b=0.5")
+    assert result.exit_code == 0, result.output
+    assert "has no" in result.stderr
+
+
+def test_all_windows_of_a_grid_are_written(dataset: Path) -> None:
+    result = run("sample", dataset, "--grid", "--window", 32, "--json", "grid.json", "--backend", "none")
+    assert result.exit_code == 0, result.output
+    sampler = CocoSampler(dataset, backend=None)
+    every = sampler.new_sample_grid("image_detection", (32, 32))["targets"]
+    assert len(read_targets("grid.json")) == len(every) > 24
+    result = run("sample", dataset, "--grid", "--window", 32, "--n", 5, "--json", "five.json")
+    assert len(read_targets("five.json")) == 5

@@ -307,16 +307,16 @@ def test_masks_are_drawn_in_order() -> None:
     )
     annotations = seen(index, Window(0, 0, HEIGHT, WIDTH))
     semantic, instance = annotations.to_mask(), annotations.to_mask("instance")
-    assert semantic.dtype == np.int32
+    assert semantic.dtype == np.int64
     assert semantic[25, 25] == 7  # the smaller one on top
     assert semantic[17, 17] == 1  # crowds lie under all else
     assert semantic[45, 45] == 1
-    assert semantic[0, 0] == -1
+    assert semantic[0, 0] == -100  # of no known class
     assert semantic[59, 79] == 0
     assert instance[25, 25] == 1
     assert instance[17, 17] == instance[45, 45] == 2
     alone = annotations[[2]]
-    assert alone.to_mask("instance")[17, 17] == -1
+    assert alone.to_mask("instance")[17, 17] == -100
     assert alone.to_mask("instance", ignore=99)[17, 17] == 99
     assert alone.to_mask("binary").sum() == 25
     assert alone.to_mask("semantic", background=5)[0, 0] == 5

@@ -53,7 +53,9 @@ class FoundImage:
     dataset: str
 
 
-def find_image(dataset: Path, file: Path, image_id: str | None = None) -> FoundImage:
+def find_image(
+    dataset: Path, file: Path, image_id: str | None = None, root: Path | None = None
+) -> FoundImage:
     """Find the image of a dataset that a file belongs to.
 
     Parameters
@@ -64,6 +66,8 @@ def find_image(dataset: Path, file: Path, image_id: str | None = None) -> FoundI
         The file.
     image_id : str or None
         The id of the image, as text; None finds it by the path.
+    root : Path or None
+        The folder that relative names of files start from; None is that of the dataset.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def find_image(dataset: Path, file: Path, image_id: str | None = None) -> FoundI
     ConfigError
         If several images have this file.
     """
-    sampler = CocoSampler(dataset, backend=None)
+    sampler = CocoSampler(dataset, backend=None, root=root)
     frames, wanted = sampler.frames, os.path.realpath(file)
     named = [each for each in frames.image_ids if image_id is None or str(each) == image_id]
     if not named:
@@ -87,7 +91,9 @@ def find_image(dataset: Path, file: Path, image_id: str | None = None) -> FoundI
     if image_id is not None:
         found = found[:1] or [(named[0], None)]
     if not found:
-        raise UnknownImageError(f"{dataset}: no image has the file {file}; name the image by --image-id.")
+        raise UnknownImageError(
+            f"{dataset}: no image has the file {file}; name the image by --image-id, or give --root."
+        )
     if len({each for each, _ in found}) > 1:
         ids = ", ".join(str(each) for each, _ in found[:5])
         raise ConfigError(f"{dataset}: the images {ids} have the file {file}; name one by --image-id.")

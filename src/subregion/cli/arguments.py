@@ -45,6 +45,14 @@ MaxSize = Annotated[
     typer.Option(metavar="SIZE", help="Bytes of all copies, such as 200GB: those used least recently go."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        help="The folder that relative names of files start from. Default: that of the dataset.",
+        show_default=False,
+        parser=local_path,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Source = Annotated[
     Path, typer.Argument(metavar="FILE", help="The image.", show_default=False, parser=local_path)

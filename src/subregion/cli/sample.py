@@ -11,6 +11,7 @@ from subregion.cli.arguments import (
     Backend,
     Config,
     Overwrite,
+    Root,
     Workdir,
     cache_folder,
     local_path,
@@ -28,7 +29,12 @@ Dataset = Annotated[
         parser=local_path,
     ),
 ]
-Count = Annotated[int, typer.Option("--n", "-n", min=1, help="How many samples.")]
+Count = Annotated[
+    int | None,
+    typer.Option(
+        "--n", "-n", min=1, help="How many samples; by default 24, and in --json of a --grid all windows."
+    ),
+]
 Sheet = Annotated[
     Path | None,
     typer.Option(
@@ -77,10 +83,15 @@ Scale = Annotated[str | None, typer.Option(metavar="S|X,Y", help="Pixels of a sa
 Seed = Annotated[int | None, typer.Option(min=0, help="The same seed draws the same samples.")]
 PictureSize = Annotated[int, typer.Option(min=16, max=2048, help="Pixels of each picture.")]
 
+#: How many samples a sheet shows.
+SHOWN = 24
+#: More windows than any grid has.
+EVERY = 1 << 31
+
 
 def sample(
     dataset: Dataset,
-    n: Count = 24,
+    n: Count = None,
     out: Sheet = None,
     json_file: JsonFile = None,
     targets_file: TargetsFile = None,
@@ -91,6 +102,7 @@ def sample(
     channels: ChannelNames = None,
     scale: Scale = None,
     seed: Seed = None,
+    root: Root = None,
     size: PictureSize = 240,
     workdir: Workdir = None,
     backend: Backend = "auto",
@@ -120,7 +132,9 @@ def sample(
 
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)
-    choice = RandomChoice(n, None if window is None else _window(window), negatives, grid, frames)
+    shown_count = n or SHOWN
+    chosen_count = EVERY if n is None and grid and json_file is not None else shown_count
+    choice = RandomChoice(chosen_count, None if window is None else _window(window), negatives, grid, frames)
     reading = _reading(channels, scale)
     if out is None and json_file is None:
         out = Path(f"{dataset.stem.removesuffix('.kwcoco') or dataset.name}-samples.png")
@@ -130,12 +144,12 @@ def sample(
     _, chosen = make_cache(workdir, backend, config, "PATH")
     given = None if targets_file is None else read_targets(targets_file)
     with status(f"reading {dataset}"):
-        sampler = CocoSampler(dataset, cache_folder(workdir), backend=chosen)
+        sampler = CocoSampler(dataset, cache_folder(workdir), backend=chosen, root=root)
         targets = choice.targets(sampler, seed) if given is None else given
         targets = [target | reading for target in targets]
     if write is not None:
-        with status(f"drawing {min(n, len(targets))} samples"):
-            write(np.asarray(sampler.show(targets, n, size=size)))
+        with status(f"drawing {min(shown_count, len(targets))} samples"):
+            write(np.asarray(sampler.show(targets[:shown_count], shown_count, size=size)))
         typer.echo(str(out))
     if json_file is not None:
         with written_beside(json_file) as unfinished:

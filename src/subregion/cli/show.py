@@ -12,6 +12,7 @@ from subregion.cli.arguments import (
     Config,
     HashidMode,
     Overwrite,
+    Root,
     Source,
     ViewOptions,
     Workdir,
@@ -45,6 +46,7 @@ def show(
     image_id: Annotated[
         str | None, typer.Option(metavar="ID", help="Which image of the dataset it is, if not by its path.")
     ] = None,
+    root: Root = None,
     view: ViewOptions = None,
     workdir: Workdir = None,
     backend: Backend = "auto",
@@ -82,7 +84,7 @@ def show(
         else:
             from subregion.cli.annotated import draw_annotated, find_image
 
-            found = find_image(annots, file, image_id)
+            found = find_image(annots, file, image_id, root)
             asset = found.asset if view is None and found.asset is not None else asset_of(file, view)
             drawing = draw_annotated(store.open(asset).raster, found, file.name)
         write(np.asarray(drawing))

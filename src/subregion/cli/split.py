@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from subregion.cli.arguments import AsJson, Overwrite, local_path
+from subregion.cli.arguments import AsJson, Overwrite, Root, local_path
 from subregion.cli.console import complain, print_json, status
 from subregion.errors import ConfigError, shown
+
+if TYPE_CHECKING:
+    from subregion.sampling.annotations.index import AnnotationIndex
+    from subregion.sampling.split.split import Split
 
 
 def split(
@@ -32,9 +36,10 @@ def split(
     by: Annotated[
         str,
         typer.Option(
-            metavar="image|video|area|KEY", help="What stays together; KEY is one of image entries."
+            metavar="auto|image|video|area|KEY",
+            help="What stays together; KEY is one of image entries. By default videos, where there are any.",
         ),
-    ] = "image",
+    ] = "auto",
     block: Annotated[
         float | None, typer.Option(help="Side of a block of ground, for --by area, in units of --crs.")
     ] = None,
@@ -46,6 +51,7 @@ def split(
     ] = None,
     stratify: Annotated[bool, typer.Option(help="Whether each split gets its part of every class.")] = True,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same splits.")] = 0,
+    root: Root = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
@@ -65,30 +71,48 @@ def split(
     from subregion.sampling.split.split import WAYS, split_images
 
     with status(f"splitting {dataset}"):
-        frames = CocoFrames(str(dataset), str(dataset.parent), backend=None)
+        frames = CocoFrames(str(dataset), str(dataset.parent), backend=None, root=root)
         index = AnnotationIndex.of(str(dataset), frames)
-        tag = None if by in WAYS and by != "tag" else by
+        way = None if by == "auto" else by if by in WAYS and by != "tag" else "tag"
         found = split_images(
             index,
             frames,
             _fractions(part),
-            by=by if tag is None else "tag",
-            tag=tag,
+            by=way,
+            tag=by if way == "tag" else None,
             block=block,
             margin=margin,
             crs=crs,
             stratify=stratify,
             seed=seed,
         )
-        paths = write_splits(str(dataset), found, folder or dataset.parent, overwrite=overwrite)
+        paths = write_splits(str(dataset), found, folder or dataset.parent, root=root, overwrite=overwrite)
     if found.left_out:
         complain(f"{len(found.left_out)} images were left out, which are near those of other splits.")
+    for name, missing in _missing(index, found).items():
+        complain(f"{name} has no {', '.join(missing[:12])}{' ...' if len(missing) > 12 else ''}.")
     if as_json:
         told = {name: {"images": len(found[name]), "file": str(path)} for name, path in paths.items()}
         print_json({"splits": told, "left_out": len(found.left_out)})
         return
     for name, path in paths.items():
         typer.echo(f"{path}: {len(found[name])} images")
+
+
+def _missing(index: AnnotationIndex, split: Split) -> dict[str, list[str]]:
+    """Return the classes that are annotated somewhere, but not in a split."""
+    import numpy as np
+
+    places = {image_id: row for row, image_id in enumerate(index.image_ids)}
+    everywhere = set(index.category_ids.tolist()) - {-1}
+    found = {}
+    for name, ids in split.parts.items():
+        rows = np.zeros(len(places), bool)
+        rows[[places[image_id] for image_id in ids]] = True
+        lacking = everywhere - set(index.category_ids[rows[index.image]].tolist())
+        if lacking:
+            found[name] = sorted(index.categories.name_of(each) for each in lacking)
+    return found
 
 
 def _fractions(parts: list[str] | None) -> dict[str, float] | None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from subregion.sampling.annotations.annotations import Annotations
 
 KINDS = ("semantic", "instance", "binary")
+#: What losses of PyTorch leave out where nothing else is said.
+IGNORED = -100
 
 
 def draw(
@@ -23,7 +25,7 @@ def draw(
     kind: str = "semantic",
     *,
     background: int | None = None,
-    ignore: int = -1,
+    ignore: int = IGNORED,
     boxes: bool = True,
 ) -> NDArray[Any]:
     """Draw annotations over each other.
@@ -43,13 +45,13 @@ def draw(
         What stands where nothing is; of ``"semantic"`` only. None is the id of the category "background", or
         0 if there is none; -1 if 0 is the id of another category.
     ignore : int
-        What stands where there is something that cannot be told apart.
+        What stands where there is something that cannot be told apart; never the background.
     boxes : bool
         Whether the box is drawn where there is no segmentation.
 
     Returns
     -------
-    int32 or bool (h, w); (t, h, w) for a sample with time
+    int64, as losses take it, or bool (h, w); (t, h, w) for a sample with time
     """
     if kind not in KINDS:
         raise ConfigError(f"kind={shown(kind)} must be one of {', '.join(KINDS)}.")
@@ -62,7 +64,7 @@ def draw(
     if kind == "binary":
         values = np.ones(len(annotations), np.int64)
     count = len(annotations.frames) if annotations.is_clip else 1
-    drawn = np.full((count, *annotations.shape), nothing, np.int32)
+    drawn = np.full((count, *annotations.shape), nothing, np.int64)
     shapes = _shapes_of(annotations, boxes)
     areas = [0.0 if shape is None else area_of(shape) for shape in shapes]
     for place in np.lexsort((np.negative(areas), ~annotations.iscrowd)).tolist():

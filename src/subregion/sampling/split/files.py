@@ -84,6 +84,7 @@ def write_splits(
     folder: str | os.PathLike[str],
     *,
     stem: str | None = None,
+    root: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> dict[str, Path]:
     """Write each split as a COCO file.
@@ -98,6 +99,8 @@ def write_splits(
         Where to. In another folder than that of the dataset, relative names of files become absolute.
     stem : str or None
         What names begin with, before ``-train.json``; None is the name of the dataset.
+    root : path or None
+        The folder that relative names of files start from; None is that of the dataset, as for `CocoFrames`.
     overwrite : bool
         Whether files that exist are replaced.
 
@@ -110,9 +113,12 @@ def write_splits(
     ------
     ConfigError
         If a file exists, or the name of a split cannot be in that of a file.
+    RecordError
+        If a relative name leaves `root`.
     """
     target = Path(path_of(folder, "folder"))
-    document, root = _document(dataset), _root(dataset)
+    document, home = _document(dataset), _root(dataset)
+    start = home if root is None else os.path.abspath(path_of(root, "root"))
     if stem is None:
         stem = Path(path_of(dataset)).name.split(".")[0] if _is_path(dataset) else "dataset"
     paths = {name: target / f"{stem}-{name}.json" for name in split.parts}
@@ -120,13 +126,13 @@ def write_splits(
         if path.parent != target or "/" in name or "\\" in name:
             raise ConfigError(f"the split {shown(name)} cannot be the name of a file.")
         if path.exists() and not overwrite:
-            raise ConfigError(f"{path}: exists; write elsewhere, or ask to overwrite it.")
+            raise ConfigError(f"{path}: exists; write elsewhere, or give overwrite=True (--overwrite).")
     target.mkdir(parents=True, exist_ok=True)
-    moved = os.path.abspath(target) != os.path.abspath(root)
+    moved = os.path.abspath(target) != os.path.abspath(start)
     for name, ids in split.parts.items():
         part = filtered(document, ids)
         if moved:
-            part["images"] = [_absolute(_parsed(entry), root) for entry in part["images"]]
+            part["images"] = [_absolute(_parsed(entry), start) for entry in part["images"]]
         _write(paths[name], part)
     return paths
 
@@ -184,8 +190,19 @@ def _absolute(entry: dict[str, Any], root: str) -> dict[str, Any]:
     """Return an entry whose files are found from everywhere."""
     name = entry.get("file_name")
     if isinstance(name, str | os.PathLike) and ":/" not in os.fspath(name):
-        entry["file_name"] = os.path.normpath(os.path.join(root, name))
+        entry["file_name"] = _joined(root, os.fspath(name))
     for key in _LISTS:
         if entry.get(key):
             entry[key] = [_absolute(dict(each), root) for each in entry[key]]
     return entry
+
+
+def _joined(root: str, name: str) -> str:
+    """Return the file that a name means, as `CocoFrames` reads it."""
+    path = os.path.normpath(os.path.join(root, name))
+    if not os.path.isabs(name) and os.path.relpath(path, root).split(os.sep, 1)[0] == os.pardir:
+        raise RecordError(
+            f"the file_name {name!r} leaves the folder of the dataset, {root}; write an absolute path if "
+            f"that is meant, or give root."
+        )
+    return path

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from subregion.collections.coco import CocoFrames
+from subregion.collections.video import VideoCollection
 from subregion.errors import ConfigError, NotGeoreferencedError, RecordError, shown
 from subregion.geo.crs import import_pyproj
 from subregion.sampling.arguments import as_generator
@@ -51,7 +52,7 @@ def split_images(
     frames: Frames,
     fractions: Any = None,
     *,
-    by: str = "image",
+    by: str | None = None,
     tag: str | None = None,
     block: Any = None,
     margin: float = 0,
@@ -69,10 +70,11 @@ def split_images(
         The images.
     fractions : mapping of str to float, sequence of float, or None
         Which part each split should have; see `checked_fractions`.
-    by : str
+    by : str or None
         What stays together: an ``"image"``; all images of a ``"video"``; all whose entries have the same
         value of `tag`; or, by ``"area"``, all in one block of ground. Images in no video, or without the
-        tag, are alone.
+        tag, are alone. None is by
+        video if any image is in one, else by image.
     tag : str or None
         A key of the entries of images, for ``by="tag"``.
     block : float or tuple of float or None
@@ -100,6 +102,8 @@ def split_images(
         If an image does not say where it lies, for ``by="area"``.
     """
     parts = checked_fractions(fractions)
+    if by is None:
+        by = "video" if _has_videos(index, frames) else "image"
     _check_way(by, tag, block, margin, crs)
     rng = as_generator(seed)
     ids = list(index.image_ids)
@@ -251,6 +255,11 @@ def _groups(
         what = "is in a video" if by == "video" else f"has the tag {shown(tag)}"
         raise ConfigError(f"by={shown(by)}: no image {what}.")
     return found, len(numbers)
+
+
+def _has_videos(index: AnnotationIndex, frames: Frames) -> bool:
+    listed = isinstance(frames, VideoCollection) and len(frames.video_ids) > 0
+    return listed and any(_value(frames, image_id, None) is not None for image_id in index.image_ids)
 
 
 def _value(frames: Frames, image_id: Any, tag: str | None) -> Hashable | None:
