@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from subregion.codecs.jpegheader import SCAN, InMemory, segments
 from subregion.errors import ConfigError
+from subregion.forks import FOREIGN
 from subregion.libraries import cv2, imagecodecs, zstandard
 
 #: Rows and columns of a block where nothing else is asked for: a window then decodes little that it does not
@@ -138,8 +139,9 @@ def _jpeg(blocksize: int, dtype: np.dtype[Any], bands: int, quality: int) -> Enc
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
 
     def encode_whole(block: NDArray[Any]) -> bytes:
-        pixels = block[:, :, 0] if bands == 1 else cv2.cvtColor(block, cv2.COLOR_RGB2BGR)
-        written, stream = cv2.imencode(".jpg", pixels, options)
+        with FOREIGN:
+            pixels = block[:, :, 0] if bands == 1 else cv2.cvtColor(block, cv2.COLOR_RGB2BGR)
+            written, stream = cv2.imencode(".jpg", pixels, options)
         if not written:
             raise RuntimeError("The JPEG encoder refused a block.")
         return bytes(stream.data)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from subregion.dtypes import as_integer
+from subregion.forks import FOREIGN
 from subregion.libraries import cv2
 
 Method = Literal["average", "nearest", "mode"]
@@ -277,7 +278,8 @@ def _average_by_opencv(rows: NDArray[Any], out: NDArray[Any]) -> None:
     """Fill `out` with the mean of each 2 x 2 square of an even number of rows; all samples take part."""
     height, width, bands = out.shape
     whole = rows.shape[1] // 2
-    drawn = cv2.resize(rows[:, : 2 * whole], (whole, height), interpolation=cv2.INTER_AREA)
+    with FOREIGN:
+        drawn = cv2.resize(rows[:, : 2 * whole], (whole, height), interpolation=cv2.INTER_AREA)
     out[:, :whole] = drawn.reshape(height, whole, bands)
     if whole < width:  # an odd last column stands twice
         _average_batch(rows[0::2, -1:], rows[1::2, -1:], out[:, whole:], None)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from subregion.forks import FOREIGN
 from subregion.libraries import cv2
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def _whole(number: float) -> int | None:
 
 def _resize(part: NDArray[Any], down: int, across: int) -> NDArray[Any]:
     shape = part.shape[0] * down, part.shape[1] * across
-    drawn = cv2.resize(part, shape[::-1], interpolation=cv2.INTER_LINEAR)
+    with FOREIGN:
+        drawn = cv2.resize(part, shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(drawn).reshape(*shape, part.shape[2])
 
 
@@ -149,7 +151,8 @@ def _remap(part: NDArray[Any], x: NDArray[np.float32], y: NDArray[np.float32]) -
         wider = np.zeros((*part.shape[:2], TOGETHER), part.dtype)
         put(wider[..., :bands], part)
         part = wider
-    drawn = cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    with FOREIGN:
+        drawn = cv2.remap(part, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(drawn).reshape(*x.shape, part.shape[2])[..., :bands]
 
 
