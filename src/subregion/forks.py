@@ -75,8 +75,8 @@ class Section:
 #: Held while anything is imported after the library itself was.
 IMPORTS = Section(exclusive=True)
 #: Held while code of others runs that has locks of its own: libvips, tifffile, OpenCV, decoders of whole
-#: pictures and of rare blocks; and while a program is started, whose pipes end when nobody else holds them. It
-#: may be entered first and then `IMPORTS`, but not the other way round.
+#: pictures and of rare blocks; and while a program is started, whose pipes end when nobody else holds them.
+#: It may be entered first and then `IMPORTS`, but not the other way round.
 FOREIGN = Section(exclusive=False)
 
 _SECTIONS = (FOREIGN, IMPORTS)
