@@ -385,6 +385,11 @@ def test_torchvision(installed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         "subregion.sampling.annotations.export.torchvision",
         types.SimpleNamespace(imported=lambda: _module(installed, wrapped)),
     )
+    triangle = {"segmentation": [[10, 10, 20, 10, 10, 20]], "area": 1234}
+    halves = index_of([square(10, 10, **triangle)])
+    (coco,) = everything(halves, Affine.identity(), (30, 40)).to_coco()
+    assert everything(halves, Affine.identity(), (30, 40)).to_torchvision()["area"].tolist() == [50]
+    assert coco["area"] == 50
     index = index_of([square(10, 10), {"id": 9, "bbox": None}])
     target = everything(index, Affine.identity(), (30, 40)).to_torchvision()
     plain = target["boxes"][1] if installed else target["boxes"]

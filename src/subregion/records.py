@@ -338,5 +338,6 @@ def invertible(matrix: Affine) -> bool:
 
 def unknown_channel(name: object, known: tuple[str, ...], owner: str) -> UnknownChannelError:
     """Say that a channel is not there, and what is."""
-    listed = ", ".join(known) if known else "none with a name; name them by Asset(path, channels=(...))"
+    how = 'Asset(path, channels=(...)), or "channels": "r|g|b" in the entry of a dataset'
+    listed = ", ".join(known) if known else f"none with a name; name them by {how}"
     return UnknownChannelError(f"{owner}: no channel {shown(name)}; there is: {listed}.")

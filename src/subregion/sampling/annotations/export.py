@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from subregion.libraries import needed, require, shapely, torch, torchvision
 from subregion.sampling.annotations.mask import filled, masks_of
@@ -28,6 +29,7 @@ def to_coco(annotations: Annotations) -> list[dict[str, Any]]:
     """
     found = []
     height, width = annotations.shape
+    areas = areas_of(annotations)
     for place, (segmentation, keypoints) in enumerate(
         zip(annotations.segmentations, annotations.keypoints, strict=True)
     ):
@@ -46,14 +48,23 @@ def to_coco(annotations: Annotations) -> list[dict[str, Any]]:
         box = annotations.xywh[place]
         if np.isfinite(box).all():
             entry["bbox"] = box.tolist()
-            entry["area"] = float(box[2] * box[3])
         if segmentation is not None:
             entry["segmentation"] = _written(segmentation, height, width)
-            entry["area"] = area_of(segmentation)
+        if np.isfinite(areas[place]):
+            entry["area"] = float(areas[place])
         if keypoints is not None:
             entry["keypoints"] = keypoints.to_coco()
             entry["num_keypoints"] = int(np.count_nonzero(keypoints.visibility))
         found.append(entry)
+    return found
+
+
+def areas_of(annotations: Annotations) -> NDArray[np.float64]:
+    """Return the visible area of each annotation, in pixels of the sample: of its segmentation, else box."""
+    found: NDArray[np.float64] = annotations.xywh[:, 2:].prod(axis=1)
+    for place, segmentation in enumerate(annotations.segmentations):
+        if segmentation is not None:
+            found[place] = area_of(segmentation)
     return found
 
 
@@ -80,7 +91,8 @@ def to_torchvision(annotations: Annotations, masks: bool = True) -> Any:
     -------
     dict of str to Tensor; a list of them, one a frame, for a sample with time
         ``boxes`` (x0, y0, x1, y1, float32) and ``masks`` (uint8) are tv_tensors if torchvision is installed,
-        else plain tensors; ``labels`` are category ids; ``area``, ``iscrowd``, ``ids``, ``track_ids``.
+        else plain tensors; ``labels`` are category ids; ``area`` is that of `to_coco`;
+        ``iscrowd``, ``ids``, ``track_ids``.
 
     Raises
     ------
@@ -99,7 +111,7 @@ def to_torchvision(annotations: Annotations, masks: bool = True) -> Any:
         if wrapped is None
         else wrapped.BoundingBoxes(boxes, format="XYXY", canvas_size=annotations.shape),
         "labels": torch.from_numpy(some.category_ids.copy()),
-        "area": torch.from_numpy(some.xywh[:, 2:].prod(axis=1).astype(np.float32)),
+        "area": torch.from_numpy(areas_of(some).astype(np.float32)),
         "iscrowd": torch.from_numpy(some.iscrowd.astype(np.int64)),
         "ids": torch.from_numpy(some.ids.copy()),
         "track_ids": torch.from_numpy(some.track_ids.copy()),
