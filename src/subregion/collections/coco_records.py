@@ -108,15 +108,7 @@ class RecordMaker:
             raise RecordError(f"{owner}: file_name={shown(name)}: no file can have such a name.")
         if ":/" in name:
             name = path_of(name, f"{owner}: file_name")
-        if os.path.isabs(name):
-            return os.path.normpath(name)
-        path = os.path.normpath(os.path.join(self.root, name))
-        if os.path.relpath(path, self.root).split(os.sep, 1)[0] == os.pardir:
-            raise RecordError(
-                f"{owner}: the file_name {name!r} leaves the folder of the dataset, {self.root}; "
-                f"write an absolute path if that is meant."
-            )
-        return path
+        return path_in(self.root, name, owner)
 
     def _hashes_of(self, image_id: Any, files: Sequence[AssetEntry], owner: str) -> list[str | None]:
         """Return the hash of each file of an image, as far as there is one."""
@@ -167,6 +159,32 @@ def _meaning(entry: AssetEntry, image: ImageEntry) -> dict[str, Any]:
         found["palette"] = entry.palette if entry.palette in PALETTES else None
         found["labels"] = entry.labels if isinstance(entry.labels, bool) else None
     return {name: value for name, value in found.items() if value is not None}
+
+
+def path_in(root: str, name: str, owner: str) -> str:
+    """Return the path of a file of a dataset.
+
+    Parameters
+    ----------
+    root : str
+        The folder that relative names start from.
+    name : str
+        What the dataset calls the file.
+    owner : str
+        The image, to name in messages.
+
+    Raises
+    ------
+    RecordError
+        If a relative name leaves the folder.
+    """
+    path = os.path.normpath(os.path.join(root, name))
+    if not os.path.isabs(name) and os.path.relpath(path, root).split(os.sep, 1)[0] == os.pardir:
+        raise RecordError(
+            f"{owner}: the file_name {name!r} leaves the folder of the dataset, {root}; "
+            f"write an absolute path if that is meant."
+        )
+    return path
 
 
 def _default(assets: tuple[Asset, ...], width: int | None, height: int | None) -> int:

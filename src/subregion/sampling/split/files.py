@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from subregion.collections.coco_file import read_document
+from subregion.collections.coco_records import path_in
 from subregion.errors import ConfigError, RecordError, shown
 from subregion.io.replacing import written_beside
 from subregion.paths import path_of
@@ -132,7 +133,10 @@ def write_splits(
     for name, ids in split.parts.items():
         part = filtered(document, ids)
         if moved:
-            part["images"] = [_absolute(_parsed(entry), start) for entry in part["images"]]
+            part["images"] = [
+                _absolute(entry, start, f"image {shown(entry.get('id'))}")
+                for entry in map(_parsed, part["images"])
+            ]
         _write(paths[name], part)
     return paths
 
@@ -186,23 +190,12 @@ def _parsed(entry: Any) -> dict[str, Any]:
     return dict(msgspec.json.decode(entry) if isinstance(entry, msgspec.Raw) else entry)
 
 
-def _absolute(entry: dict[str, Any], root: str) -> dict[str, Any]:
+def _absolute(entry: dict[str, Any], root: str, owner: str) -> dict[str, Any]:
     """Return an entry whose files are found from everywhere."""
     name = entry.get("file_name")
     if isinstance(name, str | os.PathLike) and ":/" not in os.fspath(name):
-        entry["file_name"] = _joined(root, os.fspath(name))
+        entry["file_name"] = path_in(root, os.fspath(name), owner)
     for key in _LISTS:
         if entry.get(key):
-            entry[key] = [_absolute(dict(each), root) for each in entry[key]]
+            entry[key] = [_absolute(dict(each), root, owner) for each in entry[key]]
     return entry
-
-
-def _joined(root: str, name: str) -> str:
-    """Return the file that a name means, as `CocoFrames` reads it."""
-    path = os.path.normpath(os.path.join(root, name))
-    if not os.path.isabs(name) and os.path.relpath(path, root).split(os.sep, 1)[0] == os.pardir:
-        raise RecordError(
-            f"the file_name {name!r} leaves the folder of the dataset, {root}; write an absolute path if "
-            f"that is meant, or give root."
-        )
-    return path
