@@ -306,13 +306,13 @@ def read_once(read: WindowRead, threads: int = 1) -> None:
     """
     level = read.level
     stored = read if level.color is None else _stored(read)
-    if not _is_compiled(level, stored, threads):
+    if not _read_compiled(level, stored, threads):
         read_blocks(level, level.plan([stored]), decode=level.decoder())
     if level.color is not None:
         colour(stored.out, read)
 
 
-def _is_compiled(level: Level, read: WindowRead, threads: int) -> bool:
+def _read_compiled(level: Level, read: WindowRead, threads: int) -> bool:
     """Carry out a read by the compiled executor, and tell whether nothing of it is left."""
     table = level.table
     if table is None or not table.fits([read]):
