@@ -65,18 +65,17 @@ def split(
 
       subregion split scenes.json --by area --block 20000 --margin 500
     """
-    from subregion.collections.coco import CocoFrames
-    from subregion.sampling.annotations.index import AnnotationIndex
+    from subregion.sampling.sampler import CocoSampler
     from subregion.sampling.split.files import write_splits
     from subregion.sampling.split.split import WAYS, split_images
 
     with status(f"splitting {dataset}"):
-        frames = CocoFrames(str(dataset), str(dataset.parent), backend=None, root=root)
-        index = AnnotationIndex.of(str(dataset), frames)
+        sampler = CocoSampler(dataset, dataset.parent, backend=None, root=root)
+        index = sampler.index
         way = None if by == "auto" else by if by in WAYS and by != "tag" else "tag"
         found = split_images(
             index,
-            frames,
+            sampler.frames,
             _fractions(part),
             by=way,
             tag=by if way == "tag" else None,
