@@ -85,8 +85,6 @@ PictureSize = Annotated[int, typer.Option(min=16, max=2048, help="Pixels of each
 
 #: How many samples a sheet shows.
 SHOWN = 24
-#: More windows than any grid has.
-EVERY = 1 << 31
 
 
 def sample(
@@ -133,7 +131,7 @@ def sample(
     if targets_file is not None:
         _refuse_random(window, negatives, grid or None, frames, seed)
     shown_count = n or SHOWN
-    chosen_count = EVERY if n is None and grid and json_file is not None else shown_count
+    chosen_count = None if n is None and grid and json_file is not None else shown_count
     choice = RandomChoice(chosen_count, None if window is None else _window(window), negatives, grid, frames)
     reading = _reading(channels, scale)
     if out is None and json_file is None:

@@ -24,8 +24,9 @@ class RandomChoice:
 
     Parameters
     ----------
-    count : int
-        How many; there are fewer if there are not so many annotations, or windows of the grid.
+    count : int or None
+        How many; there are fewer if there are not so many annotations, or windows of the grid. None is all
+        windows of the grid.
     window_dims : tuple of int, int or None
         Height and width of the windows; None is 256 pixels, or as many as the smallest image has.
     negatives : float or None
@@ -42,14 +43,15 @@ class RandomChoice:
         If a value has no meaning.
     """
 
-    count: int = 24
+    count: int | None = 24
     window_dims: Any = None
     negatives: float | None = None
     grid: bool = False
     frames: int | None = None
 
     def __post_init__(self) -> None:
-        checked_count("n", self.count, least=1)
+        if self.count is not None or not self.grid:
+            checked_count("n", self.count, least=1)
         part = self.negatives
         if part is not None and not (isinstance(part, int | float) and 0 <= part <= 1):
             raise ConfigError(f"negatives={shown(part)}: a part of all samples is needed, from 0 to 1.")
@@ -77,8 +79,9 @@ class RandomChoice:
         part = self.negatives
         if part is None:
             part = 0.0 if sampler.regions.targets.count or self.frames is not None else 1.0
-        negatives = round(self.count * part)
-        found = self._around(sampler, self.count - negatives, dims, generator)
+        count = self.count or 0  # checked: only of a grid there may be none
+        negatives = round(count * part)
+        found = self._around(sampler, count - negatives, dims, generator)
         drawn = sampler.regions.draw_negatives(negatives, dims, generator)
         ids = sampler.index.image_ids
         for image, (x0, y0, x1, y1) in zip(drawn.images.tolist(), drawn.windows.tolist(), strict=True):
