@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scenes import Scene, make_scene
+from subregion import CocoSampler
 from subregion.blocks import native
 from subregion.blocks.cache import BLOCKS, DEFAULT_LIMIT
 from subregion.io.pool import POOL
@@ -95,3 +97,13 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
         return known[key].copy()
 
     return draw
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return make_scene(tmp_path)
+
+
+@pytest.fixture
+def sampler(scene: Scene) -> CocoSampler:
+    return scene.sampler(rng=0)

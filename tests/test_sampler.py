@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from scenes import Scene, make_scene
+from scenes import Scene
 from subregion import CocoSampler
 from subregion.errors import (
     ConfigError,
@@ -33,16 +33,6 @@ from subregion.sampling.targets.keys import COMPLETED
 from subregion.sampling.targets.serialize import as_json
 
 _S = slice
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return make_scene(tmp_path)
-
-
-@pytest.fixture
-def sampler(scene: Scene) -> CocoSampler:
-    return scene.sampler(rng=0)
 
 
 def test_items_by_number(sampler: CocoSampler, scene: Scene) -> None:

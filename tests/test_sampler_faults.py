@@ -15,21 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenes import SIZE, Scene, make_scene
+from scenes import SIZE, Scene
 from subregion import CocoSampler, FrameIntersectionIndex
 from subregion.errors import ConfigError, TargetError
 
 _S = slice
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return make_scene(tmp_path)
-
-
-@pytest.fixture
-def sampler(scene: Scene) -> CocoSampler:
-    return scene.sampler(rng=0)
 
 
 def _constant(folder: Path, dtype: Any, value: float) -> CocoSampler:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import itertools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from scenes import Scene, make_scene
+from scenes import Scene
 from subregion import CocoSampler, Window
 from subregion.errors import (
     ConfigError,
@@ -25,16 +24,6 @@ from subregion.errors import (
 from subregion.sampling.targets.keys import KNOWN
 
 _S = slice
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return make_scene(tmp_path)
-
-
-@pytest.fixture
-def sampler(scene: Scene) -> CocoSampler:
-    return scene.sampler()
 
 
 def _slips() -> list[str]:
